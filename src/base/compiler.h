@@ -1,0 +1,23 @@
+/* base/compiler.h - the only place for what C11 does not have. */
+#ifndef BASE_COMPILER_H
+#define BASE_COMPILER_H
+
+#include <stddef.h>
+
+#define MUST_USE __attribute__((warn_unused_result))
+#define PRINTF_LIKE(fmt, first) __attribute__((format(printf, fmt, first)))
+#define NORETURN __attribute__((noreturn))
+#define UNUSED __attribute__((unused))
+#define ALIGNED(n) __attribute__((aligned(n)))
+#define LIKELY(x) __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+/* Exported from librealm.so; everything else is built with hidden visibility. */
+#define REALM_API __attribute__((visibility("default")))
+
+#define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+#define CONTAINER_OF(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
+
+#define CACHE_LINE 64
+
+#endif

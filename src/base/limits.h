@@ -1,0 +1,58 @@
+/* base/limits.h - ceilings on everything that grows.
+ *
+ * One place, so that an operator can read them and a reviewer can check that
+ * nothing lacks one. */
+#ifndef BASE_LIMITS_H
+#define BASE_LIMITS_H
+
+#define KiB 1024ull
+#define MiB (1024ull * KiB)
+#define GiB (1024ull * MiB)
+
+enum {
+    LOG_LINE_MAX = 4096,
+
+    /* GGUF */
+    GGUF_KV_MAX = 65536,
+    GGUF_TENSORS_MAX = 65536,
+    GGUF_STRING_MAX = 16 << 20,
+    GGUF_ARRAY_MAX = 16 << 20,
+    GGUF_SPLITS_MAX = 256,
+    GGUF_HEADER_MAX = 512 << 20, /* keys, values and tensor records of one file */
+
+    /* models */
+    MODEL_LAYERS_MAX = 512,
+    MODEL_WIDTH_MAX = 65536,
+    MODEL_FFN_MAX = 262144,
+    MODEL_HEADS_MAX = 512,
+    MODEL_HEAD_DIM_MAX = 512,
+    MODEL_CONTEXT_MAX = 1 << 22,
+    MODEL_VOCAB_MAX = 1 << 21,
+    MODEL_NAME_MAX = 256,
+    TOKEN_TEXT_MAX = 64 << 10,
+
+    /* engine */
+    POOL_THREADS_MAX = 256,
+    BATCH_ROWS_MAX = 512, /* rows of one step */
+    QUEUE_REQUESTS_MAX = 1024,
+    STOP_MAX = 16,
+    STOP_BYTES_MAX = 256,
+    PROMPT_BYTES_MAX = 4 << 20,
+    TOP_LOGPROBS_MAX = 1024,
+
+    /* chat templates */
+    TEMPLATE_BYTES_MAX = 256 << 10,
+    MESSAGES_MAX = 2048,
+
+    /* guests */
+    GUEST_MODULE_BYTES_MAX = 4 << 20,
+    GUEST_MEMORY_BYTES_MAX = 64 << 20,
+    GUEST_STACK_BYTES_MAX = 512 << 10,
+    GUEST_HOST_CALLS_MAX = 10000,
+    GUEST_OWN_TIME_MS_MAX = 5000,
+    GUEST_REQUEST_MS_MAX = 300000,
+    GUEST_OUTPUT_BYTES_MAX = 4 << 20,
+    GUEST_MODELS_MAX = 8, /* model ids of one tenant */
+};
+
+#endif
