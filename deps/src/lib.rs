@@ -1,0 +1,8 @@
+//! The Rust libraries that Realm uses, behind C headers.
+//!
+//! `wasmtime_c_api` brings its own C symbols; the modules here add ours.
+
+pub use wasmtime_c_api::*;
+
+mod template;
+mod tojson;
