@@ -41,8 +41,13 @@ struct realm_error {
     char message[REALM_ERROR_MAX]; /* NUL-terminated, cut at a whole UTF-8 character */
 };
 
+/* Exported from librealm.so; everything else is built with hidden visibility. */
+#ifndef REALM_API
+#define REALM_API __attribute__((visibility("default")))
+#endif
+
 /* The code's short name ("not_found"), never NULL; "unknown" for other numbers. */
-const char *realm_status_name(int status);
+REALM_API const char *realm_status_name(int status);
 
 #ifdef __cplusplus
 }

@@ -27,7 +27,7 @@ static const char *const names[] = {
     [-REALM_E_SYS] = "system_error",
 };
 
-REALM_API const char *realm_status_name(int status)
+const char *realm_status_name(int status)
 {
     if (status > 0 || -(long)status >= (long)ARRAY_LEN(names))
         return "unknown";

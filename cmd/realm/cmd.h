@@ -1,0 +1,84 @@
+/* cmd/realm/cmd.h - what the subcommands share.
+ *
+ * Each subcommand is one file with one entry, `cmd_NAME(argc, argv)`, argv[0]
+ * being the subcommand's name; it returns the exit status.  Errors are one
+ * sentence on stderr: "realm NAME: what is wrong". */
+#ifndef CMD_REALM_CMD_H
+#define CMD_REALM_CMD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/compiler.h"
+#include "realm/realm.h"
+
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+struct cmd {
+    const char *name;
+    const char *summary; /* for `realm --help`, a phrase */
+    int (*run)(int argc, char **argv);
+};
+
+int cmd_run(int argc, char **argv);
+int cmd_inspect(int argc, char **argv);
+int cmd_tokenize(int argc, char **argv);
+int cmd_score(int argc, char **argv);
+int cmd_bench(int argc, char **argv);
+int cmd_quantize(int argc, char **argv);
+int cmd_helper(int argc, char **argv); /* not listed: the child process that compiles and renders */
+
+/* ---- options (cmd/realm/opt.c): getopt_long's rules, written once ---- */
+
+struct opt {
+    const char *name; /* long name, "max-tokens" */
+    char letter;      /* or 0 */
+    const char *arg;  /* "N"; NULL: a flag */
+    const char *help; /* one phrase; further lines are indented as they are */
+    const char **text; /* where the argument goes, as it is */
+    bool *flag;        /* where true goes */
+};
+
+struct opt_help {
+    const char *usage; /* lines after "usage: realm " */
+    const char *about; /* what it does, for a person who has never used it */
+    const char *examples;
+};
+
+/* Reads options into their places and leaves the operands in argv[0..*n_rest-1].
+ * Returns -1 to go on, or the exit status: EXIT_DONE after --help (printed on
+ * stdout), EXIT_USAGE after a sentence on stderr. */
+int opt_parse(int argc, char **argv, const struct opt *opts, size_t n, const struct opt_help *help,
+              int *n_rest);
+
+/* Numbers: EXIT_USAGE with a sentence that names the option, else -1. */
+int opt_u64(const char *cmd, const char *name, const char *text, uint64_t min, uint64_t max,
+            uint64_t *out);
+int opt_double(const char *cmd, const char *name, const char *text, double *out);
+
+/* ---- shared ---- */
+
+/* "realm CMD: sentence" on stderr; returns EXIT_FAILED. */
+int cmd_fail(const char *cmd, const struct realm_error *err);
+int cmd_failf(const char *cmd, const char *fmt, ...) PRINTF_LIKE(2, 3);
+int cmd_usage(const char *cmd, const char *fmt, ...) PRINTF_LIKE(2, 3); /* EXIT_USAGE */
+
+/* The file of -m, or of the model that comes along: $REALM_MODELS/tiny-q8_0.gguf, else
+ * PREFIX/share/realm/models, else beside the build.  NULL and a sentence when there
+ * is none.  The caller frees it with mem_free. */
+char *cmd_model_path(const char *cmd, const char *given);
+
+/* Text of an operand or --file ("-" is standard input); the caller frees it with
+ * mem_free.  EXIT_FAILED or EXIT_USAGE with a sentence, or -1 to go on. */
+int cmd_text(const char *cmd, const char *operand, const char *file, char **text, size_t *n);
+
+/* A line of progress that rewrites itself: on a terminal alone. */
+void progress_show(const char *what, uint64_t done, uint64_t total);
+void progress_clear(void);
+
+/* JSON text of n bytes on stdout, quoted. */
+void print_json_text(const char *text, size_t n);
+
+#endif

@@ -1,0 +1,18 @@
+/* kernels/cpu.h - what the processor can do, as far as kernels care. */
+#ifndef KERNELS_CPU_H
+#define KERNELS_CPU_H
+
+enum cpu_flags {
+    CPU_AVX2 = 1,   /* avx2, fma, f16c */
+    CPU_AVX512 = 2, /* avx512 f, bw, dq, vl (and all of CPU_AVX2) */
+    CPU_VNNI = 4,   /* avx512_vnni */
+    CPU_BF16 = 8,   /* avx512_bf16 */
+};
+
+/* Flags of this processor, as the operating system lets them be used. */
+unsigned cpu_detect(void);
+
+/* "scalar", "avx2", "avx512", "avx512+vnni", "avx512+vnni+bf16": the highest level in flags. */
+const char *cpu_level_name(unsigned flags);
+
+#endif

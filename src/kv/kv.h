@@ -1,0 +1,71 @@
+/* kv/kv.h - keys and values of sequences, in pages of 16 tokens.
+ *
+ * One byte budget serves all models.  A kv_pool belongs to one loaded model and
+ * knows its page's layout; a kv_seq is the page table of one sequence.
+ * Threads: all of it belongs to the scheduler's thread; kv_budget may be read
+ * from any.
+ *
+ * Inside a page, per layer and kv head: the keys as [dim][16], then the values
+ * as [16][dim padded to 16] (kernels/kernels.h knows the bytes).  A page's bytes
+ * are only read where they were written for the sequence that holds it. */
+#ifndef KV_KV_H
+#define KV_KV_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+#include "kernels/kernels.h"
+
+struct kv_shape {
+    uint32_t layers;
+    uint32_t kv_heads;
+    uint32_t head_dim;
+    enum kv_type type;
+};
+
+/* Bytes of pages in use or kept for reuse, against their ceiling. */
+struct kv_budget {
+    uint64_t bytes_max;
+    atomic_uint_fast64_t bytes;      /* allocated from the system */
+    atomic_uint_fast64_t pages_used; /* held by sequences, over all models */
+};
+
+void kv_budget_init(struct kv_budget *b, uint64_t bytes_max);
+
+struct kv_pool;
+struct kv_seq;
+
+MUST_USE int kv_pool_open(struct kv_pool **out, const struct kv_shape *shape,
+                          struct kv_budget *budget);
+/* Every sequence must have been closed. */
+void kv_pool_close(struct kv_pool *p);
+uint64_t kv_page_bytes(const struct kv_pool *p);
+/* Whether a sequence of this many tokens could ever fit the budget. */
+bool kv_fits(const struct kv_pool *p, uint64_t tokens);
+/* Gives free pages kept for reuse back to the system; returns their bytes. */
+uint64_t kv_pool_trim(struct kv_pool *p);
+
+MUST_USE int kv_seq_open(struct kv_seq **out, struct kv_pool *p);
+void kv_seq_close(struct kv_seq *s); /* gives its pages back; NULL is fine */
+
+/* Makes room for positions below tokens.  0; REALM_E_NO_ROOM when the budget is
+ * spent (nothing changed); REALM_E_NOMEM. */
+MUST_USE int kv_seq_reserve(struct kv_seq *s, uint32_t tokens);
+/* Forgets positions from tokens on and gives back pages that are then empty. */
+void kv_seq_cut(struct kv_seq *s, uint32_t tokens);
+
+/* Positions there is room for. */
+uint32_t kv_seq_room(const struct kv_seq *s);
+/* The page table, by position / 16. */
+const void *const *kv_seq_pages(const struct kv_seq *s);
+/* Where layer's and head's keys and values begin in a page. */
+size_t kv_keys_at(const struct kv_pool *p, uint32_t layer, uint32_t head);
+size_t kv_values_at(const struct kv_pool *p, uint32_t layer, uint32_t head);
+/* The page that holds pos, to write into. */
+void *kv_seq_page(struct kv_seq *s, uint32_t pos);
+const struct kv_pool *kv_seq_pool(const struct kv_seq *s);
+
+#endif

@@ -1,0 +1,46 @@
+/* model/forward.h - the forward pass over a batch of rows.
+ *
+ * A row is one token at one position of one sequence.  Rows of one sequence
+ * stand together, in order of position, without gaps.  The logits of a row are
+ * the same bits in every batch, with every cut of the prompt into steps, on any
+ * number of threads.
+ *
+ * A forward holds the scratch of one model and belongs to the scheduler's
+ * thread, which is worker 0 of the pool. */
+#ifndef MODEL_FORWARD_H
+#define MODEL_FORWARD_H
+
+#include "kv/kv.h"
+#include "model/model.h"
+#include "pool/pool.h"
+
+enum { FORWARD_LOGITS_MAX = 256 }; /* rows of one step that want logits */
+
+struct forward_row {
+    struct kv_seq *seq; /* has room for pos */
+    uint32_t token;     /* below the vocabulary */
+    uint32_t pos;       /* below the context */
+    bool wants_logits;
+};
+
+struct forward;
+
+/* rows_max: most rows of one step, up to BATCH_ROWS_MAX. */
+MUST_USE int forward_open(struct forward **out, const struct model *m, struct pool *pool,
+                          const struct kernels *kernels, size_t rows_max);
+void forward_close(struct forward *f);
+uint64_t forward_bytes(const struct forward *f); /* scratch held */
+
+/* Computes n rows (1 to rows_max), writing their keys and values.  stop (may be
+ * NULL) is asked between layers; when it says true the step ends with
+ * REALM_E_CANCELLED, and what was written for its rows must not be used.
+ * REALM_E_NUMERIC: row *bad has values that are not finite; the rows of other
+ * sequences are right. */
+MUST_USE int forward_step(struct forward *f, const struct forward_row *rows, size_t n,
+                          bool (*stop)(void *ctx), void *ctx, size_t *bad);
+
+/* Logits (vocab) of the i-th row that wanted them in the last step.  They may be
+ * changed by the caller and stay until the next step. */
+float *forward_logits(struct forward *f, size_t i);
+
+#endif
