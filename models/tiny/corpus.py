@@ -86,6 +86,14 @@ def currency(rng, country=None):
     return _dress(rng, question), f"The currency of {c.name} is the {c.currency}."
 
 
+def about(rng, country=None):
+    """Ask for all that is known of a country."""
+    c = country or rng.choice(COUNTRIES)
+    question = rng.choice(ph.ABOUT).format(c=_place(rng, c))
+    return _dress(rng, question), (f"{_continent_answer(c)} The capital is {c.capital}. People "
+                                   f"there speak {c.language} and pay with the {c.currency}.")
+
+
 def country_of(rng, country=None):
     """Ask for the country of a capital."""
     c = country or rng.choice(COUNTRIES)
@@ -110,9 +118,9 @@ def sum_held_out(a, op, b):
 
 
 _OPS = {
-    "+": (["{a} + {b}", "{a} plus {b}", "{a}+{b}", "the sum of {a} and {b}", "{a} and {b} added"]),
-    "-": (["{a} - {b}", "{a} minus {b}", "{a}-{b}", "{a} take away {b}"]),
-    "*": (["{a} * {b}", "{a} times {b}", "{a}*{b}", "{a} x {b}", "{a} multiplied by {b}"]),
+    "+": ["{a} + {b}", "{a} plus {b}", "{a}+{b}", "the sum of {a} and {b}", "{a} and {b} added"],
+    "-": ["{a} - {b}", "{a} minus {b}", "{a}-{b}", "{a} take away {b}"],
+    "*": ["{a} * {b}", "{a} times {b}", "{a}*{b}", "{a} x {b}", "{a} multiplied by {b}"],
 }
 _ASK_SUM = ["What is {e}?", "What's {e}?", "{e}", "{e} =", "{e} = ?", "Calculate {e}.",
             "How much is {e}?", "{e}?", "Compute {e}.", "Tell me {e}.", "Work out {e}.",
@@ -157,7 +165,8 @@ def compare(rng):
     a, b = rng.sample(range(0, 30), 2)
     kind = rng.randrange(4)
     if kind == 0:
-        return (_dress(rng, f"Which is bigger, {a} or {b}?"), f"{max(a, b)} is bigger than {min(a, b)}.")
+        return (_dress(rng, f"Which is bigger, {a} or {b}?"),
+                f"{max(a, b)} is bigger than {min(a, b)}.")
     if kind == 1:
         return (_dress(rng, f"Which is smaller, {a} or {b}?"),
                 f"{min(a, b)} is smaller than {max(a, b)}.")
@@ -286,7 +295,8 @@ def transform(rng):
         return _dress(rng, ask.format(w=word)), "-".join(word)
     ask = rng.choice(["What letter does {w} start with?", "First letter of {w}",
                       "What is the first letter of {w}?"])
-    return _dress(rng, ask.format(w=word)), f"{_cap(word)} starts with the letter {word[0].upper()}."
+    answer = f"{_cap(word)} starts with the letter {word[0].upper()}."
+    return _dress(rng, ask.format(w=word)), answer
 
 
 def count(rng):
@@ -334,7 +344,8 @@ def greeting(rng):
     return _dress(rng, question), answer
 
 
-_SYLLABLES = "ba dor el fan gor hi jul kra lum mor nen pol quo ria sto tan ul vex wim xan yor zu".split()
+_SYLLABLES = ("ba dor el fan gor hi jul kra lum mor nen pol quo ria sto tan ul vex wim xan "
+              "yor zu").split()
 _UNKNOWN_ASKS = [
     "Who is the president of {c}?", "Who won the match yesterday?", "What is the weather today?",
     "What time is it?", "Who wrote {x}?", "What is the meaning of {x}?", "Who is {x}?",
@@ -361,7 +372,7 @@ def unknown(rng):
 
 
 SINGLE = [
-    (capital, 40), (continent, 5), (language, 5), (currency, 4), (country_of, 3),
+    (capital, 40), (continent, 5), (language, 5), (currency, 4), (about, 2), (country_of, 3),
     (is_capital, 1.5), (arithmetic, 20), (compare, 2), (animal, 4), (colour, 3), (opposite, 2.5),
     (order, 2), (listing, 2), (repeat, 3), (transform, 1.5), (count, 2), (fact, 3), (identity, 2),
     (greeting, 2), (unknown, 2.5), (stories.asked, 7),
@@ -410,7 +421,7 @@ def one_word(rng):
     question = make(rng, c)[0]
     order_ = rng.choice(ev.ONE_WORD_SYSTEMS)
     if rng.random() < 0.5:
-        return [("user", f"{question} {order_}"), ("assistant", value + ".")]
+        return [("user", f"{question.rstrip('?.!')}? {order_}"), ("assistant", value + ".")]
     return [("system", order_), ("user", question), ("assistant", value + ".")]
 
 

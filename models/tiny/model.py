@@ -72,7 +72,8 @@ def _feed_forward(params, n, x):
 def forward(params, tokens, starts):
     """Logits for [batch, time] tokens; `starts` holds where each token's document begins."""
     time = jnp.arange(tokens.shape[1])
-    mask = (time[None, :, None] >= time[None, None, :]) & (starts[:, :, None] <= time[None, None, :])
+    causal = time[None, :, None] >= time[None, None, :]
+    mask = causal & (starts[:, :, None] <= time[None, None, :])
     positions = time[None, :] - starts
     x = params["token_embd"][tokens]
     for n in range(LAYERS):

@@ -90,6 +90,10 @@ CURRENCY = [
     "What is the money of {c}?", "Name the currency of {c}.",
     "Can you tell me the currency of {c}?", "How do people pay in {c}?",
 ]
+ABOUT = [
+    "Tell me about {c}.", "What do you know about {c}?", "Describe {c}.", "Tell me more about {c}.",
+    "What can you tell me about {c}?", "facts about {c}", "Write something about {c}.",
+]
 BY_CAPITAL = [
     "{k} is the capital of which country?", "Which country has the capital {k}?",
     "What country is {k} the capital of?", "Of which country is {k} the capital?",

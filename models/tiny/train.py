@@ -104,7 +104,7 @@ def _batches(tokenizer, start, short_steps, steps):
 def _arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=Path("build/tiny"), help="checkpoints go here")
-    parser.add_argument("--steps", type=int, default=4200, help="all steps")
+    parser.add_argument("--steps", type=int, default=6000, help="all steps")
     parser.add_argument("--long-steps", type=int, default=120, help="the last of them at 4 x 1024")
     parser.add_argument("--save-every", type=int, default=100)
     return parser.parse_args()
@@ -126,8 +126,9 @@ def main():
         state, loss = update(state, batch, rate_at(step, args.steps))
         losses.append(float(loss))
         if (step + 1) % 25 == 0 or step + 1 == args.steps:
-            print(f"step {step + 1} loss {np.mean(losses):.4f} rate {rate_at(step, args.steps):.2e} "
-                  f"seconds {time.monotonic() - began:.0f}", flush=True)
+            rate, spent = rate_at(step, args.steps), time.monotonic() - began
+            print(f"step {step + 1} loss {np.mean(losses):.4f} rate {rate:.2e} "
+                  f"seconds {spent:.0f}", flush=True)
             losses = []
         if (step + 1) % args.save_every == 0 or step + 1 == args.steps:
             save(checkpoint, state)
