@@ -11,7 +11,7 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::{fmt, mem, ptr, slice, str};
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Value;
+use minijinja::value::{Value, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind};
 use minijinja_contrib::pycompat;
 
@@ -74,6 +74,11 @@ fn raise_exception(message: String) -> Result<Value, Error> {
     Err(Error::new(ErrorKind::InvalidOperation, message).with_source(Raised))
 }
 
+/// What has a length and can be indexed, as in Jinja2: minijinja counts lists only.
+fn is_sequence(v: &Value) -> bool {
+    v.is_undefined() || matches!(v.kind(), ValueKind::Seq | ValueKind::String | ValueKind::Map)
+}
+
 /// The error as C sees it; status is for those that nothing more is known of.
 fn failure(error: Error, status: c_int) -> Failure {
     let line = error.line().unwrap_or(0);
@@ -129,6 +134,8 @@ fn compile(source: &[u8]) -> Result<Template, Failure> {
     env.set_fuel(Some(STEPS_MAX));
     env.set_unknown_method_callback(pycompat::unknown_method_callback);
     env.add_filter("tojson", tojson);
+    env.add_test("iterable", |v: &Value| !v.is_none() && v.try_iter().is_ok());
+    env.add_test("sequence", is_sequence);
     env.add_function("raise_exception", raise_exception);
     env.add_template_owned(NAME, neutral_generation_tags(source))
         .map_err(|e| failure(e, E_SYNTAX))?;
