@@ -33,10 +33,10 @@ int cmd_helper(int argc, char **argv); /* not listed: the child process that com
 /* ---- options (cmd/realm/opt.c): getopt_long's rules, written once ---- */
 
 struct opt {
-    const char *name; /* long name, "max-tokens" */
-    char letter;      /* or 0 */
-    const char *arg;  /* "N"; NULL: a flag */
-    const char *help; /* one phrase; further lines are indented as they are */
+    const char *name;  /* long name, "max-tokens" */
+    char letter;       /* or 0 */
+    const char *arg;   /* "N"; NULL: a flag */
+    const char *help;  /* one phrase; further lines are indented as they are */
     const char **text; /* where the argument goes, as it is */
     bool *flag;        /* where true goes */
 };

@@ -64,14 +64,14 @@ enum realm_kv_type { REALM_KV_F16, REALM_KV_F32 };
 
 /* All zero is a good choice: every 0 stands for the default. */
 struct realm_options {
-    uint32_t threads;      /* compute threads; default: the processors there are */
-    uint64_t bytes_max;    /* weights and KV together; default: 70 % of memory */
-    uint64_t kv_bytes_max; /* of these for KV at most; default: a quarter of bytes_max */
+    uint32_t threads;           /* compute threads; default: the processors there are */
+    uint64_t bytes_max;         /* weights and KV together; default: 70 % of memory */
+    uint64_t kv_bytes_max;      /* of these for KV at most; default: a quarter of bytes_max */
     enum realm_kv_type kv_type; /* keys and values of every model are kept so; default f16 */
-    uint32_t step_ms;      /* aim for the length of one step; default 50 */
-    uint32_t idle_ms_max;  /* idle models older than this are unloaded; default: never */
-    uint32_t load_wait_ms; /* how long a load waits for room; default 30000 */
-    const char *models_dir; /* where realm_model_open_name looks; default: no such names */
+    uint32_t step_ms;           /* aim for the length of one step; default 50 */
+    uint32_t idle_ms_max;       /* idle models older than this are unloaded; default: never */
+    uint32_t load_wait_ms;      /* how long a load waits for room; default 30000 */
+    const char *models_dir;     /* where realm_model_open_name looks; default: no such names */
 };
 
 struct realm;
@@ -134,9 +134,9 @@ struct realm_model_info {
     float rope_theta;
     float rms_norm_eps;
     uint64_t params;
-    uint64_t tensors;       /* in the file */
-    uint64_t tensor_bytes;  /* as the file has them */
-    uint64_t memory_bytes;  /* as this process has them */
+    uint64_t tensors;      /* in the file */
+    uint64_t tensor_bytes; /* as the file has them */
+    uint64_t memory_bytes; /* as this process has them */
     bool has_tokenizer;
     const char *chat_template; /* Jinja source; NULL: none */
     const char *bos_text;      /* "" : none */
@@ -149,8 +149,9 @@ REALM_API void realm_model_info(const struct realm_model *m, struct realm_model_
 /* ------------------------------------------------------------------ tokens -- */
 
 enum realm_text_flags {
-    REALM_TEXT_BOS = 1,     /* BOS first, if the model's prompts begin with one */
-    REALM_TEXT_SPECIAL = 2, /* control tokens spelled in the text become ids; see REALM_TEXT_GUARD */
+    REALM_TEXT_BOS = 1, /* BOS first, if the model's prompts begin with one */
+    REALM_TEXT_SPECIAL =
+        2, /* control tokens spelled in the text become ids; see REALM_TEXT_GUARD */
 };
 
 /* Under REALM_TEXT_SPECIAL this character (U+FDD0, which no text contains) is
@@ -277,11 +278,11 @@ enum realm_finish {
 
 struct realm_usage {
     uint32_t prompt_tokens;
-    uint32_t cached_tokens; /* of these, found in the cache */
+    uint32_t cached_tokens;     /* of these, found in the cache */
     uint32_t completion_tokens; /* drawn, the one that ended it included */
-    uint64_t queued_ns;  /* from start to its first step */
-    uint64_t prefill_ns; /* to the first token */
-    uint64_t decode_ns;  /* to the end */
+    uint64_t queued_ns;         /* from start to its first step */
+    uint64_t prefill_ns;        /* to the first token */
+    uint64_t decode_ns;         /* to the end */
 };
 
 /* A token of the answer, or its end.  Pointers live until the next call on the
@@ -337,9 +338,9 @@ REALM_API void realm_model_pin(struct realm_model *m, bool pinned);
 
 struct realm_stats {
     /* models */
-    uint64_t hits;      /* leases opened on a model that was there */
-    uint64_t misses;    /* leases that had to wait for a load */
-    uint64_t loads;     /* files loaded */
+    uint64_t hits;   /* leases opened on a model that was there */
+    uint64_t misses; /* leases that had to wait for a load */
+    uint64_t loads;  /* files loaded */
     uint64_t loads_failed;
     uint64_t evictions; /* models unloaded for room, by idle time or by clear */
     uint64_t load_ns;   /* spent loading, in all */
@@ -352,9 +353,9 @@ struct realm_stats {
     uint64_t decode_rows;  /* rows that continued an answer */
     uint64_t decode_steps; /* steps with such rows */
     uint32_t decode_batch_max;
-    uint64_t step_ns;      /* in forward passes and sampling */
+    uint64_t step_ns; /* in forward passes and sampling */
     uint32_t running, waiting;
-    uint64_t preempted;    /* times that a generation gave its pages back */
+    uint64_t preempted; /* times that a generation gave its pages back */
     uint64_t started, finished, cancelled, failed;
     uint64_t prompt_tokens, completion_tokens;
     /* keys and values */

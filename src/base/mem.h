@@ -15,10 +15,11 @@
  * result is then a pointer that must be freed like any other. */
 MUST_USE void *mem_alloc(size_t size);
 MUST_USE void *mem_zalloc(size_t size);
-MUST_USE void *mem_array(size_t n, size_t size);  /* not cleared */
-MUST_USE void *mem_zarray(size_t n, size_t size); /* all bytes 0 */
+MUST_USE void *mem_array(size_t n, size_t size);                  /* not cleared */
+MUST_USE void *mem_zarray(size_t n, size_t size);                 /* all bytes 0 */
 MUST_USE void *mem_realloc_array(void *p, size_t n, size_t size); /* p stays valid on failure */
-MUST_USE void *mem_aligned(size_t align, size_t size); /* align: a power of two; freed by mem_free */
+MUST_USE void *mem_aligned(size_t align,
+                           size_t size); /* align: a power of two; freed by mem_free */
 MUST_USE char *mem_strdup(const char *s);
 MUST_USE char *mem_strndup(const char *s, size_t n);
 void mem_free(void *p);

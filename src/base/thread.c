@@ -34,7 +34,8 @@ int cond_init(struct cond *c)
     pthread_condattr_t attr;
     if (pthread_condattr_init(&attr))
         return REALM_E_SYS;
-    int failed = pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) || pthread_cond_init(&c->c, &attr);
+    int failed =
+        pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) || pthread_cond_init(&c->c, &attr);
     pthread_condattr_destroy(&attr);
     return failed ? REALM_E_SYS : 0;
 }

@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "base/compiler.h"
+#include "base/list.h"
 #include "kernels/kernels.h"
 
 struct kv_shape {
@@ -31,6 +32,7 @@ struct kv_budget {
     uint64_t bytes_max;
     atomic_uint_fast64_t bytes;      /* allocated from the system */
     atomic_uint_fast64_t pages_used; /* held by sequences, over all models */
+    struct list pools;               /* of the scheduler's thread */
 };
 
 void kv_budget_init(struct kv_budget *b, uint64_t bytes_max);
@@ -43,16 +45,18 @@ MUST_USE int kv_pool_open(struct kv_pool **out, const struct kv_shape *shape,
 /* Every sequence must have been closed. */
 void kv_pool_close(struct kv_pool *p);
 uint64_t kv_page_bytes(const struct kv_pool *p);
+const struct kv_shape *kv_pool_shape(const struct kv_pool *p);
 /* Whether a sequence of this many tokens could ever fit the budget. */
 bool kv_fits(const struct kv_pool *p, uint64_t tokens);
-/* Gives free pages kept for reuse back to the system; returns their bytes. */
+/* Gives free pages kept for reuse back to the system; returns their bytes.  When
+ * the budget runs short, kv_seq_reserve does this by itself, to all pools. */
 uint64_t kv_pool_trim(struct kv_pool *p);
 
 MUST_USE int kv_seq_open(struct kv_seq **out, struct kv_pool *p);
 void kv_seq_close(struct kv_seq *s); /* gives its pages back; NULL is fine */
 
-/* Makes room for positions below tokens.  0; REALM_E_NO_ROOM when the budget is
- * spent (nothing changed); REALM_E_NOMEM. */
+/* Makes room for positions below tokens.  0, or with nothing changed:
+ * REALM_E_NO_ROOM when the budget is spent; REALM_E_NOMEM. */
 MUST_USE int kv_seq_reserve(struct kv_seq *s, uint32_t tokens);
 /* Forgets positions from tokens on and gives back pages that are then empty. */
 void kv_seq_cut(struct kv_seq *s, uint32_t tokens);

@@ -27,8 +27,7 @@ struct store_lease;
 struct store_ops {
     /* Opens what name stands for and says what loading it will take; nothing
      * large is read before the bytes are reserved. */
-    int (*plan)(void *ctx, const char *name, void **plan, uint64_t *bytes,
-                struct realm_error *err);
+    int (*plan)(void *ctx, const char *name, void **plan, uint64_t *bytes, struct realm_error *err);
     /* Loads it.  go_on, asked between pieces, returns false when nobody waits
      * any more: the load then ends with REALM_E_CANCELLED. */
     int (*load)(void *ctx, void *plan, bool (*go_on)(void *arg), void *arg, void **model,

@@ -98,7 +98,10 @@ static void utf8_takes_what_the_standard_takes(void **state)
     assert_int_equal(utf8_whole("ab\xF0\x9F\x98", 5), 2);
     assert_int_equal(utf8_whole("ab\xF0\x9F\x98\x80", 6), 6);
     assert_int_equal(utf8_whole("ab\x80", 3), 3);
-    assert_int_equal(utf8_bad_run((const uint8_t *)"\xE2\x82" "a", 3), 2);
+    assert_int_equal(utf8_bad_run((const uint8_t *)"\xE2\x82"
+                                                   "a",
+                                  3),
+                     2);
     for (uint32_t cp = 0; cp < 0x110000; cp++) {
         uint8_t bytes[4];
         uint32_t back;
