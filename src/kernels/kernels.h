@@ -46,7 +46,16 @@ enum act_kind {
 enum kv_type { KV_F32, KV_F16, KV_TYPES };
 
 /* Slots of the gemm table. */
-enum gemm_type { GEMM_F32, GEMM_F16, GEMM_BF16, GEMM_Q8_0, GEMM_Q4_0, GEMM_Q4_K, GEMM_Q6_K, GEMM_TYPES };
+enum gemm_type {
+    GEMM_F32,
+    GEMM_F16,
+    GEMM_BF16,
+    GEMM_Q8_0,
+    GEMM_Q4_0,
+    GEMM_Q4_K,
+    GEMM_Q6_K,
+    GEMM_TYPES
+};
 
 enum gemm_type gemm_type_of(enum dtype type);
 enum act_kind act_kind_of(enum gemm_type type);
@@ -57,8 +66,8 @@ enum act_kind act_kind_of(enum gemm_type type);
 size_t panel_bytes(enum gemm_type type, size_t k);
 
 /* Packs n_rows (1 to 16) rows as the file has them, row_bytes apart, into one panel. */
-void panel_pack(enum gemm_type type, void *panel, const void *rows, size_t row_bytes,
-                size_t n_rows, size_t k);
+void panel_pack(enum gemm_type type, void *panel, const void *rows, size_t row_bytes, size_t n_rows,
+                size_t k);
 
 /* The exact values of row r (0 to 15) of a panel: embedding rows are read so. */
 void panel_unpack_row(enum gemm_type type, const void *panel, size_t r, size_t k, float *out);
@@ -91,15 +100,15 @@ size_t kv_values_bytes(enum kv_type type, size_t dim);
  *   m  the greatest score, l  16 partial sums of exp(score - m) by key % 16,
  *   o  sum of exp(score - m) * V.  A row that sees no key has m = -inf, l = o = 0. */
 struct attn_item {
-    const float *q;      /* query row i at q + i * q_stride, dim floats */
-    size_t q_stride;     /* in floats */
-    const uint32_t *pos; /* position of query row i: it sees keys 0 .. pos[i] */
-    size_t rows;         /* 1 or more */
-    size_t dim;          /* of a head, 1 to MODEL_HEAD_DIM_MAX */
-    float scale;         /* of scores, usually 1 / sqrt(dim); folded into q */
-    uint32_t window;     /* 0, or a row sees only keys > pos - window */
-    uint32_t key_begin;  /* multiple of ATTN_SEGMENT_KEYS */
-    uint32_t key_end;    /* at most key_begin + ATTN_SEGMENT_KEYS; keys below are written */
+    const float *q;           /* query row i at q + i * q_stride, dim floats */
+    size_t q_stride;          /* in floats */
+    const uint32_t *pos;      /* position of query row i: it sees keys 0 .. pos[i] */
+    size_t rows;              /* 1 or more */
+    size_t dim;               /* of a head, 1 to MODEL_HEAD_DIM_MAX */
+    float scale;              /* of scores, usually 1 / sqrt(dim); folded into q */
+    uint32_t window;          /* 0, or a row sees only keys > pos - window */
+    uint32_t key_begin;       /* multiple of ATTN_SEGMENT_KEYS */
+    uint32_t key_end;         /* at most key_begin + ATTN_SEGMENT_KEYS; keys below are written */
     const void *const *pages; /* of the sequence, by position / 16 */
     size_t keys_at;           /* offset in a page of this layer's and head's keys */
     size_t values_at;         /* and values */
@@ -143,8 +152,8 @@ struct kernels {
     bool (*all_finite)(const float *x, size_t n);
 
     /* Writes k and v (dim floats each) of one token into slot 0 to 15 of a page. */
-    void (*kv_write[KV_TYPES])(void *keys, void *values, const float *k, const float *v,
-                               size_t dim, size_t slot);
+    void (*kv_write[KV_TYPES])(void *keys, void *values, const float *k, const float *v, size_t dim,
+                               size_t slot);
 
     void (*attn[KV_TYPES])(const struct attn_item *item);
 

@@ -53,8 +53,10 @@ static int load(void *ctx, void *p, bool (*go_on)(void *arg), void *arg, void **
     if (atomic_load(&w->fail))
         return err_set(err, REALM_E_FORMAT, "damaged");
     *model = mem_strdup(p);
+    if (!*model)
+        return err_nomem(err, "model");
     atomic_fetch_add(&w->loads, 1);
-    return *model ? 0 : err_nomem(err, "model");
+    return 0;
 }
 
 static void discard(void *ctx, void *p)
