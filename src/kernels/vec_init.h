@@ -1,0 +1,19 @@
+/* kernels/vec_init.h - entries of the table that are no matrix products.
+ *
+ * For kernels.c, which calls the levels in this order, and for the files that
+ * hold them.  Every level's init sets the entries it has and leaves the rest. */
+#ifndef KERNELS_VEC_INIT_H
+#define KERNELS_VEC_INIT_H
+
+#include "kernels/kernels.h"
+
+/* All of: rms_norm rope silu_mul add exp_max all_finite kv_write attn attn_merge. */
+void kern_vec_init_scalar(struct kernels *k);
+void kern_vec_init_avx2(struct kernels *k);
+void kern_vec_init_avx512(struct kernels *k);
+
+/* The parts of the above, one per file of a level. */
+void kern_vec_init_attn_scalar(struct kernels *k);
+void kern_vec_init_kv_scalar(struct kernels *k);
+
+#endif
