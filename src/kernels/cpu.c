@@ -1,0 +1,65 @@
+/* kernels/cpu.c - asks the processor, and the system through xgetbv, what may be used. */
+#include "kernels/cpu.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+enum {
+    XCR0_YMM = 0x06, /* register files that the system saves */
+    XCR0_ZMM = 0xe6,
+    LEAF7_1_AVX512_BF16 = 1 << 5, /* in eax; not every cpuid.h names it */
+};
+
+static uint32_t xcr0(void)
+{
+    uint32_t low, high;
+    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return low;
+}
+
+static bool has(uint32_t word, uint32_t bits)
+{
+    return (word & bits) == bits;
+}
+
+unsigned cpu_detect(void)
+{
+    uint32_t a, b, c, d, b7, c7;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !has(c, bit_OSXSAVE | bit_AVX | bit_FMA | bit_F16C) ||
+        !has(xcr0(), XCR0_YMM))
+        return 0;
+    if (!__get_cpuid_count(7, 0, &a, &b7, &c7, &d) || !has(b7, bit_AVX2))
+        return 0;
+    if (!has(b7, bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL) ||
+        !has(xcr0(), XCR0_ZMM))
+        return CPU_AVX2;
+    unsigned flags = CPU_AVX2 | CPU_AVX512;
+    if (has(c7, bit_AVX512VNNI))
+        flags |= CPU_VNNI;
+    if (__get_cpuid_count(7, 1, &a, &b, &c, &d) && has(a, LEAF7_1_AVX512_BF16))
+        flags |= CPU_BF16;
+    return flags;
+}
+
+#else
+
+unsigned cpu_detect(void)
+{
+    return 0;
+}
+
+#endif
+
+const char *cpu_level_name(unsigned flags)
+{
+    if (!(flags & CPU_AVX2))
+        return "scalar";
+    if (!(flags & CPU_AVX512))
+        return "avx2";
+    if (!(flags & CPU_VNNI))
+        return "avx512";
+    return flags & CPU_BF16 ? "avx512+vnni+bf16" : "avx512+vnni";
+}

@@ -1,0 +1,14 @@
+/* kernels/gemm_init.h - which level brings which matrix products: each function
+ * overwrites the entries that its instruction set does better. */
+#ifndef KERNELS_GEMM_INIT_H
+#define KERNELS_GEMM_INIT_H
+
+struct kernels;
+
+void gemm_init_scalar(struct kernels *k); /* every entry of gemm and act_pack */
+void gemm_init_avx2(struct kernels *k);
+void gemm_init_avx512(struct kernels *k);
+void gemm_init_vnni(struct kernels *k);
+void gemm_init_bf16(struct kernels *k);
+
+#endif

@@ -1,0 +1,51 @@
+/* kernels/kernels.c - the ladder: scalar everywhere, then each level over it. */
+#include "kernels/kernels.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/compiler.h"
+#include "kernels/cpu.h"
+#include "kernels/gemm_init.h"
+#include "kernels/vec_init.h"
+
+static struct kernels best;
+static pthread_once_t best_once = PTHREAD_ONCE_INIT;
+
+void kernels_init(struct kernels *k, unsigned cpu_mask)
+{
+    gemm_init_scalar(k);
+    kern_vec_init_scalar(k);
+    (void)cpu_mask;
+}
+
+/* What REALM_CPU allows; everything when it is unset or names no level. */
+static unsigned mask_from_environment(void)
+{
+    static const struct {
+        const char *name;
+        unsigned mask;
+    } levels[] = {
+        {"scalar", 0},
+        {"avx2", CPU_AVX2},
+        {"avx512", CPU_AVX2 | CPU_AVX512},
+        {"vnni", CPU_AVX2 | CPU_AVX512 | CPU_VNNI},
+    };
+    const char *wanted = getenv("REALM_CPU");
+    for (size_t i = 0; wanted && i < ARRAY_LEN(levels); i++)
+        if (strcmp(wanted, levels[i].name) == 0)
+            return levels[i].mask;
+    return ~0u;
+}
+
+static void best_init(void)
+{
+    kernels_init(&best, cpu_detect() & mask_from_environment());
+}
+
+const struct kernels *kernels_best(void)
+{
+    pthread_once(&best_once, best_init);
+    return &best;
+}
