@@ -1,0 +1,125 @@
+/* text/encode.c - from text to tokens: finds the special tokens and hands the
+ * stretches between them to the tokeniser. */
+#include "base/ckd.h"
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "text/vocab_in.h"
+
+/* Places in a text are 32 bits wide, and a space may take three bytes. */
+enum { TEXT_MAX = 1 << 30 };
+
+size_t vocab_bound(const struct vocab *v, size_t n)
+{
+    // Every byte may become a token; without a token for U+2581 a space is three.
+    // A special token, of so many bytes at least, may bring a space of its own.
+    size_t space = v->space_tokens;
+    size_t per_byte = max_size(space, 1);
+    per_byte = max_size(per_byte, space / v->special.shortest + 1);
+    size_t bound;
+    return ckd_mul_size(n, per_byte, &bound) && ckd_add_size(bound, 1 + space, &bound) ? bound
+                                                                                       : SIZE_MAX;
+}
+
+static int encoder_init(struct encoder *e, const struct vocab *v, uint32_t *ids, size_t max)
+{
+    *e = (struct encoder){.v = v, .ids = ids, .max = max};
+    merger_init(&e->merger);
+    buf_init(&e->plain, SIZE_MAX);
+    buf_init(&e->escaped, SIZE_MAX);
+    return v->pretok ? pretok_walk_open(&e->walk, v->pretok) : 0;
+}
+
+static void encoder_free(struct encoder *e)
+{
+    merger_free(&e->merger);
+    buf_free(&e->plain);
+    buf_free(&e->escaped);
+    if (e->v->pretok)
+        pretok_walk_close(&e->walk);
+}
+
+/* Drops the guards of a stretch, copying it only if there is one. */
+static int drop_guards(struct encoder *e, struct slice *text)
+{
+    static const size_t guard_n = sizeof(VOCAB_GUARD) - 1;
+    const uint8_t *end = text->p + text->n;
+    const uint8_t *from = text->p;
+    const uint8_t *guard = memmem(from, text->n, VOCAB_GUARD, guard_n);
+    if (!guard)
+        return 0;
+    buf_clear(&e->plain);
+    while (guard) {
+        if (buf_add(&e->plain, from, (size_t)(guard - from)))
+            return REALM_E_NOMEM;
+        from = guard + guard_n;
+        guard = memmem(from, (size_t)(end - from), VOCAB_GUARD, guard_n);
+    }
+    if (buf_add(&e->plain, from, (size_t)(end - from)))
+        return REALM_E_NOMEM;
+    *text = buf_slice(&e->plain);
+    return 0;
+}
+
+/* A stretch without special tokens; such a stretch always begins the text or
+ * follows a special token, where SPM puts a space before it. */
+static int encode_plain(struct encoder *e, struct slice text, unsigned flags)
+{
+    if (flags & VOCAB_SPECIAL) {
+        int status = drop_guards(e, &text);
+        if (status)
+            return status;
+    }
+    if (text.n == 0)
+        return 0;
+    return e->v->model == VOCAB_SPM ? spm_encode(e, text, true) : bpe_encode(e, text);
+}
+
+static size_t skip_spaces(struct slice text, size_t at)
+{
+    while (at < text.n && (text.p[at] == ' ' || (text.p[at] >= '\t' && text.p[at] <= '\r')))
+        at++;
+    return at;
+}
+
+static int encode_all(struct encoder *e, struct slice text, unsigned flags)
+{
+    const struct vocab *v = e->v;
+    const struct special_set *set = flags & VOCAB_SPECIAL ? &v->special : &v->user;
+    size_t at = 0;
+    while (at < text.n) {
+        size_t start = text.n;
+        const struct special *found = special_find(set, text, at, &start);
+        int status = encode_plain(e, (struct slice){text.p + at, start - at}, flags);
+        if (status)
+            return status;
+        if (!found)
+            break;
+        encoder_put(e, found->id);
+        at = start + found->text.n;
+        if (v->tokens[found->id].rstrip)
+            at = skip_spaces(text, at);
+    }
+    return 0;
+}
+
+int vocab_encode(const struct vocab *v, const char *text, size_t n, unsigned flags, uint32_t *ids,
+                 size_t max, size_t *n_ids)
+{
+    *n_ids = 0;
+    if (n > TEXT_MAX)
+        return REALM_E_LIMIT;
+    if (!utf8_valid(text, n))
+        return REALM_E_UTF8;
+    struct encoder e;
+    int status = encoder_init(&e, v, ids, max);
+    if (!status) {
+        if ((flags & VOCAB_BOS) && vocab_adds_bos(v))
+            encoder_put(&e, v->ids[ID_BOS]);
+        status = encode_all(&e, (struct slice){(const uint8_t *)text, n}, flags);
+    }
+    encoder_free(&e);
+    if (status)
+        return status;
+    *n_ids = e.n;
+    return e.n > max ? REALM_E_TOO_SMALL : 0;
+}

@@ -1,0 +1,263 @@
+#include "text/vocab.h"
+
+#include "base/ckd.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "text/vocab_in.h"
+
+/* Control tokens by which models end a turn. */
+static const char *const end_texts[] = {
+    "</s>",
+    "<eos>",
+    "<EOT>",
+    "<end_of_turn>",
+    "<|end|>",
+    "<|im_end|>",
+    "<|eot|>",
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|endoftext|>",
+    "<|end_of_text|>",
+    "<|end_of_turn|>",
+    "<|END_OF_TURN_TOKEN|>",
+    "<\xEF\xBD\x9C"
+    "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>", // DeepSeek's
+};
+
+static bool spelled_special(const struct vocab *v, uint32_t id)
+{
+    uint8_t kind = v->tokens[id].kind;
+    return kind == TOKEN_CONTROL || kind == TOKEN_USER_DEFINED;
+}
+
+static void mark_ends(struct vocab *v)
+{
+    static const enum vocab_id roles[] = {ID_EOS, ID_EOT, ID_EOM};
+    for (size_t i = 0; i < ARRAY_LEN(roles); i++) {
+        if (v->ids[roles[i]] != TOKEN_NONE)
+            v->tokens[v->ids[roles[i]]].ends = true;
+    }
+    for (uint32_t id = 0; id < v->n; id++) {
+        for (size_t i = 0; i < ARRAY_LEN(end_texts) && spelled_special(v, id); i++) {
+            if (slice_is(token_text(v, id), end_texts[i]))
+                v->tokens[id].ends = true;
+        }
+    }
+}
+
+static bool contains_ignoring_case(struct slice text, const char *what)
+{
+    struct slice w = slice_of(what);
+    for (size_t i = 0; i + w.n <= text.n; i++) {
+        size_t j = 0;
+        while (j < w.n && (text.p[i + j] | 0x20) == (w.p[j] | 0x20))
+            j++;
+        if (j == w.n)
+            return true;
+    }
+    return false;
+}
+
+/* Phi-3's special tokens swallow the white space after them.  No key of the file
+ * says so: as everywhere, the model's name does. */
+static int mark_rstrip(struct vocab *v, const struct gguf *g, struct realm_error *err)
+{
+    struct slice name;
+    int status = gguf_get_string(g, "general.name", &name, err);
+    if (status)
+        return status == REALM_E_NOT_FOUND ? 0 : status;
+    if (!contains_ignoring_case(name, "phi-3") && !contains_ignoring_case(name, "phi3"))
+        return 0;
+    for (uint32_t id = 0; id < v->n; id++) {
+        struct slice text = token_text(v, id);
+        v->tokens[id].rstrip = spelled_special(v, id) && !slice_is(text, "<s>") &&
+                               !slice_is(text, "<unk>") && !slice_is(text, "<|endoftext|>");
+    }
+    return 0;
+}
+
+/* Text that is not whole characters cannot be spelled in text that is. */
+static bool findable(const struct vocab *v, uint32_t id)
+{
+    struct slice text = token_text(v, id);
+    return spelled_special(v, id) && text.n > 0 && utf8_valid(text.p, text.n);
+}
+
+static int collect_special(struct vocab *v, struct realm_error *err)
+{
+    size_t special = 0, user = 0;
+    for (uint32_t id = 0; id < v->n; id++) {
+        special += findable(v, id);
+        user += findable(v, id) && v->tokens[id].kind == TOKEN_USER_DEFINED;
+    }
+    if (special_init(&v->special, special) || special_init(&v->user, user))
+        return err_nomem(err, "the special tokens");
+    for (uint32_t id = 0; id < v->n; id++) {
+        if (!findable(v, id))
+            continue;
+        special_add(&v->special, token_text(v, id), id);
+        if (v->tokens[id].kind == TOKEN_USER_DEFINED)
+            special_add(&v->user, token_text(v, id), id);
+    }
+    special_sort(&v->special);
+    special_sort(&v->user);
+    return 0;
+}
+
+/* No text may be lost: what no token spells must have an unknown token. */
+static int check_coverage(const struct vocab *v, struct realm_error *err)
+{
+    if (v->ids[ID_UNKNOWN] != TOKEN_NONE)
+        return 0;
+    for (unsigned b = 0; b < 0xF5; b++) {
+        if (v->byte_ids[b] == TOKEN_NONE && b != 0xC0 && b != 0xC1) { // bytes UTF-8 never has
+            return err_set(err, REALM_E_FORMAT,
+                           "tokenizer.ggml.tokens: no token for byte 0x%02X and no unknown token",
+                           b);
+        }
+    }
+    return 0;
+}
+
+static int load_model(struct vocab *v, const struct gguf *g, struct realm_error *err)
+{
+    struct slice name;
+    int status = gguf_get_string(g, "tokenizer.ggml.model", &name, err);
+    if (status == REALM_E_NOT_FOUND || (!status && slice_is(name, "none")))
+        return err_set(err, REALM_E_NOT_FOUND, "the file has no tokenizer");
+    if (status)
+        return status;
+    if (slice_is(name, "llama")) {
+        v->model = VOCAB_SPM;
+        v->adds_bos = true;
+    } else if (slice_is(name, "gpt2")) {
+        v->model = VOCAB_BPE;
+    } else {
+        return err_set(err, REALM_E_UNSUPPORTED, "tokenizer.ggml.model: unknown tokenizer \"%.*s\"",
+                       (int)min_size(name.n, 64), (const char *)name.p);
+    }
+    return 0;
+}
+
+static int load(struct vocab *v, const struct gguf *g, struct realm_error *err)
+{
+    int status = load_model(v, g, err);
+    if (!status)
+        status = tokens_load(v, g, err);
+    if (!status)
+        status = v->model == VOCAB_SPM ? spm_open(v, g, err) : bpe_open(v, g, err);
+    if (!status)
+        status = check_coverage(v, err);
+    if (!status)
+        status = mark_rstrip(v, g, err);
+    if (!status)
+        status = collect_special(v, err);
+    if (!status)
+        status = gguf_get_bool(g, "tokenizer.ggml.add_bos_token", &v->adds_bos, err);
+    if (status && status != REALM_E_NOT_FOUND)
+        return status;
+    mark_ends(v);
+    return 0;
+}
+
+int vocab_open(struct vocab **out, const struct gguf *g, struct realm_error *err)
+{
+    *out = NULL;
+    struct vocab *v = mem_zalloc(sizeof(*v));
+    if (!v)
+        return err_nomem(err, "the vocabulary");
+    int status = load(v, g, err);
+    if (status) {
+        vocab_close(v);
+        return status;
+    }
+    *out = v;
+    return 0;
+}
+
+void vocab_close(struct vocab *v)
+{
+    if (!v)
+        return;
+    special_free(&v->special);
+    special_free(&v->user);
+    pretok_close(v->pretok);
+    map_free(&v->by_text);
+    map_free(&v->pairs);
+    map_free(&v->words);
+    mem_free(v->merges);
+    mem_free(v->tokens);
+    mem_free(v->texts);
+    mem_free(v->pieces);
+    mem_free(v);
+}
+
+uint32_t vocab_size(const struct vocab *v)
+{
+    return v->n;
+}
+
+enum token_kind vocab_kind(const struct vocab *v, uint32_t id)
+{
+    ASSERT(id < v->n);
+    return v->tokens[id].kind;
+}
+
+struct slice vocab_text(const struct vocab *v, uint32_t id)
+{
+    ASSERT(id < v->n);
+    return token_text(v, id);
+}
+
+uint32_t vocab_bos(const struct vocab *v)
+{
+    return v->ids[ID_BOS];
+}
+
+uint32_t vocab_eos(const struct vocab *v)
+{
+    return v->ids[ID_EOS];
+}
+
+bool vocab_adds_bos(const struct vocab *v)
+{
+    return v->adds_bos && v->ids[ID_BOS] != TOKEN_NONE;
+}
+
+bool vocab_is_end(const struct vocab *v, uint32_t id)
+{
+    ASSERT(id < v->n);
+    return v->tokens[id].ends;
+}
+
+static uint64_t map_bytes(const struct map *m)
+{
+    return m->slots ? (m->mask + 1) * sizeof(*m->slots) : 0;
+}
+
+uint64_t vocab_bytes(const struct vocab *v)
+{
+    return sizeof(*v) + v->n * sizeof(*v->tokens) + 2 * v->texts_n + map_bytes(&v->by_text) +
+           map_bytes(&v->pairs) + map_bytes(&v->words) + v->n_merges * sizeof(*v->merges) +
+           (v->special.cap + v->user.cap) * sizeof(struct special) +
+           (v->pretok ? pretok_bytes(v->pretok) : 0);
+}
+
+struct slice vocab_piece(const struct vocab *v, uint32_t id, bool special)
+{
+    ASSERT(id < v->n);
+    const struct token *t = &v->tokens[id];
+    if (!special && (t->kind == TOKEN_CONTROL || t->kind == TOKEN_UNKNOWN))
+        return (struct slice){0};
+    return (struct slice){v->pieces + t->piece_at, t->piece_n};
+}
+
+bool vocab_find_special(const struct vocab *v, struct slice text, size_t from, size_t *start,
+                        size_t *len)
+{
+    const struct special *found = special_find(&v->special, text, from, start);
+    if (found)
+        *len = found->text.n;
+    return found != NULL;
+}

@@ -1,0 +1,201 @@
+#include "make.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/utf8.h"
+
+static void add(struct buf *b, const void *p, size_t n)
+{
+    int status = buf_add(b, p, n);
+    ASSERT(status == 0);
+}
+
+static void add_u64(struct buf *b, uint64_t value)
+{
+    add(b, &value, sizeof(value));
+}
+
+static void add_text(struct buf *b, struct slice text)
+{
+    add_u64(b, text.n);
+    add(b, text.p, text.n);
+}
+
+static void add_key(struct make *m, const char *key, uint32_t type)
+{
+    add_text(&m->values, slice_of(key));
+    add(&m->values, &type, sizeof(type));
+    m->n++;
+}
+
+static void add_array(struct make *m, const char *key, uint32_t item_type, uint64_t n)
+{
+    add_key(m, key, GGUF_ARRAY);
+    add(&m->values, &item_type, sizeof(item_type));
+    add_u64(&m->values, n);
+}
+
+void make_init(struct make *m)
+{
+    buf_init(&m->values, SIZE_MAX);
+    buf_init(&m->file, SIZE_MAX);
+    m->n = 0;
+}
+
+void make_free(struct make *m)
+{
+    buf_free(&m->values);
+    buf_free(&m->file);
+}
+
+void make_u32(struct make *m, const char *key, uint32_t value)
+{
+    add_key(m, key, GGUF_U32);
+    add(&m->values, &value, sizeof(value));
+}
+
+void make_i32(struct make *m, const char *key, int32_t value)
+{
+    add_key(m, key, GGUF_I32);
+    add(&m->values, &value, sizeof(value));
+}
+
+void make_bool(struct make *m, const char *key, bool value)
+{
+    add_key(m, key, GGUF_BOOL);
+    add(&m->values, &(uint8_t){value}, 1);
+}
+
+void make_string(struct make *m, const char *key, const char *value)
+{
+    add_key(m, key, GGUF_STRING);
+    add_text(&m->values, slice_of(value));
+}
+
+void make_strings(struct make *m, const char *key, const struct slice *items, size_t n)
+{
+    add_array(m, key, GGUF_STRING, n);
+    for (size_t i = 0; i < n; i++)
+        add_text(&m->values, items[i]);
+}
+
+void make_i32s(struct make *m, const char *key, const int32_t *items, size_t n)
+{
+    add_array(m, key, GGUF_I32, n);
+    add(&m->values, items, n * sizeof(*items));
+}
+
+void make_f32s(struct make *m, const char *key, const float *items, size_t n)
+{
+    add_array(m, key, GGUF_F32, n);
+    add(&m->values, items, n * sizeof(*items));
+}
+
+struct gguf *make_gguf(struct make *m)
+{
+    static const uint32_t version = 3;
+    buf_clear(&m->file);
+    add(&m->file, "GGUF", 4);
+    add(&m->file, &version, sizeof(version));
+    add_u64(&m->file, 0);
+    add_u64(&m->file, m->n);
+    add(&m->file, m->values.p, m->values.n);
+    while (m->file.n % 32)
+        add(&m->file, "", 1);
+    struct gguf *g;
+    return gguf_parse(&g, m->file.p, m->file.n, m->file.n, NULL) ? NULL : g;
+}
+
+uint32_t small_add(struct small *s, const char *text, int32_t type, float score)
+{
+    ASSERT(s->n < SMALL_MAX);
+    s->tokens[s->n] = slice_of(text);
+    s->types[s->n] = type;
+    s->scores[s->n] = score;
+    return (uint32_t)s->n++;
+}
+
+void small_spm(struct small *s)
+{
+    static const char *const words[] = {
+        "\u2581t",   "he",      "\u2581the",   "in",     "re",
+        "on",        "\u2581a", "ll",          "er",     "\u2581\u2581",
+        "hell",      "hello",   "\u2581hello", "\u2581", "e",
+        "t",         "a",       "o",           "n",      "i",
+        "h",         "l",       "r",           "s",      "\u00e4",
+        "\U0001F600"};
+    *s = (struct small){.spm = true, .bos = 1, .eos = 2, .unknown = 0};
+    small_add(s, "<unk>", TOKEN_UNKNOWN, 0);
+    small_add(s, "<s>", TOKEN_CONTROL, 0);
+    small_add(s, "</s>", TOKEN_CONTROL, 0);
+    for (unsigned b = 0; b < 256; b++) {
+        snprintf(s->names[b], sizeof(s->names[b]), "<0x%02X>", b);
+        small_add(s, s->names[b], TOKEN_BYTE, 0);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        small_add(s, words[i], TOKEN_NORMAL, -(float)i);
+    small_add(s, "<|end|>", TOKEN_CONTROL, 0);
+    small_add(s, "<|end|><|end|>", TOKEN_CONTROL, 0);
+    small_add(s, "<tool>", TOKEN_USER_DEFINED, 0);
+}
+
+void small_bpe(struct small *s)
+{
+    static const char *const merges[] = {
+        "h e", "l l", "he ll", "hell o", "\u0120 t",      "\u0120 a",      "\u0120t he", "i n",
+        "r e", "o n", "a a",   "aa aa",  "\u0120 \u0120", "\u00c3 \u00a4", "1 2",        "aaaa a"};
+    static const char *const joined[] = {
+        "he", "ll", "hell", "hello", "\u0120t",      "\u0120a",      "\u0120the", "in",
+        "re", "on", "aa",   "aaaa",  "\u0120\u0120", "\u00c3\u00a4", "12",        "aaaaa"};
+    *s = (struct small){.bos = 256, .eos = 256, .unknown = -1, .pre = "gpt-2"};
+    uint32_t other = 0x100;
+    for (unsigned b = 0; b < 256; b++) {
+        bool itself = (b > 0x20 && b < 0x7F) || (b > 0xA0 && b != 0xAD);
+        uint8_t *name = (uint8_t *)s->names[b];
+        name[utf8_encode(itself ? b : other++, name)] = 0;
+        small_add(s, s->names[b], TOKEN_NORMAL, 0);
+    }
+    small_add(s, "<|endoftext|>", TOKEN_CONTROL, 0);
+    for (size_t i = 0; i < ARRAY_LEN(joined); i++) {
+        small_add(s, joined[i], TOKEN_NORMAL, 0);
+        s->merges[s->n_merges++] = slice_of(merges[i]);
+    }
+    small_add(s, "<|im_end|>", TOKEN_CONTROL, 0);
+    small_add(s, "<|im_end|><", TOKEN_CONTROL, 0);
+    small_add(s, "<tool>", TOKEN_USER_DEFINED, 0);
+}
+
+void small_write(const struct small *s, struct make *m)
+{
+    make_string(m, "general.architecture", "none");
+    make_string(m, "tokenizer.ggml.model", s->spm ? "llama" : "gpt2");
+    if (s->pre)
+        make_string(m, "tokenizer.ggml.pre", s->pre);
+    make_strings(m, "tokenizer.ggml.tokens", s->tokens, s->n);
+    make_i32s(m, "tokenizer.ggml.token_type", s->types, s->n);
+    if (s->spm)
+        make_f32s(m, "tokenizer.ggml.scores", s->scores, s->n);
+    else
+        make_strings(m, "tokenizer.ggml.merges", s->merges, s->n_merges);
+    if (s->bos >= 0)
+        make_u32(m, "tokenizer.ggml.bos_token_id", (uint32_t)s->bos);
+    if (s->eos >= 0)
+        make_u32(m, "tokenizer.ggml.eos_token_id", (uint32_t)s->eos);
+    if (s->unknown >= 0)
+        make_u32(m, "tokenizer.ggml.unknown_token_id", (uint32_t)s->unknown);
+}
+
+int small_open(const struct small *s, struct vocab **out, struct realm_error *err)
+{
+    struct make m;
+    make_init(&m);
+    small_write(s, &m);
+    struct gguf *g = make_gguf(&m);
+    ASSERT(g);
+    int status = vocab_open(out, g, err);
+    gguf_close(g);
+    make_free(&m);
+    return status;
+}
