@@ -34,10 +34,13 @@ uint64_t forward_bytes(const struct forward *f); /* scratch held */
 /* Computes n rows (1 to rows_max), writing their keys and values.  stop (may be
  * NULL) is asked between layers; when it says true the step ends with
  * REALM_E_CANCELLED, and what was written for its rows must not be used.
- * REALM_E_NUMERIC: row *bad has values that are not finite; the rows of other
- * sequences are right. */
+ * REALM_E_NUMERIC: row *bad, and every row of which forward_row_bad says so, had
+ * values that are not finite; the rows of other sequences are right. */
 MUST_USE int forward_step(struct forward *f, const struct forward_row *rows, size_t n,
                           bool (*stop)(void *ctx), void *ctx, size_t *bad);
+
+/* Whether row i of the last step had values that are not finite. */
+bool forward_row_bad(const struct forward *f, size_t i);
 
 /* Logits (vocab) of the i-th row that wanted them in the last step.  They may be
  * changed by the caller and stay until the next step. */

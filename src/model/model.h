@@ -46,9 +46,9 @@ struct matrix {
 };
 
 struct model_layer {
-    float *attn_norm;            /* (width) */
-    float *ffn_norm;             /* (width) */
-    struct matrix q, k, v, o;    /* (heads*dim, width) (kv_heads*dim, width) x2 (width, heads*dim) */
+    float *attn_norm;         /* (width) */
+    float *ffn_norm;          /* (width) */
+    struct matrix q, k, v, o; /* (heads*dim, width) (kv_heads*dim, width) x2 (width, heads*dim) */
     struct matrix gate, up, down; /* (ffn, width) x2, (width, ffn) */
 };
 
@@ -59,7 +59,8 @@ struct model {
     struct matrix embed;   /* (vocab, width) */
     struct matrix output;  /* (vocab, width); data shared with embed when tied */
     float *output_norm;    /* (width) */
-    float *rope_inv_freq;  /* (rope_dim / 2): angle of pair i at position p is p * this, f32 */
+    float *rope_factors;   /* (rope_dim / 2), or NULL: none */
+    double *rope_inv_freq; /* (rope_dim / 2): the angle of pair i at position p is p * this */
     struct model_layer *layers;
     void *memory; /* all weights */
     uint64_t memory_bytes;
@@ -74,9 +75,9 @@ struct model_plan {
     uint64_t bytes; /* weights packed, vocabulary, tables */
 };
 
-/* Checks that this build can run the file.  REALM_E_FORMAT (names the key or
- * tensor, expected and found), REALM_E_UNSUPPORTED (architecture, weight type or
- * rope kind, by name). */
+/* Checks that this build can run the file, its vocabulary included.  REALM_E_FORMAT (names the key or
+ * tensor, expected and found), REALM_E_UNSUPPORTED (architecture, weight type,
+ * rope kind or tensor, by name; a file without weights), REALM_E_NOMEM. */
 MUST_USE int model_plan(struct model_plan *out, const struct gguf_file *f, struct realm_error *err);
 
 struct model_load_options {

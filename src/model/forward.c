@@ -1,0 +1,261 @@
+/* model/forward.c - a step: embed the rows, walk the layers, make logits.
+ *
+ * All scratch is one piece of memory, sized when the forward is opened; a step
+ * allocates nothing. */
+#include "model/forward.h"
+
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/ckd.h"
+#include "base/limits.h"
+#include "base/mem.h"
+#include "model/forward_internal.h"
+#include "realm/status.h"
+
+/* Partial results of attention take this much, or what one row needs. */
+#define PART_BYTES_MAX (32 * MiB)
+
+/* Hands out the scratch; with base NULL it only counts. */
+struct carver {
+    uint8_t *base;
+    size_t used;
+};
+
+static void *carve(struct carver *c, size_t n, size_t size)
+{
+    size_t at = c->used;
+    c->used = round_up(at + n * size, KERN_ALIGN);
+    return c->base ? c->base + at : NULL;
+}
+
+static float *carve_floats(struct carver *c, size_t rows, size_t stride)
+{
+    return carve(c, rows, stride * sizeof(float));
+}
+
+/* The longest row that any matrix of the model takes as `kind`; 0: none does. */
+static size_t longest_row(const struct model *m, enum act_kind kind)
+{
+    size_t k = act_kind_of(m->output.type) == kind ? m->output.k : 0;
+    for (uint32_t i = 0; i < m->config.layers; i++) {
+        const struct model_layer *l = &m->layers[i];
+        const struct matrix *const all[] = {&l->q, &l->k, &l->v, &l->o, &l->gate, &l->up, &l->down};
+        for (size_t j = 0; j < ARRAY_LEN(all); j++)
+            if (act_kind_of(all[j]->type) == kind)
+                k = max_size(k, all[j]->k);
+    }
+    return k;
+}
+
+static void carve_acts(struct forward *f, struct carver *c)
+{
+    for (unsigned kind = 0; kind < ACT_KINDS; kind++) {
+        size_t k = longest_row(f->model, (enum act_kind)kind);
+        f->acts[kind] = k ? carve(c, f->rows_max, act_bytes((enum act_kind)kind, k)) : NULL;
+    }
+}
+
+static void carve_rows(struct forward *f, struct carver *c)
+{
+    size_t rows = f->rows_max;
+    const struct model_config *cfg = &f->model->config;
+    f->x = carve_floats(c, rows, f->width_stride);
+    f->branch = carve_floats(c, rows, f->width_stride);
+    f->q = carve_floats(c, rows, f->q_stride);
+    f->k = carve_floats(c, rows, f->kv_stride);
+    f->v = carve_floats(c, rows, f->kv_stride);
+    f->q_heads = carve_floats(c, rows * cfg->heads, f->dim_stride);
+    f->att = carve_floats(c, rows, f->att_stride);
+    f->gate = carve_floats(c, rows, f->ffn_stride);
+    f->up = carve_floats(c, rows, f->ffn_stride);
+    f->cs = carve_floats(c, rows, cfg->rope_dim);
+    f->norm = carve_floats(c, pool_threads(f->pool) * TILE_TOKENS, f->width_stride);
+    f->logits = carve_floats(c, f->logits_max, f->logits_stride);
+    f->pos = carve(c, rows * (cfg->heads / cfg->kv_heads), sizeof(*f->pos));
+    f->runs = carve(c, rows, sizeof(*f->runs));
+    f->run_of = carve(c, rows, sizeof(*f->run_of));
+    f->logits_row = carve(c, f->logits_max, sizeof(*f->logits_row));
+    f->bad = carve(c, rows, sizeof(*f->bad));
+}
+
+static void carve_parts(struct forward *f, struct carver *c)
+{
+    const struct model_config *cfg = &f->model->config;
+    size_t segments = (cfg->context + ATTN_SEGMENT_KEYS - 1) / ATTN_SEGMENT_KEYS;
+    size_t of_row = cfg->heads * segments;
+    size_t slot_bytes = (1 + KV_PAGE_TOKENS + f->dim_stride) * sizeof(float);
+    f->slots = min_size(f->rows_max * of_row, max_size(of_row, PART_BYTES_MAX / slot_bytes));
+    f->part_m = carve_floats(c, f->slots, 1);
+    f->part_l = carve_floats(c, f->slots, KV_PAGE_TOKENS);
+    f->part_o = carve_floats(c, f->slots, f->dim_stride);
+}
+
+static size_t carve_all(struct forward *f, uint8_t *base)
+{
+    struct carver c = {.base = base};
+    carve_rows(f, &c);
+    carve_acts(f, &c);
+    carve_parts(f, &c);
+    return c.used;
+}
+
+static void set_strides(struct forward *f)
+{
+    const struct model_config *c = &f->model->config;
+    size_t q_width = (size_t)c->heads * c->head_dim;
+    f->width_stride = round_up(c->width, PANEL_ROWS);
+    f->q_stride = round_up(q_width, PANEL_ROWS);
+    f->kv_stride = round_up((size_t)c->kv_heads * c->head_dim, PANEL_ROWS);
+    f->att_stride = round_up(q_width, ATTN_DIM_PAD) + ATTN_DIM_PAD;
+    f->ffn_stride = round_up(c->ffn, PANEL_ROWS);
+    f->logits_stride = round_up(c->vocab, PANEL_ROWS);
+    f->dim_stride = round_up(c->head_dim, ATTN_DIM_PAD);
+}
+
+int forward_open(struct forward **out, const struct model *m, struct pool *pool,
+                 const struct kernels *kernels, size_t rows_max)
+{
+    ASSERT(rows_max >= 1 && rows_max <= BATCH_ROWS_MAX);
+    *out = NULL;
+    struct forward *f = mem_zalloc(sizeof(*f));
+    if (!f)
+        return REALM_E_NOMEM;
+    f->model = m;
+    f->kernels = kernels;
+    f->pool = pool;
+    f->rows_max = rows_max;
+    f->logits_max = min_size(rows_max, FORWARD_LOGITS_MAX);
+    set_strides(f);
+    f->memory_bytes = carve_all(f, NULL);
+    f->memory = mem_pages(f->memory_bytes);
+    if (!f->memory) {
+        mem_free(f);
+        return REALM_E_NOMEM;
+    }
+    carve_all(f, f->memory);
+    *out = f;
+    return 0;
+}
+
+void forward_close(struct forward *f)
+{
+    if (!f)
+        return;
+    mem_pages_free(f->memory, f->memory_bytes);
+    mem_free(f);
+}
+
+uint64_t forward_bytes(const struct forward *f)
+{
+    return f->memory_bytes;
+}
+
+/* Takes over the rows of a step. */
+static void begin(struct forward *f, const struct forward_row *rows, size_t n)
+{
+    const struct model_config *c = &f->model->config;
+    size_t per_kv = c->heads / c->kv_heads;
+    f->rows = rows;
+    f->n = n;
+    f->n_logits = 0;
+    for (size_t i = 0; i < n; i++) {
+        ASSERT(rows[i].token < c->vocab && rows[i].pos < c->context);
+        f->bad[i] = false;
+        for (size_t j = 0; j < per_kv; j++)
+            f->pos[i * per_kv + j] = rows[i].pos;
+        if (!rows[i].wants_logits)
+            continue;
+        ASSERT(f->n_logits < f->logits_max);
+        f->logits_row[f->n_logits++] = (uint32_t)i;
+    }
+}
+
+static void embed_item(void *ctx, size_t row, unsigned worker)
+{
+    (void)worker;
+    struct forward *f = ctx;
+    const struct model *m = f->model;
+    const struct forward_row *r = &f->rows[row];
+    const struct matrix *e = &m->embed;
+    panel_unpack_row(e->type, e->data + r->token / PANEL_ROWS * e->panel_bytes,
+                     r->token % PANEL_ROWS, e->k, f->x + row * f->width_stride);
+    float *cs = f->cs + row * m->config.rope_dim;
+    for (size_t i = 0; i < m->config.rope_dim / 2; i++)
+        kern_sincos((double)r->pos * m->rope_inv_freq[i], &cs[2 * i + 1], &cs[2 * i]);
+}
+
+/* The last layer's branch is added to the rows that want logits alone. */
+static void output_item(void *ctx, size_t item, unsigned worker)
+{
+    struct forward *f = ctx;
+    const struct model *m = f->model;
+    const struct matrix *const out[] = {&m->output};
+    size_t start = forward_tile_start(item, f->n_logits), width = tile_width(start, f->n_logits);
+    float *norm = f->norm + worker * TILE_TOKENS * f->width_stride;
+    for (size_t i = 0; i < width; i++) {
+        size_t row = f->logits_row[start + i], at = row * f->width_stride;
+        float *y = norm + i * f->width_stride;
+        f->kernels->add(f->x + at, f->branch + at, m->config.width);
+        f->kernels->rms_norm(y, f->x + at, m->output_norm, m->config.width, m->config.norm_eps);
+        forward_guard(f, row, y, m->config.width);
+    }
+    forward_pack(f, forward_kinds(out, 1), start, width, norm, f->width_stride, m->config.width);
+}
+
+static void check_logits_item(void *ctx, size_t i, unsigned worker)
+{
+    (void)worker;
+    struct forward *f = ctx;
+    forward_guard(f, f->logits_row[i], forward_logits(f, i), f->model->config.vocab);
+}
+
+static void make_logits(struct forward *f)
+{
+    if (!f->n_logits)
+        return;
+    pool_run(f->pool, output_item, f, forward_tiles(f->n_logits));
+    const struct product product = {&f->model->output, f->logits, f->logits_stride};
+    forward_products(f, &product, 1, f->n_logits);
+    pool_run(f->pool, check_logits_item, f, f->n_logits);
+}
+
+static int find_bad(const struct forward *f, size_t *bad)
+{
+    for (size_t i = 0; i < f->n; i++) {
+        if (f->bad[i]) {
+            *bad = i;
+            return REALM_E_NUMERIC;
+        }
+    }
+    return 0;
+}
+
+int forward_step(struct forward *f, const struct forward_row *rows, size_t n,
+                 bool (*stop)(void *ctx), void *ctx, size_t *bad)
+{
+    ASSERT(n >= 1 && n <= f->rows_max);
+    begin(f, rows, n);
+    pool_run(f->pool, embed_item, f, n);
+    for (uint32_t i = 0; i < f->model->config.layers; i++) {
+        if (stop && stop(ctx))
+            return REALM_E_CANCELLED;
+        f->layer = &f->model->layers[i];
+        f->layer_index = i;
+        forward_attention(f);
+        forward_ffn(f);
+    }
+    make_logits(f);
+    return find_bad(f, bad);
+}
+
+bool forward_row_bad(const struct forward *f, size_t i)
+{
+    return f->bad[i];
+}
+
+float *forward_logits(struct forward *f, size_t i)
+{
+    ASSERT(i < f->n_logits);
+    return f->logits + i * f->logits_stride;
+}

@@ -1,0 +1,99 @@
+/* model/forward_internal.h - the scratch of a forward pass and its phases.
+ *
+ * A phase hands its items to the pool.  Within a phase every row, tile or panel
+ * has one owner; between phases everything is visible to all. */
+#ifndef MODEL_FORWARD_INTERNAL_H
+#define MODEL_FORWARD_INTERNAL_H
+
+#include "model/forward.h"
+
+/* Neighbouring rows of one sequence, and where their attention is kept. */
+struct run {
+    struct kv_seq *seq;
+    size_t row0, rows;
+    uint32_t pos0;
+    size_t segments; /* that its last row sees */
+    size_t groups;   /* of query rows: work items per head and segment */
+    size_t item0;    /* its first work item */
+    size_t slot0;    /* its first partial result */
+};
+
+struct forward {
+    const struct model *model;
+    const struct kernels *kernels;
+    struct pool *pool;
+    size_t rows_max;
+    size_t logits_max;
+    void *memory;
+    size_t memory_bytes;
+
+    /* Row strides in floats; multiples of 16, for products write whole panels. */
+    size_t width_stride;
+    size_t q_stride;
+    size_t kv_stride;
+    size_t att_stride; /* and room for the last head's padding */
+    size_t ffn_stride;
+    size_t logits_stride;
+    size_t dim_stride; /* of one head */
+
+    float *x;              /* (rows, width): the residual stream */
+    float *branch;         /* (rows, width): what the last product adds to it */
+    float *q;              /* (rows, heads * dim) */
+    float *k, *v;          /* (rows, kv_heads * dim) */
+    float *q_heads;        /* (kv_heads, rows, heads / kv_heads, dim): as attention walks them */
+    float *att;            /* (rows, heads * dim) */
+    float *gate, *up;      /* (rows, ffn) */
+    float *cs;             /* (rows, rope_dim): cos and sin of each pair */
+    float *norm;           /* (threads, TILE_TOKENS, width) */
+    float *logits;         /* (logits_max, vocab) */
+    void *acts[ACT_KINDS]; /* packed rows; NULL for kinds that no matrix wants */
+    float *part_m, *part_l, *part_o; /* (slots), (slots, 16), (slots, dim): of segments */
+    size_t slots;
+    uint32_t *pos;        /* (rows, heads / kv_heads) */
+    struct run *runs;     /* (rows) of one round of attention */
+    uint32_t *run_of;     /* (rows) */
+    uint32_t *logits_row; /* (logits_max): the row that wants them */
+    bool *bad;            /* (rows): a value was not finite */
+
+    /* Of the step that runs. */
+    const struct forward_row *rows;
+    size_t n;
+    size_t n_logits;
+    const struct model_layer *layer;
+    uint32_t layer_index;
+};
+
+/* A product y = x W^T over all packed rows. */
+struct product {
+    const struct matrix *w;
+    float *y;
+    size_t y_stride;
+};
+
+enum { PRODUCTS_MAX = 3 };
+
+/* product.c */
+
+/* Computes up to PRODUCTS_MAX products of `rows` packed rows in one phase. */
+void forward_products(struct forward *f, const struct product *products, size_t n, size_t rows);
+/* The act_kinds, as bits, that the matrices want. */
+unsigned forward_kinds(const struct matrix *const *matrices, size_t n);
+/* Tiles that rows are cut into, and where the i-th begins. */
+size_t forward_tiles(size_t rows);
+size_t forward_tile_start(size_t tile, size_t rows);
+/* Packs a tile's rows for each kind. */
+void forward_pack(struct forward *f, unsigned kinds, size_t tile_start, size_t width,
+                  const float *x, size_t x_stride, size_t k);
+/* Marks a row whose n values are not all finite and makes them 0, so that it
+ * cannot harm its neighbours. */
+void forward_guard(struct forward *f, size_t row, float *values, size_t n);
+/* Phase: x += branch (unless the layer is the first to read x), norm, pack. */
+void forward_norm_pack(struct forward *f, const float *weight, unsigned kinds, bool add_branch);
+
+/* attention.c: from packed rows of x to branch. */
+void forward_attention(struct forward *f);
+
+/* ffn.c: the same. */
+void forward_ffn(struct forward *f);
+
+#endif
