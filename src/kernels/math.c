@@ -1,7 +1,7 @@
 /* kernels/math.c - exp, log, sine and cosine of ours: the same bits everywhere.
  *
- * Additions, multiplications and divisions in the order written here, nothing
- * fused; the C library's own functions differ between its versions. */
+ * Additions, multiplications and divisions in the order written here, fused only
+ * in exp and there by name; the C library's functions differ between versions. */
 #include <string.h>
 
 #include "kernels/kernels.h"

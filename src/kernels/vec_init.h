@@ -14,6 +14,10 @@ void kern_vec_init_avx512(struct kernels *k);
 
 /* The parts of the above, one per file of a level. */
 void kern_vec_init_attn_scalar(struct kernels *k);
+void kern_vec_init_attn_avx2(struct kernels *k);
+void kern_vec_init_attn_avx512(struct kernels *k);
 void kern_vec_init_kv_scalar(struct kernels *k);
+void kern_vec_init_kv_avx2(struct kernels *k);
+void kern_vec_init_kv_avx512(struct kernels *k);
 
 #endif

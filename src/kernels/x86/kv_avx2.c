@@ -1,0 +1,13 @@
+/* kernels/x86/kv_avx2.c - writing into pages for AVX2; what it does: tmpl/kv.inc. */
+#include "kernels/attn_inline.h"
+#include "kernels/math_inline.h"
+#include "kernels/vec_init.h"
+#include "kernels/x86/v16_avx2.h"
+
+#define LEVEL(f) f##_avx2
+#include "kernels/tmpl/kv.inc"
+
+void kern_vec_init_kv_avx2(struct kernels *k)
+{
+    k->kv_write[KV_F16] = kv_write_f16_avx2;
+}

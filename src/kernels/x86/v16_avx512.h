@@ -1,0 +1,137 @@
+/* kernels/x86/v16_avx512.h - sixteen floats in one register. */
+#ifndef KERNELS_X86_V16_AVX512_H
+#define KERNELS_X86_V16_AVX512_H
+
+#include <immintrin.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef __m512 v16;
+
+/* Pages (of keys) or registers (of values) that a tile of so many rows takes at
+ * once: their product must stay below the number of registers. */
+#define V16_TILE_WIDTH(rows) 4
+
+static inline v16 v16_set1(float a)
+{
+    return _mm512_set1_ps(a);
+}
+
+static inline v16 v16_load(const float *p)
+{
+    return _mm512_loadu_ps(p);
+}
+
+static inline void v16_store(float *p, v16 a)
+{
+    _mm512_storeu_ps(p, a);
+}
+
+static inline __mmask16 v16_below(size_t n)
+{
+    return (__mmask16)((1u << n) - 1);
+}
+
+/* The first n (0 to 16) of p; zeros in the other lanes. */
+static inline v16 v16_load_n(const float *p, size_t n)
+{
+    return _mm512_maskz_loadu_ps(v16_below(n), p);
+}
+
+static inline void v16_store_n(float *p, v16 a, size_t n)
+{
+    _mm512_mask_storeu_ps(p, v16_below(n), a);
+}
+
+static inline v16 v16_load_f16(const uint16_t *p)
+{
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
+}
+
+static inline void v16_store_f16(uint16_t *p, v16 a)
+{
+    _mm256_storeu_si256((__m256i *)p, _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT));
+}
+
+static inline v16 v16_add(v16 a, v16 b)
+{
+    return _mm512_add_ps(a, b);
+}
+
+static inline v16 v16_sub(v16 a, v16 b)
+{
+    return _mm512_sub_ps(a, b);
+}
+
+static inline v16 v16_mul(v16 a, v16 b)
+{
+    return _mm512_mul_ps(a, b);
+}
+
+static inline v16 v16_div(v16 a, v16 b)
+{
+    return _mm512_div_ps(a, b);
+}
+
+static inline v16 v16_negate(v16 a)
+{
+    return _mm512_xor_ps(a, _mm512_set1_ps(-0.0f));
+}
+
+/* a * b + c */
+static inline v16 v16_fma(v16 a, v16 b, v16 c)
+{
+    return _mm512_fmadd_ps(a, b, c);
+}
+
+static inline v16 v16_max(v16 a, v16 b)
+{
+    return _mm512_max_ps(a, b);
+}
+
+static inline v16 v16_shl_add(v16 a, v16 b)
+{
+    __m512i shifted = _mm512_slli_epi32(_mm512_castps_si512(b), 23);
+    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a), shifted));
+}
+
+static inline v16 v16_select_le(v16 a, v16 b, v16 yes, v16 no)
+{
+    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LE_OQ), no, yes);
+}
+
+/* a in lanes lo to hi - 1, other elsewhere. */
+static inline v16 v16_select_range(v16 a, size_t lo, size_t hi, v16 other)
+{
+    return _mm512_mask_blend_ps((__mmask16)(v16_below(hi) & ~v16_below(lo)), other, a);
+}
+
+/* Pairs (a, b) turned by pairs (c, s): (a c - b s, b c + a s). */
+static inline v16 v16_rotate(v16 x, v16 cs)
+{
+    v16 crossed = _mm512_mul_ps(_mm512_permute_ps(x, 0xb1), _mm512_movehdup_ps(cs));
+    return _mm512_fmaddsub_ps(x, _mm512_moveldup_ps(cs), crossed);
+}
+
+static inline bool v16_all_finite(v16 a)
+{
+    const __m512i exponent = _mm512_set1_epi32(0x7f800000);
+    __m512i bits = _mm512_and_si512(_mm512_castps_si512(a), exponent);
+    return _mm512_cmpeq_epi32_mask(bits, exponent) == 0;
+}
+
+static inline __m256 v16_low(v16 a)
+{
+    return _mm512_castps512_ps256(a);
+}
+
+static inline __m256 v16_high(v16 a)
+{
+    return _mm512_extractf32x8_ps(a, 1);
+}
+
+#include "kernels/tmpl/v16_tree.inc"
+
+#endif
