@@ -165,6 +165,13 @@ enum realm_text_flags {
 REALM_API int realm_tokenize(const struct realm_model *m, const char *text, size_t bytes,
                              unsigned flags, uint32_t *ids, size_t max, size_t *n);
 
+/* Copies UTF-8 text with a guard put into whatever spells a control token of m, so
+ * that under REALM_TEXT_SPECIAL it is read as plain text; guards in the text itself
+ * become U+FFFD.  *n is the length wanted.  REALM_E_TOO_SMALL: more than max, and
+ * nothing is written; with out NULL and max 0, 0 says that the text can stand as it is. */
+REALM_API int realm_guard(const struct realm_model *m, const char *text, size_t bytes, char *out,
+                          size_t max, size_t *n);
+
 /* Text of n ids: whole UTF-8, what is none replaced by U+FFFD; control tokens show
  * only when special.  *bytes is the length, without a NUL, which is not written.
  * REALM_E_ARG: an id is not below the vocabulary; REALM_E_TOO_SMALL with *bytes

@@ -40,6 +40,13 @@ enum {
     PROMPT_BYTES_MAX = 4 << 20,
     TOP_LOGPROBS_MAX = 1024,
 
+    /* the helper process */
+    HELPER_MEMORY_BYTES_MAX = 1 << 30,
+    HELPER_RENDER_MS_MAX = 2000,
+    HELPER_COMPILE_MS_MAX = 15000,
+    HELPER_COMPILE_CPU_S = 10,
+    HELPER_RENDER_CPU_S = 1,
+
     /* chat templates */
     TEMPLATE_BYTES_MAX = 256 << 10,
     MESSAGES_MAX = 2048,

@@ -1,0 +1,243 @@
+/* cmd/realm/cmd_score.c - `realm score`: log-probabilities of a text. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/limits.h"
+#include "base/mem.h"
+#include "cmd.h"
+
+static const struct opt_help help = {
+    .usage = "score [TEXT | --file FILE | --ids 1,2,3] [-m FILE] [--top N] [--kv TYPE] [--json]",
+    .about = "Prints the log-probability of each token of a text, given those before it, and the\n"
+             "likeliest tokens after the last.  A text begins with the model's BOS token, if its\n"
+             "prompts do; ids are taken as they are.",
+    .examples = "  realm score \"Paris is the capital of France.\"\n"
+                "  realm score --ids 1,450,7483 --top 5 --json",
+};
+
+struct arguments {
+    const char *model, *file, *ids, *top, *kv, *text;
+    bool json;
+};
+
+struct scored {
+    uint32_t *ids;
+    float *logprobs;
+    size_t n;
+    struct realm_logprob *next;
+    size_t n_next;
+    double perplexity; /* over all but the first; NaN for one token */
+};
+
+static int parse_ids(const char *text, uint32_t **out, size_t *n)
+{
+    size_t count = 1;
+    for (const char *p = text; *p; p++)
+        count += *p == ',';
+    uint32_t *ids = mem_array(count, sizeof(*ids));
+    if (!ids)
+        return cmd_failf("score", "out of memory");
+    const char *p = text;
+    for (size_t i = 0; i < count; i++) {
+        char *end;
+        unsigned long value = strtoul(p, &end, 10);
+        if (end == p || *p == '-' || (*end != ',' && *end) || value > UINT32_MAX) {
+            mem_free(ids);
+            return cmd_usage("score", "--ids must be whole numbers with commas between, not '%s'",
+                             text);
+        }
+        ids[i] = (uint32_t)value;
+        p = end + 1;
+    }
+    *out = ids;
+    *n = count;
+    return -1;
+}
+
+static int tokenize(const struct realm_model *m, const char *text, size_t bytes, uint32_t **out,
+                    size_t *n)
+{
+    int status = realm_tokenize(m, text, bytes, REALM_TEXT_BOS, NULL, 0, n);
+    if (status == REALM_E_TOO_SMALL) {
+        *out = mem_array(*n, sizeof(**out));
+        if (!*out)
+            return cmd_failf("score", "out of memory");
+        status = realm_tokenize(m, text, bytes, REALM_TEXT_BOS, *out, *n, n);
+    }
+    if (status == REALM_E_UTF8)
+        return cmd_failf("score", "the text is not UTF-8");
+    if (status)
+        return cmd_failf("score", "the text cannot be turned into tokens: %s",
+                         realm_status_name(status));
+    return *n ? -1 : cmd_usage("score", "the text is empty");
+}
+
+static int read_ids(const struct arguments *a, const struct realm_model *m, struct scored *s)
+{
+    if (a->ids)
+        return parse_ids(a->ids, &s->ids, &s->n);
+    char *text;
+    size_t bytes;
+    int status = cmd_text("score", a->text, a->file, &text, &bytes);
+    if (status >= 0)
+        return status;
+    status = tokenize(m, text, bytes, &s->ids, &s->n);
+    mem_free(text);
+    return status;
+}
+
+static double perplexity(const struct scored *s)
+{
+    double sum = 0;
+    for (size_t i = 1; i < s->n; i++)
+        sum += s->logprobs[i];
+    return s->n > 1 ? exp(-sum / (double)(s->n - 1)) : NAN;
+}
+
+static void print_number(double value)
+{
+    if (isfinite(value))
+        printf("%.9g", value);
+    else
+        printf("null");
+}
+
+/* The token's own text, control tokens shown; what is not UTF-8 as U+FFFD. */
+static struct buf piece(const struct realm_model *m, uint32_t id)
+{
+    struct buf b;
+    size_t n = 0;
+    buf_init(&b, TOKEN_TEXT_MAX * 4);
+    if (realm_detokenize(m, &id, 1, true, NULL, 0, &n) == REALM_E_TOO_SMALL &&
+        !buf_reserve(&b, n) && !realm_detokenize(m, &id, 1, true, (char *)b.p, n, &n))
+        b.n = n;
+    return b;
+}
+
+static void print_json(const struct realm_model *m, const struct scored *s)
+{
+    printf("{\"tokens\":[");
+    for (size_t i = 0; i < s->n; i++) {
+        struct buf text = piece(m, s->ids[i]);
+        printf("%s{\"id\":%u,\"text\":", i ? "," : "", s->ids[i]);
+        print_json_text((const char *)text.p, text.n);
+        printf(",\"logprob\":");
+        print_number(s->logprobs[i]);
+        printf("}");
+        buf_free(&text);
+    }
+    printf("],\"next\":[");
+    for (size_t i = 0; i < s->n_next; i++)
+        printf("%s[%u,%.9g]", i ? "," : "", s->next[i].token, (double)s->next[i].logprob);
+    printf("],\"perplexity\":");
+    print_number(s->perplexity);
+    printf("}\n");
+}
+
+static void print_row(const struct realm_model *m, uint32_t id, double logprob)
+{
+    struct buf text = piece(m, id);
+    printf("%8u  ", id);
+    if (isfinite(logprob))
+        printf("%10.4f  ", logprob);
+    else
+        printf("%10s  ", "-");
+    print_json_text((const char *)text.p, text.n);
+    putchar('\n');
+    buf_free(&text);
+}
+
+static void print_table(const struct realm_model *m, const struct scored *s)
+{
+    printf("%8s  %10s  %s\n", "id", "logprob", "token");
+    for (size_t i = 0; i < s->n; i++)
+        print_row(m, s->ids[i], (double)s->logprobs[i]);
+    if (s->n_next)
+        printf("\nlikeliest next:\n");
+    for (size_t i = 0; i < s->n_next; i++)
+        print_row(m, s->next[i].token, (double)s->next[i].logprob);
+    if (isfinite(s->perplexity))
+        printf("\nperplexity %.4f\n", s->perplexity);
+}
+
+static int score(const struct arguments *a, struct realm_model *m, struct scored *s)
+{
+    struct realm_error err = {0};
+    uint64_t top = 10;
+    int status = a->top ? opt_u64("score", "--top", a->top, 0, TOP_LOGPROBS_MAX, &top) : -1;
+    if (status < 0)
+        status = read_ids(a, m, s);
+    if (status >= 0)
+        return status;
+    struct realm_model_info info;
+    realm_model_info(m, &info);
+    s->n_next = top < info.vocab_size ? (size_t)top : info.vocab_size;
+    s->logprobs = mem_array(s->n, sizeof(*s->logprobs));
+    s->next = mem_array(s->n_next, sizeof(*s->next));
+    if (!s->logprobs || !s->next)
+        return cmd_failf("score", "out of memory");
+    if (realm_score(m, s->ids, s->n, s->logprobs, s->next, s->n_next, NULL, &err))
+        return cmd_fail("score", &err);
+    s->perplexity = perplexity(s);
+    if (a->json)
+        print_json(m, s);
+    else
+        print_table(m, s);
+    return EXIT_DONE;
+}
+
+static int read_arguments(int argc, char **argv, struct arguments *a)
+{
+    int n_rest;
+    const struct opt opts[] = {
+        {"model", 'm', "FILE", "GGUF file (default: the model that comes along)", &a->model, NULL},
+        {"file", 'f', "FILE", "read the text from FILE (- is standard input)", &a->file, NULL},
+        {"ids", 0, "1,2,3", "score these token ids", &a->ids, NULL},
+        {"top", 0, "N", "show the N likeliest next tokens (default 10)", &a->top, NULL},
+        {"kv", 0, "TYPE", "keep keys and values as f32 (default) or f16", &a->kv, NULL},
+        {"json", 0, NULL, "print one JSON object", NULL, &a->json},
+    };
+    int status = opt_parse(argc, argv, opts, ARRAY_LEN(opts), &help, &n_rest);
+    if (status >= 0)
+        return status;
+    if (n_rest > 1)
+        return cmd_usage("score", "more than one text; put quotes around it");
+    a->text = n_rest ? argv[0] : NULL;
+    if (a->ids && (a->text || a->file))
+        return cmd_usage("score", "give a text, --file or --ids, not two of them");
+    if (!a->ids && !a->text && !a->file)
+        return cmd_usage("score", "give a text, --file FILE or --ids 1,2,3");
+    if (a->kv && strcmp(a->kv, "f32") != 0 && strcmp(a->kv, "f16") != 0)
+        return cmd_usage("score", "--kv must be f32 or f16, not '%s'", a->kv);
+    return -1;
+}
+
+int cmd_score(int argc, char **argv)
+{
+    struct arguments a = {0};
+    struct scored s = {0};
+    struct realm *engine = NULL;
+    struct realm_model *model = NULL;
+    struct realm_error err;
+    int status = read_arguments(argc, argv, &a);
+    if (status >= 0)
+        return status;
+    const struct realm_options options = {
+        .kv_type = a.kv && strcmp(a.kv, "f16") == 0 ? REALM_KV_F16 : REALM_KV_F32};
+    char *path = cmd_model_path("score", a.model);
+    if (!path)
+        return EXIT_FAILED;
+    if (realm_open(&engine, &options, &err) || realm_model_open(&model, engine, path, NULL, &err))
+        status = cmd_fail("score", &err);
+    else
+        status = score(&a, model, &s);
+    mem_free(path);
+    mem_free(s.ids);
+    mem_free(s.logprobs);
+    mem_free(s.next);
+    realm_model_close(model);
+    realm_close(engine);
+    return status;
+}

@@ -1,0 +1,75 @@
+/* cmd/realm/main.c - the program: finds the subcommand and runs it. */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "cmd.h"
+
+static const struct cmd commands[] = {
+    {"run", "answer a prompt, or chat at the terminal", cmd_run},
+    {"inspect", "show what is in a GGUF file", cmd_inspect},
+    {"tokenize", "turn text into token ids", cmd_tokenize},
+    {"score", "log-probabilities of a text under a model", cmd_score},
+    {"bench", "measure tokens per second", cmd_bench},
+    {"quantize", "write a model with smaller weights", cmd_quantize},
+};
+
+static void print_help(FILE *to)
+{
+    fprintf(to, "usage: realm COMMAND [OPTION ...]\n"
+                "\n"
+                "Runs open-weight language models (GGUF files) on the processor, many requests at\n"
+                "once, and WebAssembly guests beside them.\n"
+                "\n"
+                "commands:\n");
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+        fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].summary);
+    fprintf(to,
+            "\n"
+            "`realm COMMAND --help` tells more.  Without -m a command takes the small model that\n"
+            "comes along.\n"
+            "\n"
+            "examples:\n"
+            "  realm run \"What is the capital of France?\"\n"
+            "  realm run -m llama.gguf            chat with a model of yours\n"
+            "  realm inspect llama.gguf\n"
+            "\n"
+            "Exit status: 0 done, 1 failed, 2 wrong usage.  Set REALM_LOG=info or debug for more\n"
+            "on stderr.\n");
+}
+
+static void set_log_level(void)
+{
+    const char *level = getenv("REALM_LOG");
+    if (level && strcmp(level, "debug") == 0)
+        log_set_level(LOG_DEBUG);
+    else if (level && strcmp(level, "info") == 0)
+        log_set_level(LOG_INFO);
+}
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN);
+    set_log_level();
+    if (argc < 2) {
+        print_help(stderr);
+        return EXIT_USAGE;
+    }
+    const char *name = argv[1];
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
+        print_help(stdout);
+        return EXIT_DONE;
+    }
+    if (strcmp(name, "--version") == 0) {
+        printf("realm %s\n", realm_version());
+        return EXIT_DONE;
+    }
+    if (strcmp(name, "helper") == 0)
+        return cmd_helper(argc - 1, argv + 1);
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+        if (strcmp(name, commands[i].name) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+    fprintf(stderr, "realm: there is no command '%s'; `realm --help` lists them\n", name);
+    return EXIT_USAGE;
+}

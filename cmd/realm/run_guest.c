@@ -1,0 +1,95 @@
+/* cmd/realm/run_guest.c - `realm run --guest`: the prompt goes through a guest. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/io.h"
+#include "base/limits.h"
+#include "base/mem.h"
+#include "run.h"
+
+/* Where compiled guests are kept: $XDG_STATE_HOME/realm/guests; NULL: nowhere. */
+static const char *cache_dir(struct buf *path)
+{
+    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    int status;
+    buf_init(path, 4096);
+    if (state && state[0] == '/')
+        status = buf_addf(path, "%s/realm/guests", state);
+    else if (home && home[0] == '/')
+        status = buf_addf(path, "%s/.local/state/realm/guests", home);
+    else
+        return NULL;
+    return status ? NULL : buf_cstr(path);
+}
+
+static int open_parts(struct run *run, const uint8_t *wasm, size_t n, struct realm_error *err)
+{
+    struct buf dir;
+    const struct wasm_host_options options = {.cache_dir = cache_dir(&dir), .chat = run->chat};
+    int status = wasm_host_open(&run->host, &options, err);
+    buf_free(&dir);
+    if (!status)
+        status = wasm_guest_open(&run->guest, run->host, wasm, n, err);
+    if (!status)
+        status = wasm_tenant_open(&run->tenant, run->engine, "default", 0);
+    return status;
+}
+
+int run_guest_open(struct run *run, const char *file)
+{
+    struct realm_error err = {.message = "out of memory"};
+    uint8_t *wasm;
+    size_t n;
+    if (io_read_file(io_system(), file, GUEST_MODULE_BYTES_MAX, &wasm, &n, &err))
+        return cmd_fail("run", &err);
+    int status = open_parts(run, wasm, n, &err);
+    mem_free(wasm);
+    return status ? cmd_fail("run", &err) : -1;
+}
+
+void run_guest_close(struct run *run)
+{
+    wasm_tenant_close(run->tenant);
+    wasm_guest_close(run->guest);
+    wasm_host_close(run->host);
+}
+
+static bool show_piece(void *ctx, const char *text, size_t bytes)
+{
+    (void)ctx;
+    fwrite(text, 1, bytes, stdout);
+    fflush(stdout);
+    return !atomic_load(&run_interrupted);
+}
+
+static bool interrupted(void *ctx)
+{
+    (void)ctx;
+    return atomic_load(&run_interrupted);
+}
+
+int run_guest_turn(struct run *run, const json_t *messages, const char *text, size_t bytes,
+                   struct buf *answer, struct realm_error *err)
+{
+    const struct wasm_request request = {
+        .tenant = run->tenant,
+        .model = run->model,
+        .messages = messages,
+        .prompt = messages ? NULL : text,
+        .prompt_bytes = messages ? 0 : bytes,
+        .sampling = &run->sampling,
+        .on_text = show_piece,
+        .cancelled = interrupted,
+    };
+    struct wasm_result result;
+    int status = wasm_run(run->guest, &request, &result, err);
+    if (status)
+        return status;
+    if (!result.streamed) {
+        fwrite(result.text, 1, result.bytes, stdout);
+        fflush(stdout);
+    }
+    status = buf_add(answer, result.text, result.bytes);
+    mem_free(result.text);
+    return status;
+}

@@ -1,0 +1,81 @@
+#include "sampling_opts.h"
+
+#include <string.h>
+
+#include "base/assert.h"
+
+/* What a parameter is called on the command line, where that differs. */
+static const struct spelling {
+    const char *param, *option;
+    char letter;
+} spellings[] = {
+    {"max_tokens", "max-tokens", 'n'},
+    {"top_p", "top-p", 0},
+    {"top_k", "top-k", 0},
+    {"min_p", "min-p", 0},
+    {"repetition_penalty", "repeat-penalty", 0},
+    {"presence_penalty", "presence-penalty", 0},
+    {"frequency_penalty", "frequency-penalty", 0},
+};
+
+static struct spelling spelling_of(const char *param)
+{
+    for (size_t i = 0; i < ARRAY_LEN(spellings); i++)
+        if (strcmp(spellings[i].param, param) == 0)
+            return spellings[i];
+    return (struct spelling){param, param, 0};
+}
+
+size_t sampling_opts_add(struct sampling_opts *s, struct opt *opts, size_t n)
+{
+    size_t n_params;
+    const struct realm_param *params = realm_params(&n_params);
+    ASSERT(n_params <= SAMPLING_OPTS_MAX);
+    for (size_t i = 0; i < n_params; i++) {
+        const struct realm_param *p = &params[i];
+        struct spelling spelling = spelling_of(p->name);
+        snprintf(s->help[i], sizeof(s->help[i]), "%s", p->help);
+        opts[n++] =
+            (struct opt){spelling.option, spelling.letter, p->type == REALM_PARAM_F32 ? "X" : "N",
+                         s->help[i],      &s->text[i],     NULL};
+    }
+    return n;
+}
+
+int sampling_opts_read(const struct sampling_opts *s, const char *cmd,
+                       struct realm_sampling *sampling)
+{
+    size_t n_params;
+    const struct realm_param *params = realm_params(&n_params);
+    for (size_t i = 0; i < n_params; i++) {
+        struct realm_error err;
+        double value;
+        if (!s->text[i])
+            continue;
+        const char *option = spelling_of(params[i].name).option;
+        /* A seed has more bits than a double. */
+        if (params[i].type == REALM_PARAM_U64) {
+            int status = opt_u64(cmd, option, s->text[i], 0, UINT64_MAX, &sampling->seed);
+            if (status >= 0)
+                return status;
+            sampling->has_seed = true;
+            continue;
+        }
+        int status = opt_double(cmd, option, s->text[i], &value);
+        if (status >= 0)
+            return status;
+        if (realm_sampling_set(sampling, params[i].name, value, &err))
+            return cmd_usage(cmd, "%s", err.message);
+    }
+    return -1;
+}
+
+bool sampling_opts_given(const struct sampling_opts *s, const char *name)
+{
+    size_t n_params;
+    const struct realm_param *params = realm_params(&n_params);
+    for (size_t i = 0; i < n_params; i++)
+        if (strcmp(params[i].name, name) == 0)
+            return s->text[i] != NULL;
+    return false;
+}

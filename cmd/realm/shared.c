@@ -1,0 +1,151 @@
+/* cmd/realm/shared.c - messages, the model that comes along, texts, progress. */
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/io.h"
+#include "base/limits.h"
+#include "base/mem.h"
+#include "cmd.h"
+
+static const char TINY[] = "tiny-q8_0.gguf";
+
+static void complain(const char *cmd, const char *fmt, va_list args)
+{
+    progress_clear();
+    fprintf(stderr, "realm %s: ", cmd);
+    vfprintf(stderr, fmt, args);
+    fputc('\n', stderr);
+}
+
+int cmd_failf(const char *cmd, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    complain(cmd, fmt, args);
+    va_end(args);
+    return EXIT_FAILED;
+}
+
+int cmd_usage(const char *cmd, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    complain(cmd, fmt, args);
+    va_end(args);
+    return EXIT_USAGE;
+}
+
+int cmd_fail(const char *cmd, const struct realm_error *err)
+{
+    return cmd_failf(cmd, "%s", err->message);
+}
+
+/* DIR/tiny-q8_0.gguf if it can be read there. */
+static char *tiny_in(const char *dir, size_t n, const char *below)
+{
+    struct buf path;
+    buf_init(&path, 4096);
+    if (buf_addf(&path, "%.*s%s/%s", (int)n, dir, below, TINY) || !buf_cstr(&path) ||
+        access((const char *)path.p, R_OK)) {
+        buf_free(&path);
+        return NULL;
+    }
+    return (char *)path.p;
+}
+
+char *cmd_model_path(const char *cmd, const char *given)
+{
+    if (given) {
+        char *copy = mem_strdup(given);
+        if (!copy)
+            cmd_failf(cmd, "out of memory");
+        return copy;
+    }
+    const char *models = getenv("REALM_MODELS");
+    char *found = models ? tiny_in(models, strlen(models), "") : NULL;
+    char exe[4096];
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe));
+    /* The folder of the program: PREFIX/bin, or the build folder in the source tree. */
+    while (n > 0 && exe[n - 1] != '/')
+        n--;
+    static const char *const below[] = {"../share/realm/models", "../models/tiny",
+                                        "../../../models/tiny"};
+    for (size_t i = 0; !found && n > 0 && i < ARRAY_LEN(below); i++)
+        found = tiny_in(exe, (size_t)n, below[i]);
+    if (!found)
+        cmd_failf(cmd,
+                  "the model that comes along (%s) is not beside the program; "
+                  "name one with -m FILE or set REALM_MODELS",
+                  TINY);
+    return found;
+}
+
+static int read_stdin(const char *cmd, char **text, size_t *n)
+{
+    struct buf all;
+    buf_init(&all, PROMPT_BYTES_MAX);
+    char chunk[4096];
+    size_t got;
+    int status = buf_reserve(&all, 1);
+    while (!status && (got = fread(chunk, 1, sizeof(chunk), stdin)) > 0)
+        status = buf_add(&all, chunk, got);
+    if (status || ferror(stdin)) {
+        buf_free(&all);
+        return cmd_failf(cmd,
+                         status == REALM_E_LIMIT ? "the text on standard input is over %llu MiB"
+                                                 : "standard input cannot be read (%llu)",
+                         PROMPT_BYTES_MAX / MiB);
+    }
+    *text = (char *)all.p;
+    *n = all.n;
+    return -1;
+}
+
+int cmd_text(const char *cmd, const char *operand, const char *file, char **text, size_t *n)
+{
+    if (operand && file)
+        return cmd_usage(cmd, "give a text or --file, not both");
+    if (!operand && !file)
+        return cmd_usage(cmd, "give a text, or --file FILE (- is standard input)");
+    if (file && strcmp(file, "-") == 0)
+        return read_stdin(cmd, text, n);
+    if (file) {
+        struct realm_error err;
+        int status = io_read_file(io_system(), file, PROMPT_BYTES_MAX, (uint8_t **)text, n, &err);
+        return status ? cmd_fail(cmd, &err) : -1;
+    }
+    *n = strlen(operand);
+    *text = mem_strndup(operand, *n);
+    return *text ? -1 : cmd_failf(cmd, "out of memory");
+}
+
+static bool progress_shown;
+
+void progress_show(const char *what, uint64_t done, uint64_t total)
+{
+    if (!isatty(STDERR_FILENO))
+        return;
+    fprintf(stderr, "\r\033[K%s %3.0f %%", what, total ? 100.0 * (double)done / (double)total : 0);
+    fflush(stderr);
+    progress_shown = true;
+}
+
+void progress_clear(void)
+{
+    if (progress_shown)
+        fputs("\r\033[K", stderr);
+    progress_shown = false;
+}
+
+void print_json_text(const char *text, size_t n)
+{
+    struct buf quoted;
+    buf_init(&quoted, SIZE_MAX / 2);
+    if (buf_add_json(&quoted, (struct slice){(const uint8_t *)text, n}) == 0)
+        fwrite(quoted.p, 1, quoted.n, stdout);
+    buf_free(&quoted);
+}

@@ -1,0 +1,30 @@
+/* helper/frame.h - whole messages over the socket between parent and child. */
+#ifndef HELPER_FRAME_H
+#define HELPER_FRAME_H
+
+#include <stdint.h>
+
+#include "base/compiler.h"
+#include "helper/helper.h"
+
+struct frame_call {
+    uint32_t op;
+    uint32_t parts;
+    uint64_t bytes[HELPER_PARTS_MAX];
+};
+
+struct frame_answer {
+    int32_t status;
+    uint32_t zero;
+    uint64_t bytes;
+};
+
+_Static_assert(sizeof(struct frame_call) == 8 + 8 * HELPER_PARTS_MAX, "no padding");
+_Static_assert(sizeof(struct frame_answer) == 16, "no padding");
+
+/* All n bytes, or REALM_E_DEADLINE at deadline_ns (0: none), or REALM_E_IO when
+ * the other side is gone. */
+MUST_USE int frame_send(int fd, const void *p, size_t n, uint64_t deadline_ns);
+MUST_USE int frame_recv(int fd, void *p, size_t n, uint64_t deadline_ns);
+
+#endif

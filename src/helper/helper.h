@@ -1,0 +1,60 @@
+/* helper/helper.h - a child process for work that may blow up.
+ *
+ * Libraries that abort when memory runs out, or that run what came with a model
+ * file or from a tenant, do their work in a child: this program again, started
+ * as `realm helper`, under limits on memory and processor time.  Its death is an
+ * error of one call; the next call starts another.
+ *
+ * Threads: any; calls on one helper take turns.
+ *
+ * On the socket, little endian: a call is {u32 op, u32 parts, u64 bytes of each
+ * part (HELPER_PARTS_MAX of them)} and the parts; an answer is {i32 status, u32 0,
+ * u64 bytes} and the result, or the sentence when status is not 0. */
+#ifndef HELPER_HELPER_H
+#define HELPER_HELPER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/bytes.h"
+#include "base/compiler.h"
+#include "realm/status.h"
+
+enum helper_op { HELPER_RENDER, HELPER_COMPILE, HELPER_OPS };
+
+enum {
+    HELPER_FD = 3, /* where the child finds its end of the socket */
+    HELPER_PARTS_MAX = 3,
+    HELPER_ANSWER_BYTES_MAX = 256 << 20,
+};
+
+struct helper;
+
+/* exe: the program to start, NULL for this one.  Nothing is started yet. */
+MUST_USE int helper_open(struct helper **out, const char *exe);
+void helper_close(struct helper *h); /* ends the child; NULL is fine */
+
+/* Has the child do op on the parts and appends its answer to out.  Returns 0,
+ * what the child says, or REALM_E_DEADLINE (the child is killed), REALM_E_LIMIT
+ * (it died of a limit), REALM_E_SYS (it cannot be started), REALM_E_NOMEM. */
+MUST_USE int helper_call(struct helper *h, enum helper_op op, const struct slice *parts,
+                         size_t n_parts, uint32_t timeout_ms, struct buf *out,
+                         struct realm_error *err);
+
+/* ---- the child's side ---- */
+
+typedef int (*helper_fn)(const struct slice *parts, size_t n_parts, struct buf *out,
+                         struct realm_error *err);
+
+/* What the child can do; NULL: nothing under this number. */
+struct helper_work {
+    helper_fn fn[HELPER_OPS];
+    uint32_t cpu_s[HELPER_OPS]; /* processor time of one call */
+};
+
+/* Takes on the limits and answers calls until the parent hangs up; returns the
+ * exit status. */
+int helper_serve(int fd, const struct helper_work *work);
+
+#endif

@@ -1,0 +1,181 @@
+/* helper/parent.c - starting the child, calling it, burying it. */
+#include <errno.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/thread.h"
+#include "helper/frame.h"
+
+struct helper {
+    struct mutex lock; /* one call at a time; guards all below */
+    char *exe;
+    pid_t pid; /* 0: no child */
+    int fd;
+};
+
+int helper_open(struct helper **out, const char *exe)
+{
+    *out = NULL;
+    struct helper *h = mem_zalloc(sizeof(*h));
+    if (!h)
+        return REALM_E_NOMEM;
+    h->exe = mem_strdup(exe ? exe : "/proc/self/exe");
+    int status = h->exe ? mutex_init(&h->lock) : REALM_E_NOMEM;
+    if (status) {
+        mem_free(h->exe);
+        mem_free(h);
+        return status;
+    }
+    *out = h;
+    return 0;
+}
+
+/* Ends the child; returns the signal that had killed it before, or 0. */
+static int bury(struct helper *h)
+{
+    int wstatus = 0;
+    if (!h->pid)
+        return 0;
+    close(h->fd);
+    pid_t done = waitpid(h->pid, &wstatus, WNOHANG);
+    if (done == 0) {
+        kill(h->pid, SIGKILL);
+        while (waitpid(h->pid, &wstatus, 0) < 0 && errno == EINTR)
+            ;
+        wstatus = 0;
+    }
+    h->pid = 0;
+    return WIFSIGNALED(wstatus) ? WTERMSIG(wstatus) : 0;
+}
+
+void helper_close(struct helper *h)
+{
+    if (!h)
+        return;
+    bury(h);
+    mutex_destroy(&h->lock);
+    mem_free(h->exe);
+    mem_free(h);
+}
+
+static int spawn(struct helper *h, int child_fd)
+{
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attr;
+    sigset_t none;
+    char *argv[] = {"realm", "helper", NULL};
+    if (posix_spawn_file_actions_init(&actions))
+        return REALM_E_NOMEM;
+    if (posix_spawnattr_init(&attr)) {
+        posix_spawn_file_actions_destroy(&actions);
+        return REALM_E_NOMEM;
+    }
+    sigemptyset(&none);
+    int failed = posix_spawn_file_actions_adddup2(&actions, child_fd, HELPER_FD) ||
+                 posix_spawnattr_setsigmask(&attr, &none) ||
+                 /* Its own group: Ctrl-C at the terminal is the parent's to handle. */
+                 posix_spawnattr_setpgroup(&attr, 0) ||
+                 posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP) ||
+                 posix_spawn(&h->pid, h->exe, &actions, &attr, argv, environ);
+    posix_spawnattr_destroy(&attr);
+    posix_spawn_file_actions_destroy(&actions);
+    if (failed)
+        h->pid = 0;
+    return failed ? REALM_E_SYS : 0;
+}
+
+static int start(struct helper *h)
+{
+    int pair[2];
+    if (h->pid)
+        return 0;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
+        return REALM_E_SYS;
+    /* dup2 onto itself would keep close-on-exec, so the child's end must not be
+     * HELPER_FD already. */
+    if (pair[1] == HELPER_FD) {
+        int other = dup(pair[1]);
+        close(pair[1]);
+        pair[1] = other;
+    }
+    int status = pair[1] < 0 ? REALM_E_SYS : spawn(h, pair[1]);
+    if (pair[1] >= 0)
+        close(pair[1]);
+    if (status)
+        close(pair[0]);
+    else
+        h->fd = pair[0];
+    return status;
+}
+
+static int send_call(struct helper *h, enum helper_op op, const struct slice *parts, size_t n_parts,
+                     uint64_t deadline_ns)
+{
+    struct frame_call call = {.op = op, .parts = (uint32_t)n_parts};
+    for (size_t i = 0; i < n_parts; i++)
+        call.bytes[i] = parts[i].n;
+    int status = frame_send(h->fd, &call, sizeof(call), deadline_ns);
+    for (size_t i = 0; !status && i < n_parts; i++)
+        status = frame_send(h->fd, parts[i].p, parts[i].n, deadline_ns);
+    return status;
+}
+
+/* The child's answer; *said tells whether status is the child's own word. */
+static int receive(struct helper *h, uint64_t deadline_ns, struct buf *out, bool *said,
+                   struct realm_error *err)
+{
+    struct frame_answer answer;
+    *said = false;
+    int status = frame_recv(h->fd, &answer, sizeof(answer), deadline_ns);
+    if (status)
+        return status;
+    if (answer.status > 0 || answer.bytes > HELPER_ANSWER_BYTES_MAX)
+        return REALM_E_IO;
+    if (answer.status) {
+        char sentence[REALM_ERROR_MAX] = {0};
+        if (answer.bytes >= sizeof(sentence))
+            return REALM_E_IO;
+        status = frame_recv(h->fd, sentence, (size_t)answer.bytes, deadline_ns);
+        *said = !status;
+        return status ? status : err_set(err, answer.status, "%s", sentence);
+    }
+    if (buf_reserve(out, (size_t)answer.bytes))
+        return REALM_E_NOMEM;
+    status = frame_recv(h->fd, out->p + out->n, (size_t)answer.bytes, deadline_ns);
+    if (!status)
+        out->n += (size_t)answer.bytes;
+    return status;
+}
+
+int helper_call(struct helper *h, enum helper_op op, const struct slice *parts, size_t n_parts,
+                uint32_t timeout_ms, struct buf *out, struct realm_error *err)
+{
+    bool said = false;
+    mutex_lock(&h->lock);
+    int status = start(h);
+    if (status) {
+        mutex_unlock(&h->lock);
+        return err_set(err, status, "the helper process cannot be started");
+    }
+    uint64_t deadline_ns = clock_ns(clock_system()) + timeout_ms * 1000000ull;
+    status = send_call(h, op, parts, n_parts, deadline_ns);
+    if (!status)
+        status = receive(h, deadline_ns, out, &said, err);
+    int killed_by = status && !said ? bury(h) : 0;
+    mutex_unlock(&h->lock);
+    if (!status || said)
+        return status;
+    if (status == REALM_E_DEADLINE)
+        return err_set(err, status, "the helper process did not finish in %u ms", timeout_ms);
+    if (status == REALM_E_NOMEM)
+        return err_nomem(err, "the helper's answer");
+    return err_set(err, REALM_E_LIMIT, "the helper process reached a limit%s",
+                   killed_by == SIGXCPU ? " of processor time" : " of memory, or crashed");
+}
