@@ -153,12 +153,11 @@ static int load(struct vocab *v, const struct gguf *g, struct realm_error *err)
         status = mark_rstrip(v, g, err);
     if (!status)
         status = collect_special(v, err);
-    if (!status)
-        status = gguf_get_bool(g, "tokenizer.ggml.add_bos_token", &v->adds_bos, err);
-    if (status && status != REALM_E_NOT_FOUND)
+    if (status)
         return status;
     mark_ends(v);
-    return 0;
+    status = gguf_get_bool(g, "tokenizer.ggml.add_bos_token", &v->adds_bos, err);
+    return status == REALM_E_NOT_FOUND ? 0 : status;
 }
 
 int vocab_open(struct vocab **out, const struct gguf *g, struct realm_error *err)
