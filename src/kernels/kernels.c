@@ -17,7 +17,22 @@ void kernels_init(struct kernels *k, unsigned cpu_mask)
 {
     gemm_init_scalar(k);
     kern_vec_init_scalar(k);
+#if defined(__x86_64__)
+    if (!(cpu_mask & CPU_AVX2))
+        return;
+    gemm_init_avx2(k);
+    kern_vec_init_avx2(k);
+    if (!(cpu_mask & CPU_AVX512))
+        return;
+    gemm_init_avx512(k);
+    kern_vec_init_avx512(k);
+    if (cpu_mask & CPU_VNNI)
+        gemm_init_vnni(k);
+    if (cpu_mask & CPU_BF16)
+        gemm_init_bf16(k);
+#else
     (void)cpu_mask;
+#endif
 }
 
 /* What REALM_CPU allows; everything when it is unset or names no level. */

@@ -1,0 +1,14 @@
+/* kernels/tmpl/inline.h - what templates ask of a compiler: functions that melt
+ * into their caller, so that arguments written as constants there are constants
+ * inside, loops over registers that vanish, and names put together. */
+#ifndef KERNELS_TMPL_INLINE_H
+#define KERNELS_TMPL_INLINE_H
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+#define NOINLINE __attribute__((noinline))
+#define UNROLL _Pragma("GCC unroll 16")
+
+#define JOIN_(a, b) a##b
+#define JOIN(a, b) JOIN_(a, b)
+
+#endif
