@@ -8,8 +8,10 @@
  *
  * Threads: every function may be called from any thread, and one template may
  * be rendered by several at once.
- * Rust aborts the process where memory runs out; all else comes back as an
- * error.  Who must survive that renders in a child process.
+ * All that goes wrong comes back as an error, but for two things that a hostile
+ * template can bring about and that end the process: no memory, and no stack (a
+ * chain of thousands of operators, a value that contains itself).  Who must
+ * survive that renders in a child process under limits.
  */
 #ifndef REALM_TEMPLATE_H
 #define REALM_TEMPLATE_H
