@@ -1,0 +1,118 @@
+/* The tokenisers over any text, and vocabularies from any GGUF.
+ *
+ * The first byte chooses: a built-in small vocabulary, with which the rest is
+ * encoded and decoded again; or the rest is the GGUF that a vocabulary is read
+ * from, which then encodes a fixed text. */
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "make.h"
+#include "text/detok.h"
+
+enum { FROM_GGUF = 6, KINDS = 7, FLAGS = 4 };
+
+static const struct vocab *built_in(size_t kind)
+{
+    static const char *const pres[FROM_GGUF] = {NULL,        "default",   "gpt-2",
+                                                "starcoder", "llama-bpe", "qwen2"};
+    static struct vocab *vocabs[FROM_GGUF];
+    static struct small s;
+    if (!vocabs[kind]) {
+        if (kind == 0)
+            small_spm(&s);
+        else
+            small_bpe(&s);
+        s.pre = pres[kind];
+        int status = small_open(&s, &vocabs[kind], NULL);
+        ASSERT(status == 0);
+    }
+    return vocabs[kind];
+}
+
+/* Every part that streams out is UTF-8; together they are returned. */
+static struct slice decode(const struct vocab *v, const uint32_t *ids, size_t n, char **out)
+{
+    struct detok d;
+    size_t at = 0, max = 3;
+    detok_init(&d, v, false, true);
+    for (size_t i = 0; i < n; i++)
+        max += 3 * vocab_piece(v, ids[i], true).n;
+    *out = mem_alloc(max);
+    ASSERT(*out);
+    for (size_t i = 0; i < n; i++) {
+        size_t bound = detok_bound(&d, ids[i]), got = detok_push(&d, ids[i], *out + at);
+        ASSERT(got <= bound && utf8_valid(*out + at, got));
+        at += got;
+    }
+    at += detok_end(&d, *out + at);
+    ASSERT(at <= max && utf8_valid(*out, at));
+    return (struct slice){(const uint8_t *)*out, at};
+}
+
+static void check_text(const struct vocab *v, const char *text, size_t n, unsigned flags)
+{
+    size_t n_ids, wanted, bound = vocab_bound(v, n);
+    uint32_t *ids = mem_array(bound, sizeof(*ids));
+    ASSERT(ids);
+    int status = vocab_encode(v, text, n, flags, ids, bound, &n_ids);
+    ASSERT(status == (utf8_valid(text, n) ? 0 : REALM_E_UTF8));
+    int short_status = vocab_encode(v, text, n, flags, ids, n_ids / 2, &wanted);
+    ASSERT(wanted == n_ids && short_status == (n_ids ? REALM_E_TOO_SMALL : status));
+    status = vocab_encode(v, text, n, flags, ids, n_ids, &n_ids);
+    char *out;
+    for (size_t i = 0; i < n_ids; i++)
+        ASSERT(ids[i] < vocab_size(v));
+    struct slice back = decode(v, ids, n_ids, &out);
+    bool exact = status == 0 && flags == 0 && v == built_in(2);
+    ASSERT(!exact || slice_equal(back, (struct slice){(const uint8_t *)text, n}));
+    size_t start, len;
+    for (size_t at = 0;
+         vocab_find_special(v, (struct slice){(const uint8_t *)text, n}, at, &start, &len);
+         at = start + len)
+        ASSERT(start >= at && len > 0 && start + len <= n);
+    mem_free(out);
+    mem_free(ids);
+}
+
+static void check_gguf(const uint8_t *data, size_t n, unsigned flags)
+{
+    static const char text[] =
+        "Hello, w\u00f6rld!  12345\n\t<|im_end|>\u2581the</s> \U0001F600 don't";
+    struct gguf *g;
+    struct vocab *v;
+    struct realm_error err = {0};
+    uint64_t live = mem_live();
+    if (gguf_parse(&g, data, n, n, &err))
+        return;
+    int status = vocab_open(&v, g, &err);
+    gguf_close(g); // a vocabulary keeps what it needs
+    ASSERT(status == 0 || (!v && err.message[0]));
+    if (v) {
+        char *out;
+        check_text(v, text, sizeof(text) - 1, flags);
+        for (uint32_t id = 0; id < vocab_size(v); id++) {
+            (void)decode(v, &id, 1, &out);
+            mem_free(out);
+        }
+    }
+    vocab_close(v);
+    ASSERT(mem_live() == live);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+    if (n == 0)
+        return 0;
+    size_t kind = data[0] % KINDS;
+    unsigned flags = data[0] / KINDS % FLAGS;
+    (void)built_in(2); // before allocations are counted
+    if (kind == FROM_GGUF)
+        check_gguf(data + 1, n - 1, flags);
+    else
+        check_text(built_in(kind), (const char *)data + 1, n - 1, flags);
+    return 0;
+}
