@@ -13,9 +13,6 @@
 #include "model/forward_internal.h"
 #include "realm/status.h"
 
-/* Partial results of attention take this much, or what one row needs. */
-#define PART_BYTES_MAX (32 * MiB)
-
 /* Hands out the scratch; with base NULL it only counts. */
 struct carver {
     uint8_t *base;
@@ -79,24 +76,24 @@ static void carve_rows(struct forward *f, struct carver *c)
     f->bad = carve(c, rows, sizeof(*f->bad));
 }
 
-static void carve_parts(struct forward *f, struct carver *c)
+static void carve_parts(struct forward *f, struct carver *c, size_t bytes)
 {
     const struct model_config *cfg = &f->model->config;
     size_t segments = (cfg->context + ATTN_SEGMENT_KEYS - 1) / ATTN_SEGMENT_KEYS;
     size_t of_row = cfg->heads * segments;
     size_t slot_bytes = (1 + KV_PAGE_TOKENS + f->dim_stride) * sizeof(float);
-    f->slots = min_size(f->rows_max * of_row, max_size(of_row, PART_BYTES_MAX / slot_bytes));
+    f->slots = min_size(f->rows_max * of_row, max_size(of_row, bytes / slot_bytes));
     f->part_m = carve_floats(c, f->slots, 1);
     f->part_l = carve_floats(c, f->slots, KV_PAGE_TOKENS);
     f->part_o = carve_floats(c, f->slots, f->dim_stride);
 }
 
-static size_t carve_all(struct forward *f, uint8_t *base)
+static size_t carve_all(struct forward *f, uint8_t *base, size_t part_bytes)
 {
     struct carver c = {.base = base};
     carve_rows(f, &c);
     carve_acts(f, &c);
-    carve_parts(f, &c);
+    carve_parts(f, &c, part_bytes);
     return c.used;
 }
 
@@ -116,6 +113,12 @@ static void set_strides(struct forward *f)
 int forward_open(struct forward **out, const struct model *m, struct pool *pool,
                  const struct kernels *kernels, size_t rows_max)
 {
+    return forward_open_sized(out, m, pool, kernels, rows_max, 32 * MiB);
+}
+
+int forward_open_sized(struct forward **out, const struct model *m, struct pool *pool,
+                       const struct kernels *kernels, size_t rows_max, size_t part_bytes)
+{
     ASSERT(rows_max >= 1 && rows_max <= BATCH_ROWS_MAX);
     *out = NULL;
     struct forward *f = mem_zalloc(sizeof(*f));
@@ -127,13 +130,13 @@ int forward_open(struct forward **out, const struct model *m, struct pool *pool,
     f->rows_max = rows_max;
     f->logits_max = min_size(rows_max, FORWARD_LOGITS_MAX);
     set_strides(f);
-    f->memory_bytes = carve_all(f, NULL);
+    f->memory_bytes = carve_all(f, NULL, part_bytes);
     f->memory = mem_pages(f->memory_bytes);
     if (!f->memory) {
         mem_free(f);
         return REALM_E_NOMEM;
     }
-    carve_all(f, f->memory);
+    carve_all(f, f->memory, part_bytes);
     *out = f;
     return 0;
 }

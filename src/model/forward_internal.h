@@ -63,6 +63,11 @@ struct forward {
     uint32_t layer_index;
 };
 
+/* forward_open with the bytes that partial results of attention may take (it
+ * takes what one row needs, if that is more). */
+MUST_USE int forward_open_sized(struct forward **out, const struct model *m, struct pool *pool,
+                                const struct kernels *kernels, size_t rows_max, size_t part_bytes);
+
 /* A product y = x W^T over all packed rows. */
 struct product {
     const struct matrix *w;

@@ -1,0 +1,362 @@
+/* test/unit/model/invariance_test.c - the logits of a row are the same bits
+ * alone and in every batch, for every cut of the prompt, on any number of
+ * threads, at each instruction set.
+ *
+ * With REALM_TEST_REORDER=1 products of more than one token add their two halves
+ * separately: then this test must fail. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/rng.h"
+#include "kernels/cpu.h"
+#include "model/forward_internal.h"
+#include "model_file.h"
+
+enum {
+    STREAMS = 4, /* of tokens; stream 0 is the one that is watched */
+    LENGTH = 70,
+    OTHER_LENGTH = 16, /* of streams 1 to 3 */
+    OTHERS_MAX = 63,
+    ROWS_MAX = 512,
+    LONG = 2100,
+};
+
+struct world {
+    struct model *model;
+    struct pool *pool;
+    struct kernels kernels;
+    struct forward *forward;
+    struct kv_budget budget;
+    struct kv_pool *kv;
+    float *want[STREAMS]; /* (positions, vocab): each stream alone, in one step */
+};
+
+/* ---- products that add in another order ---- */
+
+static struct kernels real;
+
+static void reordered(enum gemm_type type, float *y, size_t y_stride, const void *panels,
+                      size_t n_panels, const void *acts, size_t k, size_t tokens)
+{
+    enum act_kind kind = act_kind_of(type);
+    size_t unit = kind == ACT_Q8_256 ? 256 : 64, half = k / 2 / unit * unit;
+    if (tokens == 1 || !half) {
+        real.gemm[type](y, y_stride, panels, n_panels, acts, k, tokens);
+        return;
+    }
+    for (size_t t0 = 0, width; t0 < tokens; t0 += width) {
+        width = tile_width(t0, tokens);
+        const uint8_t *tile = (const uint8_t *)acts + t0 * act_bytes(kind, k);
+        for (size_t p = 0; p < n_panels; p++) {
+            const uint8_t *panel = (const uint8_t *)panels + p * panel_bytes(type, k);
+            float a[TILE_TOKENS * PANEL_ROWS], b[TILE_TOKENS * PANEL_ROWS];
+            real.gemm[type](a, PANEL_ROWS, panel, 1, tile, half, width);
+            real.gemm[type](b, PANEL_ROWS, panel + panel_bytes(type, half), 1,
+                            tile + width * act_bytes(kind, half), k - half, width);
+            for (size_t i = 0; i < width * PANEL_ROWS; i++)
+                y[(t0 + i / PANEL_ROWS) * y_stride + p * PANEL_ROWS + i % PANEL_ROWS] = a[i] + b[i];
+        }
+    }
+}
+
+#define REORDERED(type)                                                                 \
+    static void reordered_##type(float *y, size_t stride, const void *panels, size_t n, \
+                                 const void *acts, size_t k, size_t tokens)             \
+    {                                                                                   \
+        reordered(type, y, stride, panels, n, acts, k, tokens);                         \
+    }
+REORDERED(GEMM_F32)
+REORDERED(GEMM_F16)
+REORDERED(GEMM_BF16)
+REORDERED(GEMM_Q8_0)
+REORDERED(GEMM_Q4_0)
+REORDERED(GEMM_Q4_K)
+REORDERED(GEMM_Q6_K)
+
+static void reorder(struct kernels *k)
+{
+    real = *k;
+    k->gemm[GEMM_F32] = reordered_GEMM_F32;
+    k->gemm[GEMM_F16] = reordered_GEMM_F16;
+    k->gemm[GEMM_BF16] = reordered_GEMM_BF16;
+    k->gemm[GEMM_Q8_0] = reordered_GEMM_Q8_0;
+    k->gemm[GEMM_Q4_0] = reordered_GEMM_Q4_0;
+    k->gemm[GEMM_Q4_K] = reordered_GEMM_Q4_K;
+    k->gemm[GEMM_Q6_K] = reordered_GEMM_Q6_K;
+}
+
+/* ---- a model and its surroundings ---- */
+
+static struct model *load(const struct model_spec *s)
+{
+    size_t n;
+    uint8_t *bytes = model_file_make(s, &n);
+    struct gguf_file *f;
+    struct model *m;
+    struct realm_error err = {0};
+    assert_int_equal(gguf_file_from_memory(&f, bytes, n, &err), 0);
+    free(bytes);
+    if (model_load(&m, f, NULL, &err))
+        fail_msg("%s", err.message);
+    gguf_file_close(f);
+    return m;
+}
+
+static void open_world(struct world *w, const struct model_spec *s, enum kv_type kv, unsigned cpu,
+                       unsigned threads, size_t part_bytes)
+{
+    memset(w, 0, sizeof(*w));
+    w->model = load(s);
+    kernels_init(&w->kernels, cpu);
+    if (getenv("REALM_TEST_REORDER"))
+        reorder(&w->kernels);
+    assert_int_equal(pool_open(&w->pool, threads), 0);
+    assert_int_equal(
+        forward_open_sized(&w->forward, w->model, w->pool, &w->kernels, ROWS_MAX, part_bytes), 0);
+    const struct model_config *c = &w->model->config;
+    kv_budget_init(&w->budget, UINT64_MAX);
+    const struct kv_shape shape = {c->layers, c->kv_heads, c->head_dim, kv};
+    assert_int_equal(kv_pool_open(&w->kv, &shape, &w->budget), 0);
+}
+
+static void close_world(struct world *w)
+{
+    for (size_t i = 0; i < STREAMS; i++)
+        free(w->want[i]);
+    kv_pool_close(w->kv);
+    forward_close(w->forward);
+    pool_close(w->pool);
+    model_close(w->model);
+}
+
+static uint32_t token_of(const struct world *w, size_t stream, uint32_t pos)
+{
+    uint32_t r[4];
+    rng_philox(99, stream, pos, r);
+    return r[0] % w->model->config.vocab;
+}
+
+/* A sequence whose pages are full of NaN: nothing may be read that was not written. */
+static struct kv_seq *open_seq(struct world *w, uint32_t tokens)
+{
+    struct kv_seq *s;
+    assert_int_equal(kv_seq_open(&s, w->kv), 0);
+    assert_int_equal(kv_seq_reserve(s, tokens), 0);
+    for (uint32_t pos = 0; pos < tokens; pos += KV_PAGE_TOKENS)
+        memset(kv_seq_page(s, pos), 0xff, kv_page_bytes(w->kv));
+    return s;
+}
+
+struct batch {
+    struct forward_row rows[ROWS_MAX];
+    size_t stream[ROWS_MAX];
+    size_t n, wanted;
+};
+
+static void add_rows(const struct world *w, struct batch *b, struct kv_seq *s, size_t stream,
+                     uint32_t pos, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        assert_true(b->n < ROWS_MAX);
+        bool wanted = b->wanted < FORWARD_LOGITS_MAX;
+        b->rows[b->n] = (struct forward_row){s, token_of(w, stream, pos + i), pos + i, wanted};
+        b->stream[b->n++] = stream;
+        b->wanted += wanted;
+    }
+}
+
+static void run(struct world *w, struct batch *b)
+{
+    size_t bad;
+    assert_int_equal(forward_step(w->forward, b->rows, b->n, NULL, NULL, &bad), 0);
+}
+
+/* Runs the batch, compares every row that has logits, and empties it. */
+static void run_and_compare(struct world *w, struct batch *b, const char *what)
+{
+    size_t vocab = w->model->config.vocab, j = 0;
+    run(w, b);
+    for (size_t i = 0; i < b->n; i++) {
+        if (!b->rows[i].wants_logits)
+            continue;
+        const float *want = w->want[b->stream[i]] + b->rows[i].pos * vocab;
+        if (memcmp(forward_logits(w->forward, j++), want, vocab * sizeof(float)) != 0)
+            fail_msg("%s: stream %zu, position %u has other logits than alone", what, b->stream[i],
+                     b->rows[i].pos);
+    }
+    b->n = b->wanted = 0;
+}
+
+static void make_reference(struct world *w, size_t stream, uint32_t length)
+{
+    static struct batch b;
+    size_t vocab = w->model->config.vocab;
+    struct kv_seq *s = open_seq(w, length);
+    w->want[stream] = malloc(length * vocab * sizeof(float));
+    assert_non_null(w->want[stream]);
+    b.n = b.wanted = 0;
+    add_rows(w, &b, s, stream, 0, length);
+    run(w, &b);
+    for (uint32_t i = 0; i < length; i++)
+        memcpy(w->want[stream] + i * vocab, forward_logits(w->forward, i), vocab * sizeof(float));
+    kv_seq_close(s);
+}
+
+static void compare_chunks(struct world *w, uint32_t chunk)
+{
+    static struct batch b;
+    char what[64];
+    snprintf(what, sizeof(what), "alone in chunks of %u", chunk);
+    struct kv_seq *s = open_seq(w, LENGTH);
+    for (uint32_t pos = 0; pos < LENGTH; pos += chunk) {
+        add_rows(w, &b, s, 0, pos, chunk < LENGTH - pos ? chunk : LENGTH - pos);
+        run_and_compare(w, &b, what);
+    }
+    kv_seq_close(s);
+}
+
+/* The watched sequence in chunks of 5, among others that come one after the
+ * other with prompts of 1 to 11 tokens and go on for two more. */
+static void compare_with_others(struct world *w, size_t others)
+{
+    enum { CHUNK = 5, STEPS = LENGTH / CHUNK };
+    static struct batch b;
+    struct kv_seq *watched = open_seq(w, LENGTH), *seqs[OTHERS_MAX];
+    char what[64];
+    snprintf(what, sizeof(what), "with %zu others", others);
+    for (size_t i = 0; i < others; i++)
+        seqs[i] = open_seq(w, OTHER_LENGTH);
+    for (size_t step = 0; step < STEPS; step++) {
+        for (size_t i = 0; i < others; i++) {
+            size_t first = i % (STEPS - 2), prompt = 1 + i * 7 % 11;
+            if (i == step * 3 % others)
+                add_rows(w, &b, watched, 0, (uint32_t)step * CHUNK, CHUNK);
+            if (step == first)
+                add_rows(w, &b, seqs[i], 1 + i % 3, 0, (uint32_t)prompt);
+            else if (step > first && step <= first + 2)
+                add_rows(w, &b, seqs[i], 1 + i % 3, (uint32_t)(prompt + step - first - 1), 1);
+        }
+        run_and_compare(w, &b, what);
+    }
+    for (size_t i = 0; i < others; i++)
+        kv_seq_close(seqs[i]);
+    kv_seq_close(watched);
+}
+
+static const unsigned levels[] = {
+    0,
+    CPU_AVX2,
+    CPU_AVX2 | CPU_AVX512,
+    CPU_AVX2 | CPU_AVX512 | CPU_VNNI,
+    CPU_AVX2 | CPU_AVX512 | CPU_VNNI | CPU_BF16,
+};
+
+static void compare_level(const struct model_spec *s, enum kv_type kv, unsigned level)
+{
+    static const uint32_t chunks[] = {1, 5, 64, LENGTH};
+    static const size_t others[] = {1, 2, 7, 31, 63};
+    struct world w;
+    open_world(&w, s, kv, level, 1, 32 << 20);
+    make_reference(&w, 0, LENGTH);
+    for (size_t i = 1; i < STREAMS; i++)
+        make_reference(&w, i, OTHER_LENGTH);
+    for (unsigned threads = 1; threads <= 2; threads++) {
+        if (threads == 2) {
+            forward_close(w.forward);
+            pool_close(w.pool);
+            assert_int_equal(pool_open(&w.pool, threads), 0);
+            assert_int_equal(forward_open(&w.forward, w.model, w.pool, &w.kernels, ROWS_MAX), 0);
+        }
+        for (size_t i = 0; i < sizeof(chunks) / sizeof(chunks[0]); i++)
+            compare_chunks(&w, chunks[i]);
+        for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+            compare_with_others(&w, others[i]);
+    }
+    close_world(&w);
+}
+
+static void a_type_is_invariant(void **state)
+{
+    struct model_spec s = model_spec_default();
+    s.type = *(const enum dtype *)*state;
+    s.own_output = s.type == DTYPE_Q4_K;
+    for (size_t i = 0; i < sizeof(levels) / sizeof(levels[0]); i++) {
+        if (levels[i] & ~cpu_detect())
+            print_message("# %s: this processor has no %s\n", dtype_info(s.type)->name,
+                          cpu_level_name(levels[i]));
+        else
+            compare_level(&s, s.type == DTYPE_F32 ? KV_F32 : KV_F16, levels[i]);
+    }
+}
+
+/* Odd shapes (heads of 8, ffn and vocabulary no multiple of 16), more keys than a
+ * segment, and partial results for some rows at a time alone. */
+static void long_contexts_are_invariant(void **state)
+{
+    (void)state;
+    static struct batch b;
+    struct model_spec s = model_spec_default();
+    s.width = 40;
+    s.ffn = 44;
+    s.heads = 5;
+    s.kv_heads = 1;
+    s.vocab = 37;
+    s.context = 4096;
+    struct world w, v;
+    open_world(&w, &s, KV_F16, cpu_detect(), 1, 32 << 20);
+    open_world(&v, &s, KV_F16, cpu_detect(), 3, 1 << 16);
+    struct kv_seq *alone = open_seq(&w, LONG), *other = open_seq(&v, LONG),
+                  *third = open_seq(&v, LONG);
+    for (uint32_t pos = 0; pos < LONG; pos++) {
+        bool last = pos + 60 >= LONG || (pos > 1000 && pos < 1040);
+        add_rows(&w, &b, alone, 0, pos, 1);
+        if (b.n < 250 && !last)
+            continue;
+        /* w: 250 rows at once, later one by one; v: two sequences, other chunks. */
+        run(&w, &b);
+        size_t n = b.n;
+        float want[37];
+        memcpy(want, forward_logits(w.forward, b.wanted - 1), sizeof(want));
+        b.n = b.wanted = 0;
+        for (size_t i = 0; i < n; i += 97) {
+            uint32_t m = (uint32_t)(n - i < 97 ? n - i : 97), at = pos + 1 - (uint32_t)(n - i);
+            add_rows(&v, &b, other, 0, at, m);
+            add_rows(&v, &b, third, 0, at, m);
+            run(&v, &b);
+            if (i + 97 >= n) {
+                assert_memory_equal(forward_logits(v.forward, b.wanted - 1), want, sizeof(want));
+                assert_memory_equal(forward_logits(v.forward, m - 1), want, sizeof(want));
+            }
+            b.n = b.wanted = 0;
+        }
+    }
+    kv_seq_close(alone);
+    kv_seq_close(other);
+    kv_seq_close(third);
+    close_world(&w);
+    close_world(&v);
+}
+
+int main(void)
+{
+    static enum dtype types[] = {DTYPE_F32,  DTYPE_F16,  DTYPE_BF16, DTYPE_Q8_0,
+                                 DTYPE_Q4_0, DTYPE_Q4_K, DTYPE_Q6_K};
+    const struct CMUnitTest tests[] = {
+        {"F32", a_type_is_invariant, NULL, NULL, &types[0]},
+        {"F16", a_type_is_invariant, NULL, NULL, &types[1]},
+        {"BF16", a_type_is_invariant, NULL, NULL, &types[2]},
+        {"Q8_0", a_type_is_invariant, NULL, NULL, &types[3]},
+        {"Q4_0", a_type_is_invariant, NULL, NULL, &types[4]},
+        {"Q4_K", a_type_is_invariant, NULL, NULL, &types[5]},
+        {"Q6_K", a_type_is_invariant, NULL, NULL, &types[6]},
+        cmocka_unit_test(long_contexts_are_invariant),
+    };
+    return cmocka_run_group_tests_name("invariance", tests, NULL, NULL);
+}
