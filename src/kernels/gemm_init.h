@@ -1,14 +1,18 @@
-/* kernels/gemm_init.h - which level brings which matrix products: each function
+/* kernels/gemm_init.h - which level brings which products and packs: each function
  * overwrites the entries that its instruction set does better. */
 #ifndef KERNELS_GEMM_INIT_H
 #define KERNELS_GEMM_INIT_H
 
 struct kernels;
 
-void gemm_init_scalar(struct kernels *k); /* every entry of gemm and act_pack */
+void gemm_init_scalar(struct kernels *k); /* every entry of gemm */
 void gemm_init_avx2(struct kernels *k);
 void gemm_init_avx512(struct kernels *k);
 void gemm_init_vnni(struct kernels *k);
 void gemm_init_bf16(struct kernels *k);
+
+void act_init_scalar(struct kernels *k); /* every entry of act_pack */
+void act_init_avx2(struct kernels *k);
+void act_init_avx512(struct kernels *k);
 
 #endif

@@ -16,15 +16,18 @@ static pthread_once_t best_once = PTHREAD_ONCE_INIT;
 void kernels_init(struct kernels *k, unsigned cpu_mask)
 {
     gemm_init_scalar(k);
+    act_init_scalar(k);
     kern_vec_init_scalar(k);
 #if defined(__x86_64__)
     if (!(cpu_mask & CPU_AVX2))
         return;
     gemm_init_avx2(k);
+    act_init_avx2(k);
     kern_vec_init_avx2(k);
     if (!(cpu_mask & CPU_AVX512))
         return;
     gemm_init_avx512(k);
+    act_init_avx512(k);
     kern_vec_init_avx512(k);
     if (cpu_mask & CPU_VNNI)
         gemm_init_vnni(k);

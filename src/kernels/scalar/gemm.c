@@ -27,8 +27,4 @@ void gemm_init_scalar(struct kernels *k)
     k->gemm[GEMM_Q4_0] = gemm_q4_0_scalar;
     k->gemm[GEMM_Q4_K] = gemm_q4_k_scalar;
     k->gemm[GEMM_Q6_K] = gemm_q6_k_scalar;
-    k->act_pack[ACT_F32] = act_pack_f32_scalar;
-    k->act_pack[ACT_BF16] = act_pack_bf16_scalar;
-    k->act_pack[ACT_Q8_32] = act_pack_q8_32_scalar;
-    k->act_pack[ACT_Q8_256] = act_pack_q8_256_scalar;
 }

@@ -30,9 +30,4 @@ void gemm_q4_k_scalar(float *y, size_t y_stride, const void *panels, size_t n_pa
 void gemm_q6_k_scalar(float *y, size_t y_stride, const void *panels, size_t n_panels,
                       const void *acts, size_t k, size_t tokens);
 
-void act_pack_f32_scalar(void *tile, const float *x, size_t x_stride, size_t k, size_t width);
-void act_pack_bf16_scalar(void *tile, const float *x, size_t x_stride, size_t k, size_t width);
-void act_pack_q8_32_scalar(void *tile, const float *x, size_t x_stride, size_t k, size_t width);
-void act_pack_q8_256_scalar(void *tile, const float *x, size_t x_stride, size_t k, size_t width);
-
 #endif

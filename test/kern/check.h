@@ -1,0 +1,77 @@
+/* test/kern/check.h - what checkkern's tables of operations are made of.
+ *
+ * checkkern.c walks every operation at every level that the machine has: it
+ * compares a level's function with the scalar one, lists the matrix of both, and
+ * times them.  check_gemm.c and check_vec.c bring the operations. */
+#ifndef TEST_KERN_CHECK_H
+#define TEST_KERN_CHECK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels/kernels.h"
+
+enum check_level {
+    LEVEL_SCALAR,
+    LEVEL_AVX2,
+    LEVEL_AVX512,
+    LEVEL_VNNI, /* over AVX512 */
+    LEVEL_BF16, /* over VNNI */
+    LEVELS
+};
+
+/* One timed piece of work on data that every level gets alike. */
+struct bench_case {
+    char name[40]; /* "8 tokens" */
+    double ops;    /* per run; 0 where bytes alone matter */
+    double bytes;  /* read per run, of weights or of the longest array */
+    void (*run)(const struct kernels *k, void *ctx);
+    void (*close)(void *ctx);
+    void *ctx;
+};
+
+struct check_op {
+    const char *name;
+    size_t entry; /* offset of its function in struct kernels */
+    int arg;      /* the enum gemm_type, act_kind or kv_type, where there is one */
+
+    /* Why a level has no function of its own; a level above VNNI or without an
+     * instruction that matters needs a reason too.  NULL where it has one. */
+    const char *reason[LEVELS];
+
+    /* Compares k's function with scalar's, bit for bit, on seeded data.  On a
+     * difference prints what it was by check_differs and returns false. */
+    bool (*check)(const struct check_op *op, const struct kernels *k, const struct kernels *scalar);
+
+    /* Makes the i-th timed case; false when there are no more. */
+    bool (*bench)(const struct check_op *op, size_t i, struct bench_case *out);
+};
+
+struct check_table {
+    const struct check_op *ops;
+    size_t n;
+};
+
+extern const struct check_table check_gemm_table;
+extern const struct check_table check_vec_table;
+
+/* Memory of `bytes` that ends at a page nobody may touch, filled with a canary
+ * that is no ordinary float; exits when there is none.  Aligned to 64 when bytes
+ * is a multiple of 64, to 4 when it is one of 4. */
+void *guarded(size_t bytes);
+void guarded_free(void *p, size_t bytes);
+
+/* True when the two are the same bytes; else prints, as a TAP diagnostic, the
+ * words of fmt and the first item (of item_size bytes) that differs. */
+bool check_same(const void *want, const void *got, size_t bytes, size_t item_size, const char *fmt,
+                ...) __attribute__((format(printf, 5, 6)));
+
+/* True when all 4-byte words from p on still hold the canary. */
+bool check_canary(const void *p, size_t bytes, const char *what);
+
+/* GOP/s of multiply-adds (two each) of int8 that this core can do at most, by a
+ * loop of vpdpbusd on registers; 0 without the instruction. */
+double int8_limit(void);
+
+#endif
