@@ -11,6 +11,9 @@
 #include "base/buf.h"
 #include "base/limits.h"
 
+/* Most bytes of one push: the text of one token, each byte a U+FFFD. */
+enum { STOP_PUSH_MAX = 3 * TOKEN_TEXT_MAX + 16 };
+
 struct stop {
     char *texts[STOP_MAX]; /* owned */
     size_t bytes[STOP_MAX];

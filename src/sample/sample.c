@@ -1,0 +1,231 @@
+/* sample/sample.c - the chain of one draw.
+ *
+ * Candidates are either the whole vocabulary in the order of ids or a selection
+ * in the order of likelihood; both orders follow from the logits alone, so a
+ * draw depends on nothing else. */
+#include "sample/sample.h"
+
+#include <float.h>
+#include <string.h>
+
+#include "base/ckd.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "sample/top.h"
+
+/* A nucleus is looked for among this many tokens first, then among more. */
+enum { NUCLEUS_FIRST = 64, NUCLEUS_GROWTH = 8 };
+
+struct sample_scratch {
+    size_t vocab;
+    float *logits;                /* (vocab) after the penalties */
+    float *weights;               /* (vocab) */
+    struct candidate *candidates; /* (vocab) */
+    size_t n;                     /* candidates left */
+};
+
+int sample_scratch_open(struct sample_scratch **out, size_t vocab)
+{
+    *out = NULL;
+    struct sample_scratch *s = mem_zalloc(sizeof(*s));
+    if (!s)
+        return REALM_E_NOMEM;
+    s->vocab = vocab;
+    s->logits = mem_array(vocab, sizeof(*s->logits));
+    s->weights = mem_array(vocab, sizeof(*s->weights));
+    s->candidates = mem_array(vocab, sizeof(*s->candidates));
+    if (!s->logits || !s->weights || !s->candidates) {
+        sample_scratch_close(s);
+        return REALM_E_NOMEM;
+    }
+    *out = s;
+    return 0;
+}
+
+void sample_scratch_close(struct sample_scratch *s)
+{
+    if (!s)
+        return;
+    mem_free(s->logits);
+    mem_free(s->weights);
+    mem_free(s->candidates);
+    mem_free(s);
+}
+
+static float finite(float x)
+{
+    return x > FLT_MAX ? FLT_MAX : x < -FLT_MAX ? -FLT_MAX : x;
+}
+
+static float penalised(float logit, const struct realm_sampling *o, size_t count)
+{
+    logit = logit > 0 ? logit / o->repetition_penalty : logit * o->repetition_penalty;
+    return finite(finite(logit) - o->presence_penalty - (float)count * o->frequency_penalty);
+}
+
+/* Times that window[i] stands in the window; 0 when it stood there before i. */
+static size_t first_count(const uint32_t *window, size_t n, size_t i)
+{
+    for (size_t j = 0; j < i; j++)
+        if (window[j] == window[i])
+            return 0;
+    size_t count = 0;
+    for (size_t j = i; j < n; j++)
+        count += window[j] == window[i];
+    return count;
+}
+
+static void penalise(struct sample_scratch *s, const struct sample_input *in)
+{
+    const struct realm_sampling *o = in->sampling;
+    memcpy(s->logits, in->logits, in->vocab * sizeof(*s->logits));
+    if (o->repetition_penalty == 1 && o->presence_penalty == 0 && o->frequency_penalty == 0)
+        return;
+    size_t n = min_size(in->n_history, PENALTY_WINDOW);
+    const uint32_t *window = in->history + in->n_history - n;
+    for (size_t i = 0; i < n; i++) {
+        size_t count = first_count(window, n, i);
+        if (count)
+            s->logits[window[i]] = penalised(s->logits[window[i]], o, count);
+    }
+}
+
+static uint32_t greatest(const float *logits, size_t n)
+{
+    size_t best = 0;
+    for (size_t i = 1; i < n; i++)
+        if (logits[i] > logits[best])
+            best = i;
+    return (uint32_t)best;
+}
+
+/* How many of n sorted candidates it takes until their probabilities reach share
+ * of total; 0 when all together do not. */
+static size_t nucleus(const struct candidate *sorted, size_t n, double share, double total)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        sum += (double)kern_expf(sorted[i].logit - sorted[0].logit);
+        if (sum >= share * total)
+            return i + 1;
+    }
+    return 0;
+}
+
+static void keep_nucleus(struct sample_scratch *s, double share)
+{
+    double total = 0;
+    for (size_t i = 0; i < s->n; i++)
+        total += (double)kern_expf(s->candidates[i].logit - s->candidates[0].logit);
+    size_t kept = nucleus(s->candidates, s->n, share, total);
+    s->n = kept ? kept : s->n;
+}
+
+/* The same when nothing is selected yet: sorts no more than it needs. */
+static void select_nucleus(struct sample_scratch *s, const struct kernels *k, size_t vocab,
+                           double share)
+{
+    float max;
+    double total = (double)k->exp_max(s->weights, s->logits, vocab, &max);
+    for (size_t want = NUCLEUS_FIRST;; want *= NUCLEUS_GROWTH) {
+        s->n = min_size(want, vocab);
+        top_select(s->candidates, s->n, s->logits, vocab);
+        size_t kept = nucleus(s->candidates, s->n, share, total);
+        if (kept || s->n == vocab) {
+            s->n = kept ? kept : s->n;
+            return;
+        }
+    }
+}
+
+static void take_all(struct sample_scratch *s, size_t vocab)
+{
+    for (size_t i = 0; i < vocab; i++)
+        s->candidates[i] = (struct candidate){s->logits[i], (uint32_t)i};
+    s->n = vocab;
+}
+
+static float candidates_max(const struct sample_scratch *s)
+{
+    float max = s->candidates[0].logit;
+    for (size_t i = 1; i < s->n; i++)
+        if (s->candidates[i].logit > max)
+            max = s->candidates[i].logit;
+    return max;
+}
+
+static void keep_min_p(struct sample_scratch *s, float min_p)
+{
+    float max = candidates_max(s);
+    size_t kept = 0;
+    for (size_t i = 0; i < s->n; i++)
+        if (kern_expf(s->candidates[i].logit - max) >= min_p)
+            s->candidates[kept++] = s->candidates[i];
+    s->n = kept;
+}
+
+static void select_candidates(struct sample_scratch *s, const struct kernels *k,
+                              const struct sample_input *in)
+{
+    const struct realm_sampling *o = in->sampling;
+    bool limited = o->top_k > 0 && o->top_k < in->vocab;
+    if (limited) {
+        s->n = o->top_k;
+        top_select(s->candidates, s->n, s->logits, in->vocab);
+    }
+    if (o->top_p < 1 && limited)
+        keep_nucleus(s, (double)o->top_p);
+    else if (o->top_p < 1)
+        select_nucleus(s, k, in->vocab, (double)o->top_p);
+    else if (!limited)
+        take_all(s, in->vocab);
+    if (o->min_p > 0)
+        keep_min_p(s, o->min_p);
+}
+
+/* Draws one of the candidates with the number u in [0, 1). */
+static uint32_t draw(struct sample_scratch *s, const struct kernels *k, float temperature, double u)
+{
+    float max = candidates_max(s), scaled_max;
+    for (size_t i = 0; i < s->n; i++)
+        s->weights[i] = (s->candidates[i].logit - max) / temperature;
+    k->exp_max(s->weights, s->weights, s->n, &scaled_max);
+    double total = 0, sum = 0;
+    for (size_t i = 0; i < s->n; i++)
+        total += (double)s->weights[i];
+    size_t last = 0;
+    for (size_t i = 0; i < s->n; i++) {
+        if (s->weights[i] == 0)
+            continue;
+        last = i;
+        sum += (double)s->weights[i];
+        if (sum > u * total)
+            break;
+    }
+    return s->candidates[last].id;
+}
+
+uint32_t sample_draw(struct sample_scratch *s, const struct kernels *k,
+                     const struct sample_input *in)
+{
+    ASSERT(in->vocab > 0 && in->vocab <= s->vocab);
+    penalise(s, in);
+    if (in->sampling->temperature == 0)
+        return greatest(s->logits, in->vocab);
+    select_candidates(s, k, in);
+    return draw(s, k, in->sampling->temperature, rng_unit(in->seed, in->choice, in->position));
+}
+
+float sample_logprobs(struct sample_scratch *s, const struct kernels *k, const float *logits,
+                      size_t vocab, uint32_t token, struct realm_logprob *top, size_t n_top)
+{
+    ASSERT(vocab > 0 && vocab <= s->vocab && token < vocab && n_top <= vocab);
+    float max;
+    double log_sum = kern_log((double)k->exp_max(s->weights, logits, vocab, &max));
+    if (n_top)
+        top_select(s->candidates, n_top, logits, vocab);
+    for (size_t i = 0; i < n_top; i++)
+        top[i] = (struct realm_logprob){
+            s->candidates[i].id, (float)((double)s->candidates[i].logit - (double)max - log_sum)};
+    return (float)((double)logits[token] - (double)max - log_sum);
+}
