@@ -1,0 +1,54 @@
+/* sched/batch.c - which rows the next step of a model computes. */
+#include "base/ckd.h"
+#include "sched/sched_impl.h"
+
+static bool wants_logits(const struct sched_gen *g, uint32_t pos)
+{
+    return g->score ? pos >= g->scored : pos + 1 == g->n_tokens;
+}
+
+/* Adds up to max of g's next rows, fewer when the rows or logits of the batch are
+ * used up; returns how many. */
+static size_t add_rows(struct batch *b, struct sched_gen *g, size_t max)
+{
+    struct part part = {.gen = g, .row = b->n_rows, .logits = b->n_logits};
+    size_t n = min_size(gen_pending(g), min_size(max, BATCH_ROWS_MAX - b->n_rows));
+    for (; part.rows < n; part.rows++) {
+        uint32_t pos = g->computed + (uint32_t)part.rows;
+        bool wants = wants_logits(g, pos);
+        if (wants && b->n_logits == FORWARD_LOGITS_MAX)
+            break;
+        b->rows[b->n_rows++] = (struct forward_row){g->seq, g->tokens[pos], pos, wants};
+        b->n_logits += wants;
+    }
+    part.n_logits = b->n_logits - part.logits;
+    if (part.rows)
+        b->parts[b->n_parts++] = part;
+    return part.rows;
+}
+
+static bool decodes(const struct sched_gen *g)
+{
+    return !g->score && g->n_tokens > g->n_prompt && gen_pending(g) == 1;
+}
+
+/* Rows for prompts: what answers leave of the step, but never less than fits a
+ * quarter of it, so that a full house does not keep new guests waiting. */
+static size_t prompt_rows(const struct pace *p, size_t n_decode, uint64_t step_ns)
+{
+    size_t all = pace_rows(p, step_ns);
+    return max_size(all > n_decode ? all - n_decode : 0, pace_rows(p, step_ns / 4));
+}
+
+void batch_build(struct batch *b, struct sched_model *m, uint64_t step_ns)
+{
+    b->n_rows = b->n_parts = b->n_logits = 0;
+    for (struct list *i = m->running.next; i != &m->running; i = i->next)
+        if (decodes(gen_of(i)))
+            add_rows(b, gen_of(i), 1);
+    b->n_decode = b->n_rows;
+    size_t left = prompt_rows(&m->pace, b->n_decode, step_ns);
+    for (struct list *i = m->running.next; left && i != &m->running; i = i->next)
+        if (!decodes(gen_of(i)))
+            left -= add_rows(b, gen_of(i), left);
+}

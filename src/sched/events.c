@@ -1,0 +1,163 @@
+/* sched/events.c - from the scheduler to the thread that reads.
+ *
+ * Events are records in a buffer.  The reader takes the whole buffer and leaves
+ * its own, empty one; so views into what was taken stay good until the next call,
+ * and nothing is allocated once both have grown. */
+#include <string.h>
+
+#include "base/ckd.h"
+#include "sched/sched_impl.h"
+
+enum { CANCEL_POLL_MS = 5 };
+
+/* Followed by the text, filled up to a multiple of 4 bytes, and n_top of the
+ * likeliest tokens. */
+struct record {
+    uint32_t token;
+    uint32_t index;
+    float logprob;
+    uint32_t text_bytes;
+    uint32_t n_top;
+};
+_Static_assert(sizeof(struct record) == 20, "records are packed");
+_Static_assert(sizeof(struct realm_logprob) == 8, "and so is what follows");
+
+static int write_record(struct buf *b, const struct sched_gen *g, const struct record *r)
+{
+    static const char zeros[4];
+    size_t top_bytes = r->n_top * sizeof(*g->top);
+    int status = buf_reserve(b, sizeof(*r) + r->text_bytes + sizeof(zeros) + top_bytes);
+    if (status)
+        return status;
+    /* There is room for all four, so that none of them fails. */
+    status = buf_add(b, r, sizeof(*r));
+    if (!status)
+        status = buf_add(b, g->text.p, r->text_bytes);
+    if (!status)
+        status = buf_add(b, zeros, round_up(r->text_bytes, 4) - r->text_bytes);
+    if (!status)
+        status = buf_add(b, g->top, top_bytes);
+    return status;
+}
+
+int gen_push_event(struct sched_gen *g, uint32_t token, float logprob)
+{
+    struct record r = {
+        .token = token,
+        .index = g->n_tokens - g->n_prompt - 1,
+        .logprob = logprob,
+        .text_bytes = (uint32_t)g->text.n,
+        .n_top = g->n_top,
+    };
+    mutex_lock(&g->lock);
+    int status = write_record(&g->events, g, &r);
+    cond_signal(&g->changed);
+    mutex_unlock(&g->lock);
+    return status;
+}
+
+static bool ready(const struct sched_gen *g)
+{
+    return g->events.n || g->done;
+}
+
+/* Whether the caller still wants to wait; asks him without the lock. */
+static int keep_waiting(struct sched_gen *g, const struct realm_wait *wait)
+{
+    if (!wait)
+        return 0;
+    if (wait->deadline_ns && clock_ns(clock_system()) >= wait->deadline_ns)
+        return REALM_E_DEADLINE;
+    if (!wait->cancelled)
+        return 0;
+    mutex_unlock(&g->lock);
+    bool cancelled = wait->cancelled(wait->ctx);
+    mutex_lock(&g->lock);
+    return cancelled ? REALM_E_CANCELLED : 0;
+}
+
+static void sleep_once(struct sched_gen *g, const struct realm_wait *wait)
+{
+    uint64_t until = wait ? wait->deadline_ns : 0;
+    if (wait && wait->cancelled) {
+        uint64_t poll = clock_ns(clock_system()) + CANCEL_POLL_MS * 1000000u;
+        until = until && until < poll ? until : poll;
+    }
+    if (until)
+        cond_wait_until(&g->changed, &g->lock, until);
+    else
+        cond_wait(&g->changed, &g->lock);
+}
+
+/* With the lock: waits until there is something to take. */
+static int await(struct sched_gen *g, const struct realm_wait *wait)
+{
+    while (!ready(g)) {
+        int status = keep_waiting(g, wait);
+        if (ready(g))
+            return 0;
+        if (status)
+            return status;
+        sleep_once(g, wait);
+    }
+    return 0;
+}
+
+static void take(struct sched_gen *g)
+{
+    struct buf empty = g->taken;
+    buf_clear(&empty);
+    g->taken = g->events;
+    g->events = empty;
+    g->taken_at = 0;
+}
+
+static void read_token(struct sched_gen *g, struct realm_event *event)
+{
+    const uint8_t *at = g->taken.p + g->taken_at;
+    struct record r;
+    memcpy(&r, at, sizeof(r));
+    const uint8_t *text = at + sizeof(r);
+    const uint8_t *top = text + round_up(r.text_bytes, 4);
+    g->taken_at = (size_t)(top - g->taken.p) + r.n_top * sizeof(struct realm_logprob);
+    *event = (struct realm_event){
+        .kind = REALM_EVENT_TOKEN,
+        .token = r.token,
+        .index = r.index,
+        .text = (const char *)text,
+        .text_bytes = r.text_bytes,
+        .logprob = r.logprob,
+        .top = (const void *)top,
+        .n_top = r.n_top,
+    };
+}
+
+static void read_end(const struct sched_gen *g, struct realm_event *event)
+{
+    *event = (struct realm_event){
+        .kind = REALM_EVENT_END,
+        .text = g->tail.n ? (const char *)g->tail.p : "",
+        .text_bytes = g->tail.n,
+        .finish = g->finish,
+        .status = g->status,
+        .usage = g->usage,
+    };
+}
+
+int sched_gen_next(struct sched_gen *g, struct realm_event *event, const struct realm_wait *wait)
+{
+    if (g->taken_at == g->taken.n) {
+        mutex_lock(&g->lock);
+        int status = await(g, wait);
+        if (!status)
+            take(g);
+        mutex_unlock(&g->lock);
+        if (status)
+            return status;
+    }
+    if (g->taken_at < g->taken.n)
+        read_token(g, event);
+    else
+        read_end(g, event);
+    return 0;
+}

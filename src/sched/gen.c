@@ -1,0 +1,320 @@
+/* sched/gen.c - the life of a generation, from the request to its end. */
+#include <math.h>
+#include <string.h>
+
+#include "base/ckd.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "sched/sched_impl.h"
+
+uint32_t gen_pending(const struct sched_gen *g)
+{
+    uint32_t end = g->n_tokens;
+    if (g->score && g->score->n_next == 0)
+        end--; // nobody asks what comes after the last
+    return end - g->computed;
+}
+
+static void gen_free(struct sched_gen *g)
+{
+    mem_free(g->stop_ids);
+    mem_free(g->tenant);
+    mem_free(g->tokens);
+    mem_free(g->top);
+    stop_free(&g->stop);
+    buf_free(&g->piece);
+    buf_free(&g->text);
+    buf_free(&g->events);
+    buf_free(&g->tail);
+    buf_free(&g->taken);
+    cond_destroy(&g->changed);
+    mutex_destroy(&g->lock);
+    mem_free(g);
+}
+
+static struct sched_gen *gen_alloc(struct sched_model *m)
+{
+    struct sched_gen *g = mem_zalloc(sizeof(*g));
+    if (!g)
+        return NULL;
+    if (mutex_init(&g->lock)) {
+        mem_free(g);
+        return NULL;
+    }
+    if (cond_init(&g->changed)) {
+        mutex_destroy(&g->lock);
+        mem_free(g);
+        return NULL;
+    }
+    g->sched = m->sched;
+    g->model = m;
+    list_init(&g->link);
+    buf_init(&g->piece, STOP_PUSH_MAX);
+    buf_init(&g->text, STOP_BYTES_MAX + STOP_PUSH_MAX);
+    buf_init(&g->events, EVENTS_BYTES_MAX);
+    buf_init(&g->taken, EVENTS_BYTES_MAX);
+    buf_init(&g->tail, 2 * STOP_BYTES_MAX);
+    return g;
+}
+
+static int copy_ids(struct sched_gen *g, const uint32_t *ids, size_t n)
+{
+    g->tokens = mem_array(n, sizeof(*ids));
+    if (!g->tokens)
+        return REALM_E_NOMEM;
+    memcpy(g->tokens, ids, n * sizeof(*ids));
+    g->n_prompt = g->n_tokens = g->tokens_cap = (uint32_t)n;
+    return 0;
+}
+
+static int copy_stops(struct sched_gen *g, const struct realm_request *r)
+{
+    g->stop_ids = mem_array(r->n_stop_ids, sizeof(*r->stop_ids));
+    if (!g->stop_ids)
+        return REALM_E_NOMEM;
+    if (r->n_stop_ids)
+        memcpy(g->stop_ids, r->stop_ids, r->n_stop_ids * sizeof(*r->stop_ids));
+    g->n_stop_ids = r->n_stop_ids;
+    return stop_init(&g->stop, r->stop, r->n_stop);
+}
+
+static int copy_options(struct sched_gen *g, const struct realm_request *r)
+{
+    const struct model *model = g->model->model;
+    g->sampling = r->sampling;
+    g->ignore_end = r->ignore_end;
+    g->logprobs = r->logprobs || r->top_logprobs;
+    g->n_top = (uint32_t)min_size(r->top_logprobs, model->config.vocab);
+    g->top = mem_array(g->n_top, sizeof(*g->top));
+    g->tenant = mem_strdup(r->tenant ? r->tenant : "default");
+    if (!g->top || !g->tenant)
+        return REALM_E_NOMEM;
+    if (model->vocab)
+        detok_init(&g->detok, model->vocab, false, r->show_special);
+    return copy_stops(g, r);
+}
+
+/* The end must not depend on memory: room for what it may have to write. */
+static int reserve_end(struct sched_gen *g)
+{
+    int status = buf_reserve(&g->stop.held, STOP_BYTES_MAX + 8);
+    return status ? status : buf_reserve(&g->tail, STOP_BYTES_MAX + 8);
+}
+
+/* How many tokens the budget can hold of one sequence. */
+static uint64_t capacity(const struct sched_model *m)
+{
+    return m->sched->budget.bytes_max / kv_page_bytes(m->kv) * KV_PAGE_TOKENS;
+}
+
+static int no_room(const struct sched_model *m, uint64_t tokens, struct realm_error *err)
+{
+    return err_set(err, REALM_E_NO_ROOM,
+                   "keys and values of %llu tokens do not fit the budget, which holds %llu",
+                   (unsigned long long)tokens, (unsigned long long)capacity(m));
+}
+
+/* Sets the limits of g for an answer of max_tokens (0: as long as there is room). */
+static int set_limits(struct sched_gen *g, uint32_t max_tokens, struct realm_error *err)
+{
+    uint32_t context = g->model->model->config.context;
+    if (g->n_prompt >= context)
+        return err_set(err, REALM_E_CONTEXT,
+                       "the prompt has %u tokens and the context %u: no room for an answer",
+                       g->n_prompt, context);
+    uint32_t rest = context - g->n_prompt;
+    uint64_t answer = max_tokens && max_tokens < rest ? max_tokens : rest;
+    if (!max_tokens && capacity(g->model) >= g->n_prompt)
+        answer = min_size(answer, capacity(g->model) - g->n_prompt + 1);
+    uint64_t positions = g->n_prompt + answer - 1;
+    if (!kv_fits(g->model->kv, positions))
+        return no_room(g->model, positions, err);
+    g->tokens_max = cast_u32(positions + 1);
+    g->positions_max = cast_u32(positions);
+    return 0;
+}
+
+static int enqueue(struct sched_gen *g, struct realm_error *err)
+{
+    struct sched *s = g->sched;
+    int status = 0;
+    g->start_ns = clock_ns(s->options.clock);
+    mutex_lock(&s->lock);
+    if (atomic_load(&s->shutdown)) {
+        status = REALM_E_SHUTDOWN;
+    } else if (s->queued == QUEUE_REQUESTS_MAX) {
+        status = REALM_E_LIMIT;
+    } else {
+        g->ticket = ++s->tickets;
+        s->queued++;
+        s->stats.started++;
+        s->stats.waiting++;
+        list_add_tail(&s->inbox, &g->link);
+        cond_signal(&s->wake);
+    }
+    mutex_unlock(&s->lock);
+    if (status == REALM_E_SHUTDOWN)
+        return err_set(err, status, "the engine is closing");
+    if (status)
+        return err_set(err, status, "%d requests are waiting: the queue is full",
+                       QUEUE_REQUESTS_MAX);
+    return 0;
+}
+
+int sched_gen_open(struct sched_gen **out, struct sched_model *m, const uint32_t *ids, size_t n_ids,
+                   const struct realm_request *request, uint64_t seed, struct realm_error *err)
+{
+    *out = NULL;
+    if (n_ids > m->model->config.context)
+        return err_set(err, REALM_E_CONTEXT, "the prompt has %zu tokens and the context %u", n_ids,
+                       m->model->config.context);
+    struct sched_gen *g = gen_alloc(m);
+    if (!g)
+        return err_nomem(err, "a generation");
+    g->seed = seed;
+    int status = copy_ids(g, ids, n_ids);
+    if (!status)
+        status = copy_options(g, request);
+    if (!status)
+        status = reserve_end(g);
+    if (status) {
+        gen_free(g);
+        return err_nomem(err, "a generation");
+    }
+    status = set_limits(g, request->sampling.max_tokens, err);
+    if (!status)
+        status = enqueue(g, err);
+    if (status) {
+        gen_free(g);
+        return status;
+    }
+    *out = g;
+    return 0;
+}
+
+static struct realm_usage usage_of(const struct sched_gen *g)
+{
+    uint64_t now = clock_ns(g->sched->options.clock);
+    uint64_t stepped = g->first_step_ns ? g->first_step_ns : now;
+    uint64_t drew = g->first_token_ns ? g->first_token_ns : now;
+    return (struct realm_usage){
+        .prompt_tokens = g->n_prompt,
+        .completion_tokens = g->n_tokens - g->n_prompt,
+        .queued_ns = stepped - g->start_ns,
+        .prefill_ns = drew - stepped,
+        .decode_ns = now - drew,
+    };
+}
+
+/* What was held back: the beginning of a character, or of a stop string. */
+static void write_tail(struct sched_gen *g)
+{
+    if (g->stopped)
+        return;
+    char last[4];
+    bool stopped;
+    size_t n = g->detok.vocab ? detok_end(&g->detok, last) : 0;
+    int status = stop_push(&g->stop, last, n, &g->tail, &stopped);
+    if (!status && !stopped)
+        status = stop_flush(&g->stop, &g->tail);
+    /* reserve_end made the room; a push that failed may have left more. */
+    ASSERT(status == 0 || g->outcome.status);
+}
+
+/* Out of the scheduler's lists and counters, its pages given back. */
+static void leave(struct sched_gen *g, struct outcome outcome)
+{
+    struct sched *s = g->sched;
+    list_remove(&g->link);
+    kv_seq_close(g->seq);
+    g->seq = NULL;
+    bool ran = g->state == GEN_RUNNING;
+    g->model->n_running -= ran;
+    s->n_running -= ran;
+    mutex_lock(&s->lock);
+    struct sched_stats *stats = &s->stats;
+    s->queued -= !g->began;
+    stats->waiting -= !ran;
+    stats->running = (uint32_t)s->n_running;
+    stats->finished += outcome.status == 0;
+    stats->cancelled += outcome.status == REALM_E_CANCELLED;
+    stats->failed += outcome.status != 0 && outcome.status != REALM_E_CANCELLED;
+    stats->prompt_tokens += g->usage.prompt_tokens;
+    stats->completion_tokens += g->usage.completion_tokens;
+    mutex_unlock(&s->lock);
+}
+
+void gen_finish(struct sched_gen *g, struct outcome outcome)
+{
+    g->usage = usage_of(g);
+    write_tail(g);
+    leave(g, outcome);
+    mutex_lock(&g->lock);
+    g->finish = outcome.finish;
+    g->status = outcome.status;
+    g->done = true;
+    cond_broadcast(&g->changed);
+    mutex_unlock(&g->lock);
+}
+
+void sched_gen_cancel(struct sched_gen *g)
+{
+    atomic_store(&g->cancelled, true);
+}
+
+void sched_gen_close(struct sched_gen *g)
+{
+    if (!g)
+        return;
+    sched_gen_cancel(g);
+    mutex_lock(&g->lock);
+    while (!g->done)
+        cond_wait(&g->changed, &g->lock);
+    mutex_unlock(&g->lock);
+    gen_free(g);
+}
+
+static int score_alloc(struct sched_gen **out, struct sched_model *m, const uint32_t *ids,
+                       size_t n_ids, const struct sched_score *score, struct realm_error *err)
+{
+    struct sched_gen *g = gen_alloc(m);
+    if (!g)
+        return err_nomem(err, "a scoring");
+    if (copy_ids(g, ids, n_ids) || reserve_end(g)) {
+        gen_free(g);
+        return err_nomem(err, "a scoring");
+    }
+    g->score = score;
+    g->tokens_max = g->positions_max = g->n_prompt;
+    *out = g;
+    return 0;
+}
+
+int sched_score(struct sched_model *m, const uint32_t *ids, size_t n_ids,
+                const struct sched_score *score, const struct realm_wait *wait,
+                struct realm_error *err)
+{
+    if (n_ids > m->model->config.context)
+        return err_set(err, REALM_E_CONTEXT, "%zu tokens are more than the context, %u", n_ids,
+                       m->model->config.context);
+    if (!kv_fits(m->kv, n_ids))
+        return no_room(m, n_ids, err);
+    score->logprobs[0] = NAN;
+    if (n_ids == 1 && score->n_next == 0)
+        return 0;
+    struct sched_gen *g = NULL;
+    struct realm_event event;
+    int status = score_alloc(&g, m, ids, n_ids, score, err);
+    if (status)
+        return status;
+    status = enqueue(g, err);
+    if (status) {
+        gen_free(g);
+        return status;
+    }
+    status = sched_gen_next(g, &event, wait);
+    if (!status)
+        status = event.status;
+    sched_gen_close(g);
+    return status ? err_set(err, status, "scoring ended: %s", realm_status_name(status)) : 0;
+}

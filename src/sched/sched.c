@@ -1,0 +1,199 @@
+/* sched/sched.c - the scheduler's thread, its inbox and its counters. */
+#include "sched/sched.h"
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "sched/sched_impl.h"
+
+static void run(void *arg);
+
+static int open_sync(struct sched *s)
+{
+    if (mutex_init(&s->lock))
+        return REALM_E_SYS;
+    if (cond_init(&s->wake))
+        goto no_wake;
+    if (cond_init(&s->called))
+        goto no_called;
+    return 0;
+
+no_called:
+    cond_destroy(&s->wake);
+no_wake:
+    mutex_destroy(&s->lock);
+    return REALM_E_SYS;
+}
+
+static void close_sync(struct sched *s)
+{
+    cond_destroy(&s->called);
+    cond_destroy(&s->wake);
+    mutex_destroy(&s->lock);
+}
+
+int sched_open(struct sched **out, const struct sched_options *options)
+{
+    *out = NULL;
+    struct sched *s = mem_zalloc(sizeof(*s));
+    if (!s)
+        return REALM_E_NOMEM;
+    s->options = *options;
+    kv_budget_init(&s->budget, options->kv_bytes_max);
+    list_init(&s->inbox);
+    list_init(&s->calls);
+    list_init(&s->models);
+    list_init(&s->waiting);
+    int status = REALM_E_NOMEM;
+    s->scratch = mem_zarray(pool_threads(options->pool), sizeof(struct sample_scratch *));
+    if (!s->scratch)
+        goto no_scratch;
+    status = open_sync(s);
+    if (status)
+        goto no_sync;
+    status = thread_start(&s->thread, "realm-sched", 0, run, s);
+    if (status)
+        goto no_thread;
+    *out = s;
+    return 0;
+
+no_thread:
+    close_sync(s);
+no_sync:
+    mem_free(s->scratch);
+no_scratch:
+    mem_free(s);
+    return status;
+}
+
+void sched_shutdown(struct sched *s)
+{
+    mutex_lock(&s->lock);
+    atomic_store(&s->shutdown, true);
+    cond_signal(&s->wake);
+    mutex_unlock(&s->lock);
+}
+
+void sched_close(struct sched *s)
+{
+    if (!s)
+        return;
+    mutex_lock(&s->lock);
+    s->closing = true;
+    cond_signal(&s->wake);
+    mutex_unlock(&s->lock);
+    thread_join(&s->thread);
+    ASSERT(list_empty(&s->models) && list_empty(&s->waiting) && list_empty(&s->inbox));
+    sched_scratch_close(s);
+    close_sync(s);
+    mem_free(s);
+}
+
+int sched_call(struct sched *s, int (*fn)(struct sched *s, struct sched_model *m),
+               struct sched_model *m)
+{
+    struct call call = {.fn = fn, .model = m};
+    mutex_lock(&s->lock);
+    list_add_tail(&s->calls, &call.link);
+    cond_signal(&s->wake);
+    while (!call.done)
+        cond_wait(&s->called, &s->lock);
+    mutex_unlock(&s->lock);
+    return call.status;
+}
+
+void sched_stats(struct sched *s, struct sched_stats *out)
+{
+    mutex_lock(&s->lock);
+    *out = s->stats;
+    mutex_unlock(&s->lock);
+    out->kv_pages = atomic_load(&s->budget.pages_used);
+    out->kv_bytes = atomic_load(&s->budget.bytes);
+}
+
+/* With the lock, which the calls are made without. */
+static void answer_calls(struct sched *s)
+{
+    while (!list_empty(&s->calls)) {
+        struct call *call = CONTAINER_OF(s->calls.next, struct call, link);
+        list_remove(&call->link);
+        mutex_unlock(&s->lock);
+        int status = call->fn(s, call->model);
+        mutex_lock(&s->lock);
+        call->status = status;
+        call->done = true;
+        cond_broadcast(&s->called);
+    }
+}
+
+static bool idle(const struct sched *s)
+{
+    return list_empty(&s->inbox) && list_empty(&s->calls) && list_empty(&s->waiting) &&
+           s->n_running == 0 && !s->closing;
+}
+
+/* Takes in what has come, waiting for it when there is nothing else to do.
+ * false: the scheduler is to end. */
+static bool collect(struct sched *s)
+{
+    mutex_lock(&s->lock);
+    while (idle(s))
+        cond_wait(&s->wake, &s->lock);
+    answer_calls(s);
+    while (!list_empty(&s->inbox)) {
+        struct list *link = s->inbox.next;
+        list_remove(link);
+        list_add_tail(&s->waiting, link);
+    }
+    bool go_on = !s->closing;
+    mutex_unlock(&s->lock);
+    return go_on;
+}
+
+static void reap_list(struct list *gens, bool shutdown)
+{
+    for (struct list *i = gens->next, *next; i != gens; i = next) {
+        next = i->next;
+        struct sched_gen *g = gen_of(i);
+        struct outcome end = {.over = true, .finish = REALM_FINISH_ERROR};
+        if (atomic_load(&g->cancelled))
+            end.status = REALM_E_CANCELLED;
+        else if (shutdown)
+            end.status = REALM_E_SHUTDOWN;
+        if (end.status)
+            gen_finish(g, end);
+    }
+}
+
+/* Ends what was cancelled, or all when the scheduler shuts down. */
+static void reap(struct sched *s)
+{
+    bool shutdown = atomic_load(&s->shutdown);
+    reap_list(&s->waiting, shutdown);
+    for (struct list *i = s->models.next; i != &s->models; i = i->next)
+        reap_list(&model_of(i)->running, shutdown);
+}
+
+/* The next model with work, which then goes to the end of the line. */
+static struct sched_model *next_model(struct sched *s)
+{
+    for (struct list *i = s->models.next; i != &s->models; i = i->next) {
+        if (list_empty(&model_of(i)->running))
+            continue;
+        list_remove(i);
+        list_add_tail(&s->models, i);
+        return model_of(i);
+    }
+    return NULL;
+}
+
+static void run(void *arg)
+{
+    struct sched *s = arg;
+    while (collect(s)) {
+        reap(s);
+        sched_admit(s);
+        struct sched_model *m = next_model(s);
+        if (m)
+            sched_step(s, m);
+    }
+}
