@@ -1,0 +1,178 @@
+/* engine/gen.c - from a request to a generation of the scheduler's. */
+#include <string.h>
+
+#include "base/ckd.h"
+#include "base/err.h"
+#include "base/limits.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "engine/engine_impl.h"
+
+enum { STOP_IDS_MAX = 255 };
+
+void realm_request_init(struct realm_request *request, enum realm_door door)
+{
+    *request = (struct realm_request){0};
+    realm_sampling_init(&request->sampling, door);
+}
+
+static int check_ids(const struct realm_model *m, const uint32_t *ids, size_t n, const char *what,
+                     struct realm_error *err)
+{
+    uint32_t vocab = m->loaded->model->config.vocab;
+    for (size_t i = 0; i < n; i++)
+        if (ids[i] >= vocab)
+            return err_set(err, REALM_E_ARG, "%s: id %u at index %zu, and the vocabulary has %u",
+                           what, ids[i], i, vocab);
+    return 0;
+}
+
+static int check_stops(const struct realm_model *m, const struct realm_request *r,
+                       struct realm_error *err)
+{
+    if (r->n_stop_ids > STOP_IDS_MAX)
+        return err_set(err, REALM_E_ARG, "stop_ids: %zu ids, at most %d", r->n_stop_ids,
+                       STOP_IDS_MAX);
+    if (r->n_stop > STOP_MAX)
+        return err_set(err, REALM_E_ARG, "stop: %zu strings, at most %d", r->n_stop, STOP_MAX);
+    if (r->n_stop && !m->loaded->model->vocab)
+        return err_set(err, REALM_E_UNSUPPORTED, "stop: the model has no tokenizer");
+    for (size_t i = 0; i < r->n_stop; i++) {
+        size_t n = strnlen(r->stop[i], STOP_BYTES_MAX + 1);
+        if (n == 0 || n > STOP_BYTES_MAX)
+            return err_set(err, REALM_E_ARG, "stop: a string must have 1 to %d bytes",
+                           STOP_BYTES_MAX);
+    }
+    return check_ids(m, r->stop_ids, r->n_stop_ids, "stop_ids", err);
+}
+
+static int check(const struct realm_model *m, const struct realm_request *r,
+                 struct realm_error *err)
+{
+    int status = realm_sampling_check(&r->sampling, err);
+    if (status)
+        return status;
+    if (r->top_logprobs > TOP_LOGPROBS_MAX)
+        return err_set(err, REALM_E_ARG, "top_logprobs: %u, at most %d", r->top_logprobs,
+                       TOP_LOGPROBS_MAX);
+    return check_stops(m, r, err);
+}
+
+/* The ids of request's text, for the caller to free. */
+static int tokenize(const struct realm_model *m, const struct realm_request *r, uint32_t **ids,
+                    size_t *n, struct realm_error *err)
+{
+    const struct vocab *v = m->loaded->model->vocab;
+    if (!v)
+        return err_set(err, REALM_E_UNSUPPORTED, "the model has no tokenizer");
+    if (r->text_bytes > PROMPT_BYTES_MAX)
+        return err_set(err, REALM_E_ARG, "the prompt has %zu bytes, at most %d", r->text_bytes,
+                       PROMPT_BYTES_MAX);
+    size_t bound = vocab_bound(v, r->text_bytes);
+    *ids = mem_array(bound, sizeof(**ids));
+    if (!*ids)
+        return err_nomem(err, "the prompt's ids");
+    int status = vocab_encode(v, r->text, r->text_bytes, r->text_flags, *ids, bound, n);
+    if (!status)
+        return 0;
+    mem_free(*ids);
+    *ids = NULL;
+    return err_set(err, status, "the prompt: %s", realm_status_name(status));
+}
+
+static int draw_seed(struct realm_gen *g, const struct realm_sampling *s, struct realm_error *err)
+{
+    g->seed = s->seed;
+    if (!s->has_seed && rng_system(&g->seed, sizeof(g->seed)))
+        return err_set(err, REALM_E_SYS, "the system gives no random numbers");
+    return 0;
+}
+
+static int queue(struct realm_gen *g, const struct realm_model *m, const struct realm_request *r,
+                 struct realm_error *err)
+{
+    uint32_t *made = NULL;
+    const uint32_t *ids = r->ids;
+    size_t n = r->n_ids;
+    int status = r->ids || !r->text ? check_ids(m, r->ids, r->n_ids, "prompt", err)
+                                    : tokenize(m, r, &made, &n, err);
+    if (status)
+        return status;
+    if (made)
+        ids = made;
+    status = n ? sched_gen_open(&g->gen, m->loaded->run, ids, n, r, g->seed, err)
+               : err_set(err, REALM_E_ARG, "the prompt is empty");
+    mem_free(made);
+    return status;
+}
+
+int realm_gen_start(struct realm_gen **out, struct realm_model *m,
+                    const struct realm_request *request, struct realm_error *err)
+{
+    *out = NULL;
+    int status = check(m, request, err);
+    if (status)
+        return status;
+    struct realm_gen *g = mem_zalloc(sizeof(*g));
+    if (!g)
+        return err_nomem(err, "a generation");
+    g->realm = m->realm;
+    if (store_lease_share(&g->lease, m->lease)) {
+        mem_free(g);
+        return err_nomem(err, "a generation");
+    }
+    status = draw_seed(g, &request->sampling, err);
+    if (!status)
+        status = queue(g, m, request, err);
+    if (status) {
+        store_lease_close(g->lease);
+        mem_free(g);
+        return status;
+    }
+    engine_enter_again(g->realm);
+    *out = g;
+    return 0;
+}
+
+int realm_gen_next(struct realm_gen *g, struct realm_event *event, const struct realm_wait *wait)
+{
+    return sched_gen_next(g->gen, event, wait);
+}
+
+void realm_gen_cancel(struct realm_gen *g)
+{
+    sched_gen_cancel(g->gen);
+}
+
+uint64_t realm_gen_seed(const struct realm_gen *g)
+{
+    return g->seed;
+}
+
+void realm_gen_close(struct realm_gen *g)
+{
+    if (!g)
+        return;
+    struct realm *r = g->realm;
+    sched_gen_close(g->gen);
+    store_lease_close(g->lease);
+    mem_free(g);
+    engine_leave(r);
+}
+
+int realm_score(struct realm_model *m, const uint32_t *ids, size_t n, float *logprobs,
+                struct realm_logprob *next, size_t n_next, const struct realm_wait *wait,
+                struct realm_error *err)
+{
+    uint32_t vocab = m->loaded->model->config.vocab;
+    if (n == 0)
+        return err_set(err, REALM_E_ARG, "there is nothing to score");
+    if (n_next > min_size(TOP_LOGPROBS_MAX, vocab))
+        return err_set(err, REALM_E_ARG, "next: %zu tokens, at most %zu", n_next,
+                       min_size(TOP_LOGPROBS_MAX, vocab));
+    int status = check_ids(m, ids, n, "ids", err);
+    if (status)
+        return status;
+    struct sched_score score = {.logprobs = logprobs, .next = next, .n_next = n_next};
+    return sched_score(m->loaded->run, ids, n, &score, wait, err);
+}
