@@ -21,8 +21,7 @@ static const char *const end_texts[] = {
     "<|end_of_text|>",
     "<|end_of_turn|>",
     "<|END_OF_TURN_TOKEN|>",
-    "<\xEF\xBD\x9C"
-    "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>", // DeepSeek's
+    "<\uFF5Cend\u2581of\u2581sentence\uFF5C>",
 };
 
 static bool spelled_special(const struct vocab *v, uint32_t id)

@@ -287,8 +287,8 @@ static void time_is_linear(void **state)
     for (int spm = 0; spm < 2; spm++) {
         struct vocab *v = open_small(spm);
         for (size_t i = 0; i < ARRAY_LEN(units); i++) {
-            double small = seconds_for(v, units[i], 128 << 10, VOCAB_SPECIAL);
-            double large = seconds_for(v, units[i], 512 << 10, VOCAB_SPECIAL);
+            double small = seconds_for(v, units[i], 64 << 10, VOCAB_SPECIAL);
+            double large = seconds_for(v, units[i], 256 << 10, VOCAB_SPECIAL);
             if (large > 9 * small)
                 fail_msg("\"%s\": %g s, four times as much: %g s", units[i], small, large);
         }
