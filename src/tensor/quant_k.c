@@ -68,86 +68,145 @@ void q4_k_decode(const void *row, float *out, uint64_t k)
     }
 }
 
-/* x ~ scale * q - min with q of 0 to 15, scale >= 0 and min >= 0. */
+/* The eight sub-blocks side by side, so that one instruction works on several:
+ * x[i][s] is item i of sub-block s.  Each is approximated by
+ * scale * q - min with q of 0 to 15, scale >= 0 and min >= 0. */
 struct affine {
-    float scale;
-    float min;
+    float scale[Q4_SUBS];
+    float min[Q4_SUBS];
 };
 
-static float affine_error(const float *x, struct affine a)
+typedef float q4_items[Q4_ITEMS][Q4_SUBS];
+
+static void inverses(const float *scale, float *inverse)
 {
-    float inverse = a.scale > 0 ? 1 / a.scale : 0, error = 0;
-    for (int i = 0; i < Q4_ITEMS; i++) {
-        float q = quant_clamp(quant_round((x[i] + a.min) * inverse), 0, 15);
-        float miss = a.scale * q - a.min - x[i];
-        error += miss * miss;
-    }
-    return error;
+    for (int s = 0; s < Q4_SUBS; s++)
+        inverse[s] = scale[s] > FLT_MIN ? 1 / scale[s] : 0;
 }
 
-/* The least-squares scale and min for the items that `guess` gives. */
-static struct affine affine_fit(const float *x, struct affine guess)
+static float q4_nearest(float x, float min, float inverse)
 {
-    float inverse = 1 / guess.scale;
-    float sum_q = 0, sum_qq = 0, sum_x = 0, sum_xq = 0;
-    for (int i = 0; i < Q4_ITEMS; i++) {
-        float q = quant_clamp(quant_round((x[i] + guess.min) * inverse), 0, 15);
-        sum_q += q;
-        sum_qq += q * q;
-        sum_x += x[i];
-        sum_xq += x[i] * q;
-    }
-    float det = Q4_ITEMS * sum_qq - sum_q * sum_q;
-    if (det <= 0)
-        return guess;
-    struct affine fit = {
-        .scale = (Q4_ITEMS * sum_xq - sum_q * sum_x) / det,
-        .min = (sum_q * sum_xq - sum_qq * sum_x) / det,
-    };
-    if (fit.min < 0)
-        fit = (struct affine){.scale = sum_xq / sum_qq, .min = 0};
-    return fit.scale > 0 ? fit : guess;
+    return quant_round(quant_clamp((x + min) * inverse, 0, 15));
 }
 
-static struct affine affine_search(const float *x)
+/* The squared error of each sub-block with its nearest items. */
+static void affine_errors(const q4_items x, const struct affine *a, float *error)
 {
-    float low = 0, high = x[0]; // min is not negative, so the range starts at 0 or below
+    float inverse[Q4_SUBS];
+    inverses(a->scale, inverse);
+    memset(error, 0, Q4_SUBS * sizeof(*error));
     for (int i = 0; i < Q4_ITEMS; i++) {
-        low = x[i] < low ? x[i] : low;
-        high = x[i] > high ? x[i] : high;
-    }
-    if (high - low < 0x1p-40f) // nothing in f16
-        return (struct affine){.scale = 0, .min = -low};
-    struct affine best = {0, 0};
-    float best_error = FLT_MAX;
-    // Narrower ranges cut off the extremes, wider ones leave room for the fit to shift.
-    for (int step = -12; step <= 10; step++) {
-        struct affine guess = {(high - low) / (15 - 0.1f * (float)step), -low};
-        struct affine fit = affine_fit(x, guess);
-        float error = affine_error(x, fit);
-        if (error < best_error) {
-            best_error = error;
-            best = fit;
+        for (int s = 0; s < Q4_SUBS; s++) {
+            float q = q4_nearest(x[i][s], a->min[s], inverse[s]);
+            float miss = a->scale[s] * q - a->min[s] - x[i][s];
+            error[s] += miss * miss;
         }
     }
-    return best;
 }
 
-/* The pair of integers near (a.scale / d, a.min / dmin) with the least error. */
-static void affine_round(const float *x, struct affine a, float d, float dmin, uint8_t *sc,
+/* Sums over the items that a guess gives; x counts from the lowest of 0 and x,
+ * which keeps the differences below precise. */
+struct affine_sums {
+    float q[Q4_SUBS], qq[Q4_SUBS], x[Q4_SUBS], xq[Q4_SUBS];
+};
+
+static void affine_sum(const q4_items x, const struct affine *guess, struct affine_sums *sums)
+{
+    float inverse[Q4_SUBS];
+    inverses(guess->scale, inverse);
+    memset(sums, 0, sizeof(*sums));
+    for (int i = 0; i < Q4_ITEMS; i++) {
+        for (int s = 0; s < Q4_SUBS; s++) {
+            float above = x[i][s] + guess->min[s];
+            float q = q4_nearest(x[i][s], guess->min[s], inverse[s]);
+            sums->q[s] += q;
+            sums->qq[s] += q * q;
+            sums->x[s] += above;
+            sums->xq[s] += above * q;
+        }
+    }
+}
+
+/* Least squares for one sub-block, whose x counts from -base: scale and min, and
+ * as the result the squared error less a constant. */
+static float affine_solve(const struct affine_sums *t, int s, float base, float *scale, float *min)
+{
+    float q = t->q[s], qq = t->qq[s], x = t->x[s], xq = t->xq[s];
+    float det = Q4_ITEMS * qq - q * q;
+    *scale = *min = 0;
+    if (det <= 0)
+        return FLT_MAX;
+    *scale = (Q4_ITEMS * xq - q * x) / det;
+    float shift = (q * xq - qq * x) / det; // the min is base + shift
+    if (base + shift < 0) {
+        shift = -base;
+        *scale = (xq + shift * q) / qq;
+    }
+    *min = base + shift;
+    if (*scale <= 0)
+        return FLT_MAX;
+    return *scale * (*scale * qq - 2 * shift * q - 2 * xq) + shift * (Q4_ITEMS * shift + 2 * x);
+}
+
+static void affine_search(const q4_items x, struct affine *best)
+{
+    float low[Q4_SUBS] = {0}, high[Q4_SUBS], least[Q4_SUBS];
+    memcpy(high, x[0], sizeof(high));
+    for (int i = 0; i < Q4_ITEMS; i++) {
+        for (int s = 0; s < Q4_SUBS; s++) {
+            low[s] = x[i][s] < low[s] ? x[i][s] : low[s];
+            high[s] = x[i][s] > high[s] ? x[i][s] : high[s];
+        }
+    }
+    struct affine guess;
+    for (int s = 0; s < Q4_SUBS; s++) {
+        least[s] = FLT_MAX;
+        best->scale[s] = (high[s] - low[s]) / 15; // stays where all items are alike
+        best->min[s] = guess.min[s] = -low[s];
+    }
+    // Narrower ranges cut off the extremes, wider ones leave room for the fit to shift.
+    for (int step = -12; step <= 10; step++) {
+        for (int s = 0; s < Q4_SUBS; s++)
+            guess.scale[s] = (high[s] - low[s]) / (15 - 0.1f * (float)step);
+        struct affine_sums sums;
+        affine_sum(x, &guess, &sums);
+        for (int s = 0; s < Q4_SUBS; s++) {
+            float scale, min, error = affine_solve(&sums, s, -low[s], &scale, &min);
+            if (error >= least[s])
+                continue;
+            least[s] = error;
+            best->scale[s] = scale;
+            best->min[s] = min;
+        }
+    }
+}
+
+/* For each sub-block the pair of integers near (scale / d, min / dmin) with the
+ * least error. */
+static void affine_round(const q4_items x, const struct affine *a, float d, float dmin, uint8_t *sc,
                          uint8_t *m)
 {
-    float sc0 = d > 0 ? quant_round(a.scale / d) : 0;
-    float m0 = dmin > 0 ? quant_round(a.min / dmin) : 0;
-    float best = FLT_MAX;
+    float least[Q4_SUBS];
+    for (int s = 0; s < Q4_SUBS; s++)
+        least[s] = FLT_MAX;
     for (int i = 0; i < 9; i++) {
-        float try_sc = quant_clamp(sc0 + (float)(i / 3 - 1), 0, 63);
-        float try_m = quant_clamp(m0 + (float)(i % 3 - 1), 0, 63);
-        float error = affine_error(x, (struct affine){d * try_sc, dmin * try_m});
-        if (error < best) {
-            best = error;
-            *sc = (uint8_t)try_sc;
-            *m = (uint8_t)try_m;
+        float try_sc[Q4_SUBS], try_m[Q4_SUBS], error[Q4_SUBS];
+        struct affine trial;
+        for (int s = 0; s < Q4_SUBS; s++) {
+            float sc0 = d > 0 ? quant_round(a->scale[s] / d) : 0;
+            float m0 = dmin > 0 ? quant_round(a->min[s] / dmin) : 0;
+            try_sc[s] = quant_clamp(sc0 + (float)(i / 3 - 1), 0, 63);
+            try_m[s] = quant_clamp(m0 + (float)(i % 3 - 1), 0, 63);
+            trial.scale[s] = d * try_sc[s];
+            trial.min[s] = dmin * try_m[s];
+        }
+        affine_errors(x, &trial, error);
+        for (int s = 0; s < Q4_SUBS; s++) {
+            if (error[s] < least[s]) {
+                least[s] = error[s];
+                sc[s] = (uint8_t)try_sc[s];
+                m[s] = (uint8_t)try_m[s];
+            }
         }
     }
 }
@@ -170,20 +229,22 @@ static bool q4_k_block(const float *x, struct block_q4_k *b)
     memset(b, 0, sizeof(*b));
     if (!in_range(x))
         return false;
-    struct affine a[Q4_SUBS];
+    q4_items items;
+    for (int i = 0; i < QK_K; i++)
+        items[i % Q4_ITEMS][i / Q4_ITEMS] = x[i];
+    struct affine a;
+    affine_search(items, &a);
     float scale_max = 0, min_max = 0;
     for (int s = 0; s < Q4_SUBS; s++) {
-        a[s] = affine_search(x + s * Q4_ITEMS);
-        scale_max = fmaxf(scale_max, a[s].scale);
-        min_max = fmaxf(min_max, a[s].min);
+        scale_max = fmaxf(scale_max, a.scale[s]);
+        min_max = fmaxf(min_max, a.min[s]);
     }
     uint16_t d_half = f16_from_f32(scale_max / 63), dmin_half = f16_from_f32(min_max / 63);
     float d = f32_from_f16(d_half), dmin = f32_from_f16(dmin_half);
     if (!isfinite(d) || !isfinite(dmin))
         return false;
     uint8_t sc[Q4_SUBS] = {0}, m[Q4_SUBS] = {0};
-    for (int s = 0; s < Q4_SUBS; s++)
-        affine_round(x + s * Q4_ITEMS, a[s], d, dmin, &sc[s], &m[s]);
+    affine_round(items, &a, d, dmin, sc, m);
     b->d = d_half;
     b->dmin = dmin_half;
     scales_pack(b->scales, sc, m);

@@ -261,6 +261,36 @@ static void bad_values_are_told_and_zeroed(void **state)
     }
 }
 
+/* Rows of random bits, most of them of absurd magnitudes: what comes back is
+ * finite, and a row that was accepted is near what went in. */
+static void any_bits_are_survived(void **state)
+{
+    (void)state;
+    for (uint64_t round = 0; round < 400; round++) {
+        float x[256], back[256];
+        uint32_t spread = (uint32_t)round % 32; // exponents within 2^spread of each other
+        for (uint64_t i = 0; i < 256; i++) {
+            uint32_t bits[4];
+            rng_philox(9, round, i, bits);
+            int exponent = (int)(round * 7 % 256) + (int)(bits[1] & ((1u << spread / 4) - 1));
+            x[i] = f32_from_bits((bits[0] & 0x807fffff) | (uint32_t)(exponent & 255) << 23);
+        }
+        for (size_t t = 0; t < ARRAY_LEN(all); t++) {
+            uint8_t row[1024];
+            double peak = 0, worst = 0;
+            int status = quantize_row(all[t], x, row, 256);
+            dequantize_row(all[t], row, back, 256);
+            for (int i = 0; i < 256; i++) {
+                assert_true(isfinite(back[i]));
+                peak = fmax(peak, fabs((double)x[i]));
+                worst = fmax(worst, fabs((double)x[i] - (double)back[i]));
+            }
+            if (status == 0)
+                assert_true(worst <= 0.14 * peak + 1e-4);
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
     golden_dir = argc > 1 ? argv[1] : "test/golden/quant";
@@ -274,6 +304,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(every_magnitude_is_met),
         cmocka_unit_test(zeros_and_constants_stay),
         cmocka_unit_test(bad_values_are_told_and_zeroed),
+        cmocka_unit_test(any_bits_are_survived),
     };
     return cmocka_run_group_tests_name("tensor", tests, NULL, NULL);
 }
