@@ -80,7 +80,7 @@ static double ulps_f64(double a, double b)
     return fabs(a - b) / ldexp(1, ilogb(b) - 52);
 }
 
-static void exp_is_within_two_ulps(void **state)
+static void exp_is_as_near_as_it_says(void **state)
 {
     (void)state;
     double worst = 0;
@@ -89,7 +89,7 @@ static void exp_is_within_two_ulps(void **state)
         if (x >= -87.0f && x <= 0x1.62e42ep+6f)
             worst = fmax(worst, ulps_f32((double)kern_expf(x), exp((double)x)));
     }
-    assert_true(worst <= 2);
+    assert_true(worst <= 1.1);
     assert_true(worst > 0.5); // else nothing was measured
 }
 
@@ -106,15 +106,15 @@ static void exp_is_exact_at_its_ends(void **state)
     assert_true(isnan(kern_expf(NAN)));
 }
 
-static void log_is_within_two_ulps(void **state)
+static void log_is_as_near_as_it_says(void **state)
 {
     (void)state;
     for (int i = 0; i < 200000; i++) {
         double x = i & 1 ? exp(uniform(-700, 700)) : uniform(0.3, 3);
-        assert_true(ulps_f64(kern_log(x), log(x)) <= 2);
+        assert_true(ulps_f64(kern_log(x), log(x)) <= 1.1);
     }
     for (double x = 0x1p-1074; x < 0x1p-1020; x *= 3)
-        assert_true(ulps_f64(kern_log(x), log(x)) <= 2);
+        assert_true(ulps_f64(kern_log(x), log(x)) <= 1.1);
     assert_true(kern_log(1) == 0);
     assert_true(kern_log(0) == -INFINITY && kern_log(INFINITY) == INFINITY);
     assert_true(isnan(kern_log(-1)) && isnan(kern_log(NAN)));
@@ -494,9 +494,9 @@ static void a_nan_among_the_keys_is_seen(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(exp_is_within_two_ulps),
+        cmocka_unit_test(exp_is_as_near_as_it_says),
         cmocka_unit_test(exp_is_exact_at_its_ends),
-        cmocka_unit_test(log_is_within_two_ulps),
+        cmocka_unit_test(log_is_as_near_as_it_says),
         cmocka_unit_test(sine_and_cosine_round_well),
         cmocka_unit_test(rms_norm_is_near),
         cmocka_unit_test(rope_turns_pairs),
