@@ -137,6 +137,7 @@ struct realm_model_info {
     uint64_t tensors;      /* in the file */
     uint64_t tensor_bytes; /* as the file has them */
     uint64_t memory_bytes; /* as this process has them */
+    uint64_t step_bytes;   /* weights that computing one token reads */
     bool has_tokenizer;
     const char *chat_template; /* Jinja source; NULL: none */
     const char *bos_text;      /* "" : none */

@@ -254,8 +254,12 @@ struct slice vocab_piece(const struct vocab *v, uint32_t id, bool special)
 bool vocab_find_special(const struct vocab *v, struct slice text, size_t from, size_t *start,
                         size_t *len)
 {
-    const struct special *found = special_find(&v->special, text, from, start);
-    if (found)
+    const struct special *found;
+    while ((found = special_find(&v->special, text, from, start))) {
         *len = found->text.n;
-    return found != NULL;
+        if (v->tokens[found->id].kind != TOKEN_USER_DEFINED)
+            return true;
+        from = *start + *len;
+    }
+    return false;
 }

@@ -68,8 +68,8 @@ MUST_USE int vocab_encode(const struct vocab *v, const char *text, size_t n, uns
  * vocabulary.  Control tokens give nothing unless special.  */
 struct slice vocab_piece(const struct vocab *v, uint32_t id, bool special);
 
-/* Where a special token is spelled in the text: the first one at or after `from`,
- * the longest there.  false when there is none. */
+/* Where reading the text from `from` on under VOCAB_SPECIAL would first give a token
+ * that plain text cannot (user-defined ones it can).  false when it gives none. */
 bool vocab_find_special(const struct vocab *v, struct slice text, size_t from, size_t *start,
                         size_t *len);
 

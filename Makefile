@@ -1,0 +1,51 @@
+# A thin front: meson and ninja do the work.  `make help` lists what there is.
+BUILD ?= build
+RUN ?= "What is the capital of France?"
+MESON_FLAGS ?=
+SECONDS_EACH ?= 600
+
+all: $(BUILD)/build.ninja  ## build the program, the library and the guests
+	@ninja -C $(BUILD) -v --quiet
+
+$(BUILD)/build.ninja:
+	@scripts/setup
+	@meson setup $(BUILD) $(MESON_FLAGS) >/dev/null
+
+run: all  ## answer RUN="a prompt" with the model that comes along, through the default guest
+	@$(BUILD)/cmd/realm/realm run --guest $(BUILD)/guests/default.wasm $(RUN)
+
+test: all  ## every test but the long ones; ends with "N passed, N failed"
+	@scripts/setup --test
+	@tools/run_tests $(BUILD)
+
+e2e: all  ## real guests in real sandboxes, end to end, at full counts
+	@REALM_E2E_FULL=1 tools/run_tests $(BUILD) e2e
+
+bench: all  ## figures with median and spread: requests, guests, kernels, tokens
+	@bench/run $(BUILD)
+
+tidy:  ## style, layers, lengths
+	@tools/tidy
+
+asan:  ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@$(MAKE) --no-print-directory test BUILD=build-asan \
+	    MESON_FLAGS="-Db_sanitize=address,undefined -Db_lundef=false"
+
+tsan:  ## the tests of what threads share under ThreadSanitizer
+	@$(MAKE) --no-print-directory all BUILD=build-tsan \
+	    MESON_FLAGS="-Db_sanitize=thread -Db_lundef=false -Ddeps=shared"
+	@TSAN_OPTIONS=ignore_noninstrumented_modules=1 tools/run_tests build-tsan threads
+
+fuzz:  ## each fuzz target for SECONDS_EACH seconds, with coverage
+	@fuzz/run $(SECONDS_EACH)
+
+install: all  ## install under the prefix given to meson (default /usr/local)
+	@meson install -C $(BUILD)
+
+clean:  ## remove what was built here
+	@rm -rf $(BUILD) build-asan build-tsan build-fuzz
+
+help:  ## this list
+	@sed -n 's/^\([a-z0-9]*\):.*##  *\(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
+
+.PHONY: all run test e2e bench tidy asan tsan fuzz install clean help

@@ -1,0 +1,116 @@
+/* wasm/wasm.h - guests: tenants' programs in a sandbox beside the model.
+ *
+ * A host holds the WebAssembly engine, its epoch clock, the limits and the cache
+ * of compiled guests.  A guest is a prepared module, compiled once in the helper
+ * process; each request runs in a fresh instance of it, thrown away afterwards.
+ * A tenant holds the table of model ids that its guests may name.
+ *
+ * What a guest calls and exports: docs/guest-abi.md.
+ *
+ * Threads: any; a request runs on the thread that calls wasm_run, which must
+ * have WASM_THREAD_STACK_BYTES of stack or more. */
+#ifndef WASM_WASM_H
+#define WASM_WASM_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+#include "chat/chat.h"
+#include "realm/realm.h"
+
+enum { WASM_THREAD_STACK_BYTES = 2 << 20 };
+
+struct wasm_host;
+struct wasm_guest;
+struct wasm_tenant;
+
+/* Zero stands for the default of base/limits.h. */
+struct wasm_limits {
+    uint64_t memory_bytes; /* of one guest */
+    uint64_t output_bytes; /* text returned and streamed by one request */
+    uint32_t own_ms;       /* of the guest's own running; host calls do not count */
+    uint32_t request_ms;   /* of a request with its waits */
+    uint32_t host_calls;   /* of one request */
+};
+
+struct wasm_host_options {
+    const char *helper_exe; /* see helper_open */
+    const char *cache_dir;  /* for compiled guests, made with mode 0700; NULL: none is kept */
+    struct chat *chat;      /* renders conversations; outlives the host */
+    struct wasm_limits limits;
+};
+
+MUST_USE int wasm_host_open(struct wasm_host **out, const struct wasm_host_options *options,
+                            struct realm_error *err);
+/* Every guest and request must be over. */
+void wasm_host_close(struct wasm_host *h);
+
+/* Prepares a module (binary form, at most GUEST_MODULE_BYTES_MAX).
+ * REALM_E_GUEST: it is refused, the sentence says why; REALM_E_LIMIT: compiling
+ * it took too much; REALM_E_NOMEM, REALM_E_SYS. */
+MUST_USE int wasm_guest_open(struct wasm_guest **out, struct wasm_host *h, const void *wasm,
+                             size_t bytes, struct realm_error *err);
+void wasm_guest_close(struct wasm_guest *g);
+
+/* models_bytes_max: what models that its guests store may take; 0: the default. */
+MUST_USE int wasm_tenant_open(struct wasm_tenant **out, struct realm *engine, const char *name,
+                              uint64_t models_bytes_max);
+void wasm_tenant_close(struct wasm_tenant *t);
+
+struct wasm_request {
+    struct wasm_tenant *tenant;
+    struct realm_model *model; /* the current one: model id 0 */
+
+    /* Either a conversation (checked, see chat_check): the prompt is its last user
+     * message, and what the guest generates from takes that message's place; or a
+     * prompt as it is. */
+    const json_t *messages;
+    const char *prompt;
+    size_t prompt_bytes;
+
+    /* The caller's options; reach the guest as GenOptions.  NULL: options_ptr is 0. */
+    const struct realm_sampling *sampling;
+    /* The whole request, for a guest that exports `handle`; NULL: made from the above. */
+    const json_t *body;
+
+    /* Pieces of realm_stream_token, as they come; false ends the request.  May be NULL. */
+    bool (*on_text)(void *ctx, const char *text, size_t bytes);
+    bool (*cancelled)(void *ctx); /* asked while waiting; may be NULL */
+    void *ctx;
+    uint64_t deadline_ns; /* 0: the limit alone */
+};
+
+struct wasm_result {
+    char *text; /* what the guest returned (an answer's JSON with `handle`); mem_free */
+    size_t bytes;
+    bool streamed; /* it called realm_stream_token: text was shown already */
+    bool handled;  /* it was `handle` that answered */
+    uint32_t prompt_tokens, completion_tokens; /* of all its generations */
+    uint32_t host_calls;
+    uint64_t own_ns; /* the guest's own running */
+};
+
+/* Runs one request.  0 and a result whose text the caller frees; or, with the
+ * counts of *out still true:
+ *   REALM_E_GUEST      it trapped, returned 0 or broke the ABI; the sentence says how
+ *   REALM_E_LIMIT      it used up its memory, time, stack, calls or output
+ *   REALM_E_CANCELLED, REALM_E_DEADLINE, REALM_E_NOMEM, REALM_E_SHUTDOWN */
+MUST_USE int wasm_run(struct wasm_guest *g, const struct wasm_request *request,
+                      struct wasm_result *out, struct realm_error *err);
+
+/* The child's work for HELPER_COMPILE. */
+int wasm_compile_work(const struct slice *parts, size_t n_parts, struct buf *out,
+                      struct realm_error *err);
+
+struct wasm_stats {
+    uint64_t compiled, from_cache;       /* guests prepared */
+    uint64_t requests, trapped, limited; /* finished, in all */
+    uint32_t running;
+};
+
+void wasm_stats(struct wasm_host *h, struct wasm_stats *out);
+
+#endif
