@@ -8,7 +8,7 @@
 #include "base/ckd.h"
 #include "tensor/half.h"
 
-/* The rows that panel_pack was given, and zeros past them. */
+/* The rows that panel_pack was given. */
 struct rows {
     const uint8_t *first;
     size_t row_bytes;
@@ -78,132 +78,138 @@ size_t act_bytes(enum act_kind kind, size_t k)
     return round_up((k + k % 2) * bytes[kind], KERN_ALIGN);
 }
 
-/* Item i of row r, of `size` bytes, into out; zeros for a row or an item that is not there. */
-static void row_item(const struct rows *rows, size_t r, size_t i, size_t n_items, size_t size,
-                     void *out)
+static const uint8_t *row_at(const struct rows *rows, size_t r, size_t byte)
 {
-    if (r < rows->n && i < n_items)
-        memcpy(out, rows->first + r * rows->row_bytes + i * size, size);
-    else
-        memset(out, 0, size);
+    return rows->first + r * rows->row_bytes + byte;
 }
 
-static void pack_f32(uint32_t *out, const struct rows *rows, size_t k)
+static uint32_t load_u32(const uint8_t *p)
+{
+    uint32_t word;
+    memcpy(&word, p, 4);
+    return word;
+}
+
+static void store_u32(uint8_t *p, uint32_t word)
+{
+    memcpy(p, &word, 4);
+}
+
+static void pack_f32(float *out, const struct rows *rows, size_t k)
 {
     for (size_t i = 0; i < k; i++)
-        for (size_t r = 0; r < PANEL_ROWS; r++)
-            row_item(rows, r, i, k, 4, &out[i * PANEL_ROWS + r]);
+        for (size_t r = 0; r < rows->n; r++)
+            memcpy(&out[i * PANEL_ROWS + r], row_at(rows, r, i * 4), 4);
 }
 
 static void pack_f16(uint16_t *out, const struct rows *rows, size_t k)
 {
-    for (size_t i = 0; i < k + k % 2; i++)
-        for (size_t r = 0; r < PANEL_ROWS; r++)
-            row_item(rows, r, i, k, 2, &out[i * PANEL_ROWS + r]);
+    for (size_t i = 0; i < k; i++)
+        for (size_t r = 0; r < rows->n; r++)
+            memcpy(&out[i * PANEL_ROWS + r], row_at(rows, r, i * 2), 2);
 }
 
 static void pack_bf16(uint16_t *out, const struct rows *rows, size_t k)
 {
-    for (size_t i = 0; i < k + k % 2; i++)
-        for (size_t r = 0; r < PANEL_ROWS; r++)
-            row_item(rows, r, i, k, 2, &out[(i / 2 * PANEL_ROWS + r) * 2 + i % 2]);
+    for (size_t i = 0; i < k; i++)
+        for (size_t r = 0; r < rows->n; r++)
+            memcpy(&out[(i / 2 * PANEL_ROWS + r) * 2 + i % 2], row_at(rows, r, i * 2), 2);
+}
+
+static void put_q8_0(struct panel_q8_0 *p, size_t b, size_t r, const struct block_q8_0 *block)
+{
+    p->d[b][r] = block->d;
+    for (size_t g = 0; g < 8; g++) // int8 plus 128: the top bit flips
+        store_u32(p->q[b][g][r], load_u32((const uint8_t *)block->qs + 4 * g) ^ 0x80808080);
+}
+
+static void put_q4_0(struct panel_q4_0 *p, size_t b, size_t r, const struct block_q4_0 *block)
+{
+    p->d[b][r] = block->d;
+    for (size_t g = 0; g < 4; g++)
+        store_u32(p->q[b][g][r], load_u32(block->qs + 4 * g));
+}
+
+static void put_q4_k(struct panel_q4_k *p, size_t r, const struct block_q4_k *block)
+{
+    const uint32_t low = 0x0f0f0f0f;
+    p->d[r] = block->d;
+    p->dmin[r] = block->dmin;
+    for (size_t i = 0; i < 3; i++)
+        store_u32(p->scales[i][r], load_u32(block->scales + 4 * i));
+    for (size_t s = 0; s < 8; s++)
+        for (size_t g = 0; g < 4; g++) {
+            const uint8_t *qs = block->qs + s / 2 * 32 + 4 * g;
+            uint32_t first = load_u32(qs) >> s % 2 * 4 & low;
+            uint32_t second = load_u32(qs + 16) >> s % 2 * 4 & low;
+            store_u32(p->q[s][g][r], first | second << 4);
+        }
+}
+
+/* The file keeps each half of a block (128) in ql[64], items 0 to 63 in the low
+ * nibbles, and in qh[32], items 0 to 31 in the lowest two bits. */
+static void put_q6_k(struct panel_q6_k *p, size_t r, const struct block_q6_k *block)
+{
+    p->d[r] = f32_from_f16(block->d);
+    for (size_t s = 0; s < 16; s++)
+        p->quarter[s / 4].scales[s % 4][r] = block->scales[s];
+    for (size_t i = 0; i < QK_K; i += 4) {
+        struct panel_q6_k_quarter *quarter = &p->quarter[i / 64];
+        size_t s = i / 16 % 4, g = i % 16 / 4, half = i / 128, at = i % 128;
+        uint8_t *ql = s < 2 ? quarter->first[g].ql[r] : quarter->second[g][r];
+        uint8_t *qh = quarter->first[g].qh[r];
+        uint32_t low = load_u32(block->ql + half * 64 + at % 64) >> at / 64 * 4 & 0x0f0f0f0f;
+        uint32_t high = load_u32(block->qh + half * 32 + at % 32) >> at / 32 * 2 & 0x03030303;
+        store_u32(ql, load_u32(ql) | low << s % 2 * 4);
+        store_u32(qh, load_u32(qh) | high << 2 * s);
+    }
 }
 
 static void pack_q8_0(struct panel_q8_0 *out, const struct rows *rows, size_t k)
 {
-    size_t blocks = k / QK;
-    for (size_t b = 0; b < blocks + blocks % 2; b++) {
-        struct panel_q8_0 *p = &out[b / 2];
-        for (size_t r = 0; r < PANEL_ROWS; r++) {
+    for (size_t b = 0; b < k / QK; b++)
+        for (size_t r = 0; r < rows->n; r++) {
             struct block_q8_0 block;
-            row_item(rows, r, b, blocks, sizeof(block), &block);
-            p->d[b % 2][r] = block.d;
-            for (size_t i = 0; i < QK; i++)
-                p->q[b % 2][i / 4][r][i % 4] = (uint8_t)(block.qs[i] + 128);
+            memcpy(&block, row_at(rows, r, b * sizeof(block)), sizeof(block));
+            put_q8_0(&out[b / 2], b % 2, r, &block);
         }
-    }
 }
 
 static void pack_q4_0(struct panel_q4_0 *out, const struct rows *rows, size_t k)
 {
-    size_t blocks = k / QK;
-    for (size_t b = 0; b < blocks + blocks % 2; b++) {
-        struct panel_q4_0 *p = &out[b / 2];
-        for (size_t r = 0; r < PANEL_ROWS; r++) {
+    for (size_t b = 0; b < k / QK; b++)
+        for (size_t r = 0; r < rows->n; r++) {
             struct block_q4_0 block;
-            row_item(rows, r, b, blocks, sizeof(block), &block);
-            p->d[b % 2][r] = block.d;
-            for (size_t i = 0; i < QK / 2; i++)
-                p->q[b % 2][i / 4][r][i % 4] = block.qs[i];
+            memcpy(&block, row_at(rows, r, b * sizeof(block)), sizeof(block));
+            put_q4_0(&out[b / 2], b % 2, r, &block);
         }
-    }
-}
-
-/* Item i of sub-block s of a row's block, 0 to 15. */
-static uint8_t q4_k_item(const struct block_q4_k *block, size_t s, size_t i)
-{
-    return block->qs[s / 2 * 32 + i] >> s % 2 * 4 & 15;
 }
 
 static void pack_q4_k(struct panel_q4_k *out, const struct rows *rows, size_t k)
 {
-    for (size_t b = 0; b < k / QK_K; b++) {
-        struct panel_q4_k *p = &out[b];
-        for (size_t r = 0; r < PANEL_ROWS; r++) {
+    for (size_t b = 0; b < k / QK_K; b++)
+        for (size_t r = 0; r < rows->n; r++) {
             struct block_q4_k block;
-            row_item(rows, r, b, k / QK_K, sizeof(block), &block);
-            p->d[r] = block.d;
-            p->dmin[r] = block.dmin;
-            for (size_t i = 0; i < 12; i++)
-                p->scales[i / 4][r][i % 4] = block.scales[i];
-            for (size_t s = 0; s < 8; s++)
-                for (size_t i = 0; i < 16; i++)
-                    p->q[s][i / 4][r][i % 4] =
-                        (uint8_t)(q4_k_item(&block, s, i) | q4_k_item(&block, s, i + 16) << 4);
+            memcpy(&block, row_at(rows, r, b * sizeof(block)), sizeof(block));
+            put_q4_k(&out[b], r, &block);
         }
-    }
-}
-
-/* Item i of a row's block, 0 to 63.  The file keeps each half (128) in ql[64] and
- * qh[32]: items 0 to 63 in the low nibbles, the others in the high ones. */
-static uint8_t q6_k_item(const struct block_q6_k *block, size_t i)
-{
-    size_t half = i / 128, at = i % 128;
-    unsigned low = block->ql[half * 64 + at % 64] >> at / 64 * 4 & 15;
-    unsigned high = block->qh[half * 32 + at % 32] >> at / 32 * 2 & 3;
-    return (uint8_t)(low | high << 4);
-}
-
-/* Or-s item i (0 to 255) of row r, an integer of 0 to 63, into its place. */
-static void q6_k_put(struct panel_q6_k *p, size_t r, size_t i, uint8_t q)
-{
-    struct panel_q6_k_quarter *quarter = &p->quarter[i / 64];
-    size_t s = i / 16 % 4, g = i % 16 / 4;
-    quarter->ql[s / 2][g][r][i % 4] |= (uint8_t)((q & 15) << s % 2 * 4);
-    quarter->qh[g][r][i % 4] |= (uint8_t)(q >> 4 << 2 * s);
 }
 
 static void pack_q6_k(struct panel_q6_k *out, const struct rows *rows, size_t k)
 {
-    memset(out, 0, k / QK_K * sizeof(*out));
-    for (size_t b = 0; b < k / QK_K; b++) {
-        struct panel_q6_k *p = &out[b];
-        for (size_t r = 0; r < PANEL_ROWS; r++) {
+    for (size_t b = 0; b < k / QK_K; b++)
+        for (size_t r = 0; r < rows->n; r++) {
             struct block_q6_k block;
-            row_item(rows, r, b, k / QK_K, sizeof(block), &block);
-            p->d[r] = f32_from_f16(block.d);
-            for (size_t s = 0; s < 16; s++)
-                p->scales[s][r] = block.scales[s];
-            for (size_t i = 0; i < QK_K; i++)
-                q6_k_put(p, r, i, q6_k_item(&block, i));
+            memcpy(&block, row_at(rows, r, b * sizeof(block)), sizeof(block));
+            put_q6_k(&out[b], r, &block);
         }
-    }
 }
 
 void panel_pack(enum gemm_type type, void *panel, const void *rows, size_t row_bytes, size_t n_rows,
                 size_t k)
 {
     const struct rows from = {rows, row_bytes, n_rows};
+    memset(panel, 0, panel_bytes(type, k)); // absent rows and blocks
     switch (type) {
     case GEMM_F32:
         pack_f32(panel, &from, k);
@@ -272,7 +278,8 @@ static void unpack_q6_k(const struct panel_q6_k *panel, size_t r, size_t k, floa
 {
     for (const struct panel_q6_k *p = panel; p < panel + k / QK_K; p++)
         for (size_t i = 0; i < QK_K; i++)
-            *out++ = p->d[r] * (float)p->scales[i / 16][r] * (float)(panel_q6_k_item(p, r, i) - 32);
+            *out++ = p->d[r] * (float)panel_q6_k_scale(p, r, i / 16) *
+                     (float)(panel_q6_k_item(p, r, i) - 32);
 }
 
 void panel_unpack_row(enum gemm_type type, const void *panel, size_t r, size_t k, float *out)

@@ -43,15 +43,19 @@ struct panel_q4_k {
     uint8_t q[8][4][PANEL_ROWS][4];
 };
 
-/* A quarter holds 4 sub-blocks of 16, that is 4 lines each.  Line g of sub-blocks
- * 2h and 2h + 1 has its low 4 bits in the low and high nibbles of ql[h][g]; the
- * high 2 bits of sub-block s are bits 2s and 2s + 1 of qh[g]. */
+/* A quarter holds 4 sub-blocks of 16, of 4 lines each, in the order in which they
+ * are read first: memory likes to be walked upwards.  Line g of sub-blocks 0 and 1
+ * has its low 4 bits in the low and high nibbles of first[g].ql, that of 2 and 3
+ * in second[g]; the high 2 bits of sub-block s are bits 2s, 2s + 1 of first[g].qh. */
 struct panel_q6_k {
     float d[PANEL_ROWS];
-    int8_t scales[16][PANEL_ROWS];
     struct panel_q6_k_quarter {
-        uint8_t ql[2][4][PANEL_ROWS][4];
-        uint8_t qh[4][PANEL_ROWS][4];
+        int8_t scales[4][PANEL_ROWS];
+        struct {
+            uint8_t ql[PANEL_ROWS][4];
+            uint8_t qh[PANEL_ROWS][4];
+        } first[4];
+        uint8_t second[4][PANEL_ROWS][4];
     } quarter[4];
 };
 
@@ -75,14 +79,20 @@ static inline int panel_q4_k_min(const struct panel_q4_k *p, size_t r, size_t s)
     return p->scales[2][r][s - 4] >> 4 | p->scales[1][r][s - 4] >> 6 << 4;
 }
 
+/* Scale of sub-block s (0 to 15) of row r. */
+static inline int panel_q6_k_scale(const struct panel_q6_k *p, size_t r, size_t s)
+{
+    return p->quarter[s / 4].scales[s % 4][r];
+}
+
 /* Item i (0 to 255) of row r, 0 to 63. */
 static inline int panel_q6_k_item(const struct panel_q6_k *p, size_t r, size_t i)
 {
     const struct panel_q6_k_quarter *quarter = &p->quarter[i / 64];
     size_t s = i / 16 % 4, g = i % 16 / 4;
-    int low = quarter->ql[s / 2][g][r][i % 4] >> s % 2 * 4 & 15;
-    int high = quarter->qh[g][r][i % 4] >> 2 * s & 3;
-    return low | high << 4;
+    int low = s < 2 ? quarter->first[g].ql[r][i % 4] : quarter->second[g][r][i % 4];
+    int high = quarter->first[g].qh[r][i % 4];
+    return (low >> s % 2 * 4 & 15) | (high >> 2 * s & 3) << 4;
 }
 
 /* ---- activations: tiles of T tokens ----

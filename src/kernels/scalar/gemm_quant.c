@@ -144,7 +144,7 @@ static void dot_q6_k(float y[PANEL_ROWS], const void *panel, const void *tile, s
                 int32_t sum = 0;
                 for (size_t i = s * 16; i < s * 16 + 16; i++)
                     sum += (panel_q6_k_item(p, r, i) - 32) * a.q[i / 4 * a.step + i % 4];
-                blk[r] = fmaf((float)sum, p->d[r] * (float)p->scales[s][r], blk[r]);
+                blk[r] = fmaf((float)sum, p->d[r] * (float)panel_q6_k_scale(p, r, s), blk[r]);
             }
         for (size_t r = 0; r < PANEL_ROWS; r++)
             acc[r] = fmaf(blk[r], act_f32(&a, ACT256_D), acc[r]);
