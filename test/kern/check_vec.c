@@ -14,8 +14,7 @@ enum { FRONT = 16, CASES = 60 };
 
 /* ---- vectors ---- */
 
-/* What a vector entry is called with: in[0] and in[1] of n items, and one that it
- * writes, with a canary in front. */
+/* What a vector entry is called with, and what it gives; a canary is before out. */
 struct vectors {
     size_t n, heads, dim, rot;
     float *in[2], *cs, *front, *out;
@@ -572,6 +571,7 @@ static bool bench_attn_merge(const struct check_op *op, size_t i, struct bench_c
 #define NO_PRODUCTS "makes no products of weights"
 #define F32_PRODUCTS "multiplies f32: a dot of bf16 would round the weights of the keys"
 #define COPIES "copies words to 16 slots apart, which no vector instruction does faster"
+#define MEMORY "bound by loads and stores, which AVX2 already makes as fast as they go"
 #define OP(name, entry, arg, avx2, avx512, above, check, bench) \
     {                                                           \
         name, offsetof(struct kernels, entry), arg,             \
@@ -591,7 +591,7 @@ static const struct check_op vec_ops[] = {
     VECTOR(rope, ROPE, check_vector),
     VECTOR(exp_max, EXP_MAX, check_vector),
     VECTOR(silu_mul, SILU_MUL, check_vector),
-    VECTOR(add, ADD, check_vector),
+    OP("add", add, ADD, NULL, MEMORY, NO_PRODUCTS, check_vector, bench_vector),
     VECTOR(all_finite, ALL_FINITE, check_all_finite),
     OP("kv_write_f32", kv_write[KV_F32], KV_F32, COPIES, COPIES, NO_PRODUCTS, check_kv_write, NULL),
     OP("kv_write_f16", kv_write[KV_F16], KV_F16, NULL, NULL, NO_PRODUCTS, check_kv_write, NULL),

@@ -6,6 +6,18 @@
 #define LEVEL(f) f##_avx2
 #include "kernels/tmpl/vec.inc"
 
+/* Bound by its loads and stores: there is none for wider registers. */
+static void add_avx2(float *y, const float *x, size_t n)
+{
+    size_t rest = n % LANES, whole = n - rest;
+    for (size_t i = 0; i < whole; i += LANES)
+        v16_store(y + i, v16_add(v16_load(y + i), v16_load(x + i)));
+    if (!rest)
+        return;
+    v16 last = v16_add(v16_load_n(y + whole, rest), v16_load_n(x + whole, rest));
+    v16_store_n(y + whole, last, rest);
+}
+
 void kern_vec_init_avx2(struct kernels *k)
 {
     k->rms_norm = rms_norm_avx2;

@@ -11,7 +11,6 @@ void kern_vec_init_avx512(struct kernels *k)
     k->rms_norm = rms_norm_avx512;
     k->rope = rope_avx512;
     k->silu_mul = silu_mul_avx512;
-    k->add = add_avx512;
     k->exp_max = exp_max_avx512;
     k->all_finite = all_finite_avx512;
     kern_vec_init_kv_avx512(k);
