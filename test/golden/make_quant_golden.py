@@ -34,7 +34,8 @@ def random_row(t, items):
     if t == T.F32:
         return rng.standard_normal(n).astype("<f4").view(np.uint8)
     if t == T.F16:
-        return (rng.standard_normal(n) * 10.0 ** rng.integers(-8, 4, n)).astype("<f2").view(np.uint8)
+        values = rng.standard_normal(n) * 10.0 ** rng.integers(-8, 4, n)
+        return values.astype("<f2").view(np.uint8)
     rows = rng.integers(0, 256, (n, size), dtype=np.uint8)
     if t == T.BF16:
         values = rng.standard_normal(n).astype("<f4").view("<u2")[1::2].copy()
