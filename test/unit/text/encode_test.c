@@ -122,7 +122,7 @@ static void find_special(void **state)
     (void)state;
     struct vocab *v = open_small(true);
     size_t start, len;
-    struct slice text = slice_of("a<|end|><|end|> <s<tool>");
+    struct slice text = slice_of("a<|end|><|end|> <s<tool>x</s>");
     assert_true(vocab_find_special(v, text, 0, &start, &len));
     assert_int_equal(start, 1);
     assert_int_equal(len, 14);
@@ -130,8 +130,9 @@ static void find_special(void **state)
     assert_int_equal(start, 8);
     assert_int_equal(len, 7);
     assert_true(vocab_find_special(v, text, 9, &start, &len));
-    assert_int_equal(start, 18);
-    assert_false(vocab_find_special(v, text, 19, &start, &len));
+    assert_int_equal(start, 25); // a user-defined token is text
+    assert_int_equal(len, 4);
+    assert_false(vocab_find_special(v, text, 26, &start, &len));
     assert_false(vocab_find_special(v, text, text.n, &start, &len));
     vocab_close(v);
 }
