@@ -16,6 +16,7 @@
 
 #include "base/rng.h"
 #include "kernels/cpu.h"
+#include "kernels/panel.h"
 #include "model/forward_internal.h"
 #include "model_file.h"
 
@@ -42,6 +43,14 @@ struct world {
 
 static struct kernels real;
 
+/* What the first k items of one token take in a tile, padding at its end left out. */
+static size_t bytes_before(enum act_kind kind, size_t k)
+{
+    if (kind == ACT_Q8_32)
+        return k / 32 * ACT32_BYTES;
+    return kind == ACT_Q8_256 ? k / 256 * ACT256_BYTES : act_bytes(kind, k);
+}
+
 static void reordered(enum gemm_type type, float *y, size_t y_stride, const void *panels,
                       size_t n_panels, const void *acts, size_t k, size_t tokens)
 {
@@ -59,7 +68,7 @@ static void reordered(enum gemm_type type, float *y, size_t y_stride, const void
             float a[TILE_TOKENS * PANEL_ROWS], b[TILE_TOKENS * PANEL_ROWS];
             real.gemm[type](a, PANEL_ROWS, panel, 1, tile, half, width);
             real.gemm[type](b, PANEL_ROWS, panel + panel_bytes(type, half), 1,
-                            tile + width * act_bytes(kind, half), k - half, width);
+                            tile + width * bytes_before(kind, half), k - half, width);
             for (size_t i = 0; i < width * PANEL_ROWS; i++)
                 y[(t0 + i / PANEL_ROWS) * y_stride + p * PANEL_ROWS + i % PANEL_ROWS] = a[i] + b[i];
         }

@@ -1,0 +1,115 @@
+"""Compares Realm's logits with the float64 reference (llama_ref.py); prints TAP.
+
+    golden_test.py LOGITS DATA
+
+LOGITS is the program of logits.c; DATA holds llama2c/stories260K.bin.
+
+The bounds.  Where nothing is rounded on purpose (F32 and F16 weights, f32 keys
+and values) only float32 arithmetic differs from the reference: 2^-24 for each of
+the some thousand operations behind a logit, so a mean below 1e-5.
+
+Elsewhere the reference rounds the same values in the same way, but float32 noise
+puts a few of them on the other side of a border (about one of 10 000), and each
+such step moves further values over theirs, until the two roundings are as good
+as independent.  So two things are asked.  Short sequences mostly have no such
+step: the median of their means must be below 1e-5 too, which no other rounding
+rule would reach.  And over a long sequence the difference must not be greater
+than two independent roundings make it: sqrt(2) times the rounding's own effect,
+which is the reference's with it less the reference's without.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+from llama2c_to_gguf import convert
+from llama_ref import Model, log_softmax
+from make_models import SPECS, make
+
+EXACT = 1e-5
+GREEDY = 200
+SHORT, SHORT_N = 2, 30
+KV = {"f32": np.float32, "f16": np.float16}
+
+LOGITS, DATA = sys.argv[1:3]
+
+
+def run(model, ids, kv, chunk, greedy=0):
+    """Log-probabilities (positions, vocabulary) and the tokens chosen after them."""
+    with tempfile.NamedTemporaryFile() as out:
+        args = [LOGITS, model, kv, str(chunk), str(greedy), out.name, *map(str, ids)]
+        text = subprocess.run(args, check=True, capture_output=True, text=True).stdout
+        logits = np.fromfile(out.name, "<f4").reshape(len(ids), -1)
+    return log_softmax(logits.astype(np.float64)), [int(line) for line in text.split()]
+
+
+class Tap:
+    def __init__(self):
+        self.n = self.failed = 0
+
+    def check(self, good, name, note):
+        self.n += 1
+        self.failed += not good
+        print("ok" if good else "not ok", self.n, "-", name, "#", note, flush=True)
+
+    def bound(self, name, value, limit):
+        self.check(value < limit, name, f"{value:.1e}, limit {limit:.1e}")
+
+    def compare(self, name, path, ids, kv):
+        model = Model(path)
+        name += ", KV " + kv
+        diff = difference(model, path, ids, kv)
+        if kv == "f32" and not model.rounds:
+            self.bound(name, diff, EXACT)
+            return
+        pieces = [ids[i * SHORT : (i + 1) * SHORT] for i in range(SHORT_N)]
+        short = [difference(model, path, piece, kv) for piece in pieces]
+        self.bound(name + ", short", np.median(short), EXACT)
+        effect = log_softmax(model.logits(ids, KV[kv])) - log_softmax(Model(path, False).logits(ids))
+        self.bound(name + ", long", diff, np.sqrt(2) * np.abs(effect).mean())
+
+
+def difference(model, path, ids, kv):
+    got, _ = run(path, ids, kv, chunk=40)
+    return np.abs(got - log_softmax(model.logits(ids, KV[kv]))).mean()
+
+
+def reference_greedy(path, ids, n):
+    model, ids = Model(path), list(ids)
+    for _ in range(n):
+        ids.append(int(model.logits(ids, np.float32)[-1].argmax()))
+    return ids[-n:]
+
+
+def stories(tap, folder):
+    path = os.path.join(folder, "stories260K.gguf")
+    data = os.path.join(DATA, "llama2c")
+    convert(os.path.join(data, "stories260K.bin"), os.path.join(data, "tok512.bin"), path)
+    got = run(path, [1], "f32", 1, GREEDY)[1]
+    tap.check(got == reference_greedy(path, [1], GREEDY), "stories260K, greedy", f"{GREEDY} tokens")
+    for kv in KV:
+        tap.compare("stories260K", path, [1] + got, kv)
+
+
+def random_models(tap, folder):
+    for name in SPECS:
+        path = os.path.join(folder, name + ".gguf")
+        make(name, path)
+        ids = np.random.default_rng(5).integers(0, 301, 150)
+        for kv in KV:
+            tap.compare(name, path, ids, kv)
+
+
+def main():
+    tap = Tap()
+    with tempfile.TemporaryDirectory() as folder:
+        stories(tap, folder)
+        random_models(tap, folder)
+    print(f"1..{tap.n}")
+    return tap.failed > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
