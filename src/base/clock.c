@@ -15,3 +15,10 @@ const struct clock *clock_system(void)
     static const struct clock system = {monotonic_ns, 0};
     return &system;
 }
+
+int64_t clock_wall_s(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec;
+}

@@ -12,6 +12,9 @@ struct clock {
 /* The system's monotonic clock. */
 const struct clock *clock_system(void);
 
+/* Seconds since 1970, for what people read as a date. */
+int64_t clock_wall_s(void);
+
 static inline uint64_t clock_ns(const struct clock *c)
 {
     return c->now_ns(c->ctx);

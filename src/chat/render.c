@@ -2,8 +2,8 @@
 #include <realm_template.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/limits.h"
 #include "base/mem.h"
@@ -62,7 +62,7 @@ int chat_render_work(const struct slice *parts, size_t n_parts, struct buf *out,
     int status = compile(parts[0], err);
     if (status)
         return status;
-    const struct realm_template_options options = {PROMPT_BYTES_MAX, (int64_t)time(NULL)};
+    const struct realm_template_options options = {PROMPT_BYTES_MAX, clock_wall_s()};
     char *text;
     size_t n;
     status = realm_template_render(last.compiled, (const char *)parts[1].p, parts[1].n, &options,

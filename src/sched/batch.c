@@ -33,11 +33,15 @@ static bool decodes(const struct sched_gen *g)
 }
 
 /* Rows for prompts: what answers leave of the step, but never less than fits a
- * quarter of it, so that a full house does not keep new guests waiting. */
+ * quarter of it, so that a full house does not keep new guests waiting.  Where even
+ * a step of the answers alone takes most of the time, prompts may double it: few
+ * rows read the same weights as one does, and would read them again in each step. */
 static size_t prompt_rows(const struct pace *p, size_t n_decode, uint64_t step_ns)
 {
-    size_t all = pace_rows(p, step_ns);
-    return max_size(all > n_decode ? all - n_decode : 0, pace_rows(p, step_ns / 4));
+    uint64_t alone_ns = pace_ns(p, max_size(n_decode, 1));
+    uint64_t ns = step_ns > 2 * alone_ns ? step_ns : 2 * alone_ns;
+    size_t all = pace_rows(p, ns);
+    return max_size(all > n_decode ? all - n_decode : 0, pace_rows(p, ns / 4));
 }
 
 void batch_build(struct batch *b, struct sched_model *m, uint64_t step_ns)

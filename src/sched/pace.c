@@ -1,5 +1,7 @@
 #include "sched/pace.h"
 
+#include <stdbool.h>
+
 #include "base/ckd.h"
 #include "base/limits.h"
 
@@ -20,29 +22,47 @@ void pace_note(struct pace *p, size_t rows, uint64_t ns)
     *row_ns = *row_ns == 0 ? now : *row_ns + (now - *row_ns) / 4;
 }
 
-/* The time per row of the smallest size that was measured; 0: none was. */
-static double first_known(const struct pace *p)
+/* Time per row for each size, guessed where none was measured: from the next
+ * smaller one, as if twice the rows took the same time; below all that is known,
+ * as the smallest known.  false when nothing is known. */
+static bool estimate(const struct pace *p, double row_ns[PACE_SIZES])
 {
-    for (size_t size = 0; size < PACE_SIZES; size++)
-        if (p->row_ns[size] > 0)
-            return p->row_ns[size];
-    return 0;
+    size_t known = 0;
+    while (known < PACE_SIZES && p->row_ns[known] == 0)
+        known++;
+    if (known == PACE_SIZES)
+        return false;
+    for (size_t size = 0; size < PACE_SIZES; size++) {
+        if (size <= known)
+            row_ns[size] = p->row_ns[known];
+        else
+            row_ns[size] = p->row_ns[size] > 0 ? p->row_ns[size] : row_ns[size - 1] / 2;
+    }
+    return true;
+}
+
+uint64_t pace_ns(const struct pace *p, size_t rows)
+{
+    double row_ns[PACE_SIZES];
+    return estimate(p, row_ns) ? (uint64_t)(row_ns[size_of(rows)] * (double)rows) : 0;
 }
 
 size_t pace_rows(const struct pace *p, uint64_t ns)
 {
-    double row_ns = first_known(p);
-    if (row_ns == 0)
+    double row_ns[PACE_SIZES];
+    if (!estimate(p, row_ns))
         return ROWS_UNKNOWN;
     size_t best = 1;
     for (size_t size = 0; size < PACE_SIZES; size++) {
-        if (p->row_ns[size] > 0)
-            row_ns = p->row_ns[size]; // else as that of the next smaller size
-        double fit = (double)ns / row_ns;
-        if (fit < (double)((size_t)1 << size))
+        double fit = (double)ns / row_ns[size];
+        size_t least = (size_t)1 << size, most = 2 * least - 1;
+        if (fit < (double)least)
             continue;
-        size_t most = ((size_t)2 << size) - 1;
-        best = fit < (double)most ? (size_t)fit : most;
+        /* One untried doubling at a time. */
+        bool tried = p->row_ns[size] > 0;
+        best = !tried ? least : fit < (double)most ? (size_t)fit : most;
+        if (!tried)
+            break;
     }
     return min_size(best, BATCH_ROWS_MAX);
 }

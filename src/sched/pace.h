@@ -2,7 +2,8 @@
  *
  * A step's time is no multiple of its rows: few rows wait for memory, many for
  * arithmetic.  So the time per row is kept, smoothed, for each power of two of
- * rows on its own. */
+ * rows on its own.  A size that was never tried is taken to cost what the next
+ * smaller one does, so that it is tried once that one fits. */
 #ifndef SCHED_PACE_H
 #define SCHED_PACE_H
 
@@ -17,6 +18,9 @@ struct pace {
 
 /* A step of so many rows took ns. */
 void pace_note(struct pace *p, size_t rows, uint64_t ns);
+
+/* What a step of so many rows should take; 0 when nothing is known. */
+uint64_t pace_ns(const struct pace *p, size_t rows);
 
 /* Rows of the largest step that should take ns at most; 1 at least. */
 size_t pace_rows(const struct pace *p, uint64_t ns);
