@@ -109,6 +109,8 @@ def parts(out):
         "twice": part(1, 3, [tensor("one", [8], DT_F32, 0)], pattern(32, 20)),
         "total": part(1, 3, [tensor("two", [8], DT_F32, 0), tensor("x", [8], DT_F32, 32)],
                       pattern(64, 20)),
+        "sum": good2.replace(string("split.tensors.count") + struct.pack("<Ii", I32, 3),
+                             string("split.tensors.count") + struct.pack("<Ii", I32, 4)),
         "cut": good2[:-1],
         "missing": None,
     }
@@ -121,6 +123,10 @@ def parts(out):
             (folder / names[1]).write_bytes(second)
     one = (out / names[0]).read_bytes()
     (out / "bad-split-name.gguf").write_bytes(one)
+    keys = {"zero": ("split.count", U16, 0), "many": ("split.count", U16, 257),
+            "type": ("split.count", STRING, "3"), "beyond": ("split.no", U16, 1)}
+    for name, key in keys.items():
+        (out / f"bad-split-{name}.gguf").write_bytes(gguf([value(*key)]))
     (out / "one-00001-of-00001.gguf").write_bytes(
         part(0, 1, [tensor(n, [8], DT_F32, i * 32) for i, n in enumerate("abc")], pattern(96, 1)))
 

@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include <sys/mman.h>
+
 #include "base/compiler.h"
 #include "base/io.h"
 #include "base/mem.h"
@@ -130,6 +132,38 @@ static void every_failing_allocation(void **state)
     mem_free(file);
 }
 
+/* Arrays that are allowed one by one, but not all of them together: the header's
+ * limit stops them.  Their pages are never touched. */
+static void headers_have_a_limit(void **state)
+{
+    (void)state;
+    enum { ARRAYS = 5, ITEMS = 16 << 20 };
+    static const size_t size = (size_t)1 << 30;
+    uint8_t *file = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    assert_true(file != MAP_FAILED);
+    const uint32_t array = GGUF_ARRAY, item = GGUF_U64, version = 3;
+    const uint64_t values = ARRAYS, items = ITEMS, one = 1;
+    memcpy(file, "GGUF", 4);
+    memcpy(file + 4, &version, 4);
+    memcpy(file + 16, &values, 8);
+    uint8_t *p = file + 24;
+    for (int i = 0; i < ARRAYS; i++) {
+        memcpy(p, &one, 8);
+        p[8] = (uint8_t)('a' + i);
+        memcpy(p + 9, &array, 4);
+        memcpy(p + 13, &item, 4);
+        memcpy(p + 17, &items, 8);
+        p += 25 + 8 * (size_t)ITEMS;
+    }
+    struct gguf *g;
+    struct realm_error err = {0};
+    assert_int_equal(gguf_parse(&g, file, size, size, &err), REALM_E_LIMIT);
+    assert_non_null(strstr(err.message, "key \"d\""));
+    assert_int_equal(gguf_parse(&g, file, 100, size, &err), GGUF_MORE);
+    munmap(file, size);
+}
+
 int main(int argc, char **argv)
 {
     fixtures = argc > 1 ? argv[1] : ".";
@@ -137,6 +171,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(every_truncation),
         cmocka_unit_test(every_flipped_bit),
         cmocka_unit_test(every_failing_allocation),
+        cmocka_unit_test(headers_have_a_limit),
     };
     return cmocka_run_group_tests_name("gguf/damage", tests, NULL, NULL);
 }

@@ -318,6 +318,7 @@ static void parts_that_do_not_fit_are_refused(void **state)
         {"count", REALM_E_FORMAT, "it says that it is part 2 of 2, want 2 of 3"},
         {"twice", REALM_E_FORMAT, "tensor \"one\" is in two parts"},
         {"total", REALM_E_FORMAT, "split.tensors.count is 3, the parts have 4"},
+        {"sum", REALM_E_FORMAT, "split.tensors.count is 4, in the first part it is 3"},
         {"cut", REALM_E_FORMAT, "part-00002-of-00003.gguf: tensor \"two\""},
     };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
@@ -327,6 +328,10 @@ static void parts_that_do_not_fit_are_refused(void **state)
     }
     must_fail(path_of("part-00002-of-00003.gguf"), 0, REALM_E_FORMAT, "open the first");
     must_fail(path_of("bad-split-name.gguf"), 0, REALM_E_FORMAT, "must be named");
+    must_fail(path_of("bad-split-zero.gguf"), 0, REALM_E_FORMAT, "split.count is 0, want 1 to 256");
+    must_fail(path_of("bad-split-many.gguf"), 0, REALM_E_FORMAT, "split.count is 257");
+    must_fail(path_of("bad-split-type.gguf"), 0, REALM_E_FORMAT, "has type string, want u32");
+    must_fail(path_of("bad-split-beyond.gguf"), 0, REALM_E_FORMAT, "but split.count is 1");
     size_t n;
     uint8_t *p;
     struct realm_error err;
@@ -334,6 +339,7 @@ static void parts_that_do_not_fit_are_refused(void **state)
     assert_int_equal(
         io_read_file(io_system(), path_of("part-00001-of-00003.gguf"), 1 << 20, &p, &n, &err), 0);
     assert_int_equal(gguf_file_from_memory(&f, p, n, &err), REALM_E_FORMAT);
+    assert_non_null(strstr(err.message, "cannot be read from memory"));
     assert_null(f);
     mem_free(p);
 }
