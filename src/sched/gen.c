@@ -280,7 +280,7 @@ static int score_alloc(struct sched_gen **out, struct sched_model *m, const uint
     struct sched_gen *g = gen_alloc(m);
     if (!g)
         return err_nomem(err, "a scoring");
-    if (copy_ids(g, ids, n_ids) || reserve_end(g)) {
+    if (copy_ids(g, ids, n_ids)) {
         gen_free(g);
         return err_nomem(err, "a scoring");
     }

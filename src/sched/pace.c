@@ -58,10 +58,10 @@ size_t pace_rows(const struct pace *p, uint64_t ns)
         size_t least = (size_t)1 << size, most = 2 * least - 1;
         if (fit < (double)least)
             continue;
-        /* One untried doubling at a time. */
+        /* Beyond what was tried, one doubling at a time. */
         bool tried = p->row_ns[size] > 0;
         best = !tried ? least : fit < (double)most ? (size_t)fit : most;
-        if (!tried)
+        if (!tried && size && p->row_ns[size - 1] > 0)
             break;
     }
     return min_size(best, BATCH_ROWS_MAX);

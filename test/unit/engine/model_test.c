@@ -1,0 +1,348 @@
+/* Models by path, by name and from memory; what an engine counts of them. */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "gguf/file.h"
+#include "util.h"
+
+static char dir[] = "/tmp/realm-models-XXXXXX";
+
+/* dir/name, in one of four buffers in turn. */
+static const char *in_dir(const char *name)
+{
+    static char paths[4][512];
+    static unsigned next;
+    char *path = paths[next++ % 4];
+    snprintf(path, sizeof(paths[0]), "%s/%s", dir, name);
+    return path;
+}
+
+static void expect_open(struct realm *r, const char *path, int status)
+{
+    struct realm_model *m;
+    struct realm_error err = {0};
+    assert_int_equal(realm_model_open(&m, r, path, NULL, &err), status);
+    assert_int_equal(err.status, status);
+    assert_true((m == NULL) == (status != 0));
+    realm_model_close(m);
+}
+
+static void expect_name(struct realm *r, const char *name, int status)
+{
+    struct realm_model *m;
+    assert_int_equal(realm_model_open_name(&m, r, name, NULL, NULL), status);
+    assert_true((m == NULL) == (status != 0));
+    realm_model_close(m);
+}
+
+static void a_model_outlives_its_file(void **state)
+{
+    (void)state;
+    struct realm *r = open_engine(&(struct realm_options){.models_dir = dir});
+    copy_tiny(in_dir("a.gguf"));
+    expect_open(r, in_dir("a.gguf"), 0);
+    assert_int_equal(rename(in_dir("a.gguf"), in_dir("b.gguf")), 0);
+    for (unsigned i = 0; i < 10; i++) {
+        expect_open(r, in_dir("a.gguf"), 0);
+        expect_name(r, "a.gguf", 0);
+    }
+    struct realm_stats s = stats_of(r);
+    assert_int_equal(s.loads, 1);
+    assert_int_equal(s.hits, 20);
+    assert_int_equal(s.models, 1);
+    assert_int_equal(s.leases, 0);
+    uint64_t freed = realm_clear(r);
+    assert_int_equal(freed, s.bytes);
+    assert_int_equal(stats_of(r).bytes, 0);
+    expect_open(r, in_dir("a.gguf"), REALM_E_NOT_FOUND);
+    expect_name(r, "a", REALM_E_NOT_FOUND);
+    expect_open(r, in_dir("b.gguf"), 0);
+    assert_int_equal(stats_of(r).loads, 2);
+    realm_close(r);
+    remove(in_dir("b.gguf"));
+}
+
+static void a_replaced_file_is_loaded_anew(void **state)
+{
+    (void)state;
+    struct realm *r = open_engine(NULL);
+    struct realm_model *old;
+    copy_tiny(in_dir("a.gguf"));
+    assert_int_equal(realm_model_open(&old, r, in_dir("a.gguf"), NULL, NULL), 0);
+    copy_tiny(in_dir("new"));
+    assert_int_equal(rename(in_dir("new"), in_dir("a.gguf")), 0);
+    expect_open(r, in_dir("a.gguf"), 0);
+    struct realm_stats s = stats_of(r);
+    assert_int_equal(s.loads, 2);
+    assert_int_equal(s.models, 2); // the old one is still on lease
+    realm_model_close(old);
+    assert_int_equal(stats_of(r).models, 1);
+    expect_open(r, in_dir("a.gguf"), 0);
+    assert_int_equal(stats_of(r).loads, 2);
+    realm_close(r);
+    remove(in_dir("a.gguf"));
+}
+
+static void one_file_is_one_model_by_every_path(void **state)
+{
+    (void)state;
+    struct realm *r = open_engine(&(struct realm_options){.models_dir = dir});
+    copy_tiny(in_dir("a.gguf"));
+    assert_int_equal(mkdir(in_dir("sub"), 0700), 0);
+    assert_int_equal(symlink("a.gguf", in_dir("link.gguf")), 0);
+    assert_int_equal(symlink("..", in_dir("sub/up")), 0);
+    expect_open(r, in_dir("a.gguf"), 0);
+    expect_open(r, in_dir("link.gguf"), 0);
+    expect_open(r, in_dir("sub/../sub/up/./a.gguf"), 0);
+    expect_name(r, "a", 0);
+    expect_name(r, "a.gguf", 0);
+    assert_int_equal(stats_of(r).loads, 1);
+    assert_int_equal(stats_of(r).hits, 4);
+    /* A link that leads nowhere any more still says which model was meant. */
+    assert_int_equal(rename(in_dir("a.gguf"), in_dir("b.gguf")), 0);
+    expect_open(r, in_dir("link.gguf"), 0);
+    assert_int_equal(rename(in_dir("b.gguf"), in_dir("a.gguf")), 0);
+
+    static const char *const refused[] = {
+        "",          ".",       "..",  "../a.gguf", "sub/up/a.gguf", "/etc/passwd", "link",
+        "link.gguf", ".hidden", "sub", "a.gguf/",   "a\n",           "\xff",        "none",
+    };
+    uint64_t hits = stats_of(r).hits;
+    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
+        expect_name(r, refused[i], REALM_E_NOT_FOUND);
+    char longest[300];
+    memset(longest, 'a', sizeof(longest) - 1);
+    longest[sizeof(longest) - 1] = '\0';
+    expect_name(r, longest, REALM_E_NOT_FOUND);
+    assert_int_equal(stats_of(r).hits, hits);
+    realm_close(r);
+    remove(in_dir("link.gguf"));
+    remove(in_dir("sub/up"));
+    remove(in_dir("sub"));
+    remove(in_dir("a.gguf"));
+}
+
+static void what_is_no_model_is_refused(void **state)
+{
+    (void)state;
+    struct realm *r = open_engine(NULL);
+    FILE *f = fopen(in_dir("text"), "w");
+    assert_non_null(f);
+    fputs("this is no model at all, but it has more bytes than a header", f);
+    fclose(f);
+    expect_open(r, in_dir("text"), REALM_E_FORMAT);
+    expect_open(r, in_dir("none"), REALM_E_NOT_FOUND);
+    expect_open(r, in_dir("none/none"), REALM_E_NOT_FOUND);
+    expect_open(r, "", REALM_E_NOT_FOUND);
+    expect_open(r, dir, REALM_E_NOT_FOUND);
+    expect_name(r, "text", REALM_E_NOT_FOUND); // no directory of models
+    assert_int_equal(stats_of(r).bytes, 0);
+    assert_int_equal(stats_of(r).loads, 0);
+    realm_close(r);
+    remove(in_dir("text"));
+}
+
+static void a_model_must_fit(void **state)
+{
+    (void)state;
+    struct realm_error err;
+    struct realm_model *m;
+    struct realm *r = open_engine(
+        &(struct realm_options){.bytes_max = 3 << 20, .kv_bytes_max = 1 << 20, .load_wait_ms = 1});
+    assert_int_equal(realm_model_open(&m, r, tiny_path, NULL, &err), REALM_E_NO_ROOM);
+    assert_non_null(strstr(err.message, "2"));
+    realm_close(r);
+    assert_int_equal(realm_open(&r, &(struct realm_options){.threads = 257}, &err), REALM_E_ARG);
+    assert_null(r);
+    assert_int_equal(
+        realm_open(&r, &(struct realm_options){.bytes_max = 5, .kv_bytes_max = 5}, &err),
+        REALM_E_ARG);
+    assert_int_equal(realm_open(&r, &(struct realm_options){.models_dir = "/none"}, &err),
+                     REALM_E_ARG);
+}
+
+static void a_model_from_memory_is_its_owners_alone(void **state)
+{
+    (void)state;
+    static struct answer want, got;
+    size_t n;
+    void *bytes = read_tiny(&n);
+    struct realm *r = open_engine(NULL);
+    struct realm_model *m, *own, *again;
+    m = open_tiny(r);
+    assert_int_equal(realm_model_open_memory(&own, r, bytes, n, NULL, NULL), 0);
+    struct realm_error err;
+    assert_int_equal(realm_model_open_memory(&again, r, bytes, n / 2, NULL, &err), REALM_E_FORMAT);
+    memset(bytes, 0, n);
+    free(bytes);
+    assert_int_equal(realm_model_share(&again, own), 0);
+    realm_model_close(own);
+    struct realm_request request = request_for("Once upon a time", 20);
+    ask(m, &request, &want);
+    ask(again, &request, &got);
+    assert_same_answer(&want, &got);
+    assert_int_equal(stats_of(r).models, 2);
+    realm_model_close(again);
+    assert_int_equal(stats_of(r).models, 1);
+    realm_model_close(m);
+    realm_close(r);
+}
+
+/* A copy of the model with the first weight of a float tensor set to infinity. */
+static void *broken_tiny(size_t *n, const char *tensor)
+{
+    uint8_t *bytes = read_tiny(n);
+    struct gguf_file *f;
+    assert_int_equal(gguf_file_from_memory(&f, bytes, *n, NULL), 0);
+    const struct gguf_tensor *t = gguf_file_find(f, tensor);
+    assert_non_null(t);
+    static const uint8_t infinity[4] = {0, 0, 0x80, 0x7f};
+    memcpy(bytes + t->offset, infinity, 4);
+    gguf_file_close(f);
+    return bytes;
+}
+
+static void infinities_end_a_generation(void **state)
+{
+    (void)state;
+    static struct answer a;
+    size_t n;
+    void *bytes = broken_tiny(&n, "output_norm.weight");
+    struct realm *r = open_engine(NULL);
+    struct realm_model *m;
+    assert_int_equal(realm_model_open_memory(&m, r, bytes, n, NULL, NULL), 0);
+    free(bytes);
+    struct realm_request request = request_for("Once", 20);
+    ask(m, &request, &a);
+    assert_int_equal(a.status, REALM_E_NUMERIC);
+    assert_int_equal(a.finish, REALM_FINISH_ERROR);
+    assert_int_equal(a.n, 0);
+    float logprobs[3];
+    const uint32_t ids[3] = {300, 301, 302};
+    assert_int_equal(realm_score(m, ids, 3, logprobs, NULL, 0, NULL, NULL), REALM_E_NUMERIC);
+    assert_int_equal(stats_of(r).kv_pages, 0);
+    assert_int_equal(stats_of(r).failed, 2);
+    realm_model_close(m);
+    realm_close(r);
+}
+
+static void text_goes_there_and_back(void **state)
+{
+    (void)state;
+    struct realm *r = open_engine(NULL);
+    struct realm_model *m = open_tiny(r);
+    static const char text[] = "The quick brown fox: na\xc3\xafve, 12 + 7 = 19.\n";
+    uint32_t ids[100];
+    char out[100];
+    size_t n, bytes;
+    assert_int_equal(realm_tokenize(m, text, strlen(text), 0, ids, 100, &n), 0);
+    assert_int_equal(realm_tokenize(m, text, strlen(text), 0, ids, n - 1, &bytes),
+                     REALM_E_TOO_SMALL);
+    assert_int_equal(bytes, n);
+    assert_int_equal(realm_tokenize(m, text, strlen(text), 0, ids, n, &n), 0);
+    assert_int_equal(realm_detokenize(m, ids, n, false, out, 100, &bytes), 0);
+    assert_int_equal(bytes, strlen(text));
+    assert_memory_equal(out, text, bytes);
+    memset(out, 'x', sizeof(out));
+    assert_int_equal(realm_detokenize(m, ids, n, false, out, 5, &bytes), REALM_E_TOO_SMALL);
+    assert_int_equal(bytes, strlen(text));
+    assert_int_equal(out[5], 'x');
+    assert_int_equal(realm_detokenize(m, ids, 0, false, NULL, 0, &bytes), 0);
+    assert_int_equal(bytes, 0);
+    ids[0] = UINT32_MAX;
+    assert_int_equal(realm_detokenize(m, ids, n, false, out, 100, &bytes), REALM_E_ARG);
+    assert_int_equal(realm_tokenize(m, "\xc3", 1, 0, ids, 100, &n), REALM_E_UTF8);
+    realm_model_close(m);
+    realm_close(r);
+}
+
+static void a_model_says_what_it_is(void **state)
+{
+    (void)state;
+    struct realm *r = open_engine(NULL);
+    struct realm_model *m = open_tiny(r);
+    struct realm_model_info info;
+    realm_model_info(m, &info);
+    assert_string_equal(info.architecture, "llama");
+    assert_true(info.has_tokenizer);
+    assert_non_null(info.chat_template);
+    assert_true(info.vocab_size > 256 && info.context_tokens >= 512);
+    assert_true(info.params > 1000000 && info.step_bytes <= info.memory_bytes);
+    assert_int_equal(info.hidden_size % info.num_heads, 0);
+    uint32_t id;
+    size_t n;
+    assert_int_equal(
+        realm_tokenize(m, info.eos_text, strlen(info.eos_text), REALM_TEXT_SPECIAL, &id, 1, &n), 0);
+    assert_int_equal(n, 1);
+    realm_model_close(m);
+    realm_close(r);
+}
+
+static bool always(void *ctx)
+{
+    (void)ctx;
+    return true;
+}
+
+static void a_load_may_be_given_up(void **state)
+{
+    (void)state;
+    struct realm *r = open_engine(NULL);
+    struct realm_model *m;
+    struct realm_wait wait = {.cancelled = always};
+    int status = realm_model_open(&m, r, tiny_path, &wait, NULL);
+    assert_true(status == REALM_E_CANCELLED || status == 0); // a fast load comes first
+    realm_model_close(m);
+    expect_open(r, tiny_path, 0);
+    realm_close(r);
+}
+
+static void pinned_models_stay(void **state)
+{
+    (void)state;
+    struct realm *r = open_engine(NULL);
+    struct realm_model *m = open_tiny(r);
+    realm_model_pin(m, true);
+    realm_model_close(m);
+    assert_int_equal(realm_clear(r), 0);
+    assert_int_equal(stats_of(r).models, 1);
+    m = open_tiny(r);
+    assert_int_equal(stats_of(r).loads, 1);
+    realm_model_pin(m, false);
+    realm_model_close(m);
+    assert_true(realm_clear(r) > 0);
+    realm_close(r);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2 || !mkdtemp(dir))
+        return 2;
+    tiny_path = argv[1];
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_model_outlives_its_file),
+        cmocka_unit_test(a_replaced_file_is_loaded_anew),
+        cmocka_unit_test(one_file_is_one_model_by_every_path),
+        cmocka_unit_test(what_is_no_model_is_refused),
+        cmocka_unit_test(a_model_must_fit),
+        cmocka_unit_test(a_model_from_memory_is_its_owners_alone),
+        cmocka_unit_test(infinities_end_a_generation),
+        cmocka_unit_test(text_goes_there_and_back),
+        cmocka_unit_test(a_model_says_what_it_is),
+        cmocka_unit_test(a_load_may_be_given_up),
+        cmocka_unit_test(pinned_models_stay),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    rmdir(dir);
+    return failed;
+}
