@@ -1,0 +1,34 @@
+#!/bin/sh
+# What gets installed is what a C programmer needs: realm_* alone is exported, and
+# examples/generate.c builds against the installed headers with pkg-config's flags.
+#   install_test.sh SOURCE_ROOT BUILD_ROOT LIBRARY MODEL
+set -eu
+source=$1 build=$2 library=$3 model=$4
+prefix=$(mktemp -d)
+trap 'rm -rf "$prefix"' EXIT
+
+echo 1..4
+strangers=$(nm -D --defined-only "$library" | awk '$3 !~ /^realm_/ { print $3 }')
+[ -z "$strangers" ] && echo "ok 1 - exports realm_* alone" ||
+    echo "not ok 1 - exports $strangers"
+
+missing=
+for name in $(sed -n 's/^REALM_API .*[ *]\(realm_[a-z_]*\)(.*/\1/p' "$source"/include/realm/*.h); do
+    nm -D --defined-only "$library" | grep -q " T $name\$" || missing="$missing $name"
+done
+[ -z "$missing" ] && echo "ok 2 - exports what the headers declare" ||
+    echo "not ok 2 - does not export$missing"
+
+DESTDIR=$prefix meson install -C "$build" --no-rebuild --quiet >"$prefix/log" 2>&1 ||
+    { cat "$prefix/log"; exit 1; }
+pc=$(find "$prefix" -name realm.pc)
+export PKG_CONFIG_PATH="${pc%/*}" PKG_CONFIG_SYSROOT_DIR="$prefix"
+libdir=$prefix$(pkg-config --variable=libdir realm | sed "s|^$prefix||")
+# shellcheck disable=SC2046
+cc -Wall -Wextra -Werror -std=c11 "$source/examples/generate.c" -o "$prefix/generate" \
+    $(pkg-config --cflags --libs realm) && echo "ok 3 - the example builds" ||
+    echo "not ok 3 - the example does not build"
+
+answer=$(LD_LIBRARY_PATH=$libdir "$prefix/generate" "$model" "Once upon a time" 2>"$prefix/said")
+[ -n "$answer" ] && echo "ok 4 - the example answers" ||
+    { sed 's/^/# /' "$prefix/said"; echo "not ok 4 - the example says nothing"; }
