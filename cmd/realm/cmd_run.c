@@ -93,6 +93,19 @@ static int generate(struct run *run, const struct chat_prompt *prompt, struct bu
     return status;
 }
 
+/* The template's text as a person reads it: without guards. */
+static void print_prompt(const struct chat_prompt *prompt)
+{
+    static const size_t guard_n = sizeof(REALM_TEXT_GUARD) - 1;
+    const char *at = prompt->text, *end = prompt->text + prompt->bytes, *guard;
+    while ((guard = memmem(at, (size_t)(end - at), REALM_TEXT_GUARD, guard_n))) {
+        fwrite(at, 1, (size_t)(guard - at), stdout);
+        at = guard + guard_n;
+    }
+    fwrite(at, 1, (size_t)(end - at), stdout);
+    putchar('\n');
+}
+
 int run_turn(struct run *run, const json_t *messages, const char *text, size_t bytes,
              struct buf *answer, struct realm_error *err)
 {
@@ -107,7 +120,7 @@ int run_turn(struct run *run, const json_t *messages, const char *text, size_t b
     if (status)
         return status;
     if (run->print_prompt)
-        printf("%.*s\n", (int)prompt.bytes, prompt.text);
+        print_prompt(&prompt);
     else
         status = generate(run, &prompt, answer, err);
     mem_free(prompt.text);

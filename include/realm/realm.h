@@ -156,8 +156,8 @@ enum realm_text_flags {
 };
 
 /* Under REALM_TEXT_SPECIAL this character (U+FDD0, which no text contains) is
- * dropped, and nothing that it stands in is taken for a control token.  A
- * renderer of templates puts it into what users wrote. */
+ * dropped, and what follows right after it is not taken for a control token.  A
+ * renderer of templates puts it into what users wrote: see realm_guard. */
 #define REALM_TEXT_GUARD "\xEF\xB7\x90"
 
 /* Ids of valid UTF-8 text, at most max of them; *n is how many.

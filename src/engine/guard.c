@@ -38,11 +38,11 @@ static bool add_plain(struct counted *out, const char *text, size_t n)
     return changed;
 }
 
-/* Bytes of the first character of a token's text: the guard goes after it. */
-static size_t first_char(const char *text)
+/* Bytes of the character at the start of text. */
+static size_t first_char(const char *text, size_t bytes)
 {
     size_t n = 1;
-    while (((unsigned char)text[n] & 0xC0) == 0x80)
+    while (n < bytes && ((unsigned char)text[n] & 0xC0) == 0x80)
         n++;
     return n;
 }
@@ -56,11 +56,11 @@ int realm_guard(const struct realm_model *m, const char *text, size_t bytes, cha
     bool changed = false;
     const struct slice all = {(const uint8_t *)text, bytes};
     while (vocab && vocab_find_special(vocab, all, at, &start, &len)) {
-        /* A token of one character cannot be broken; it is found by no guard either. */
-        size_t head = min_size(first_char(text + start), len);
+        /* Past its first character only: another may begin within it. */
+        size_t head = first_char(text + start, bytes - start);
         changed |= add_plain(&to, text + at, start - at);
-        add(&to, text + start, head);
         add(&to, VOCAB_GUARD, GUARD_BYTES);
+        add(&to, text + start, head);
         at = start + head;
         changed = true;
     }

@@ -1,5 +1,6 @@
 /* helper/parent.c - starting the child, calling it, burying it. */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
 #include <string.h>
@@ -65,6 +66,13 @@ void helper_close(struct helper *h)
     mem_free(h);
 }
 
+static int silence(posix_spawn_file_actions_t *actions)
+{
+    return posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDWR, 0) ||
+           posix_spawn_file_actions_adddup2(actions, STDIN_FILENO, STDOUT_FILENO) ||
+           posix_spawn_file_actions_adddup2(actions, STDIN_FILENO, STDERR_FILENO);
+}
+
 static int spawn(struct helper *h, int child_fd)
 {
     posix_spawn_file_actions_t actions;
@@ -79,7 +87,8 @@ static int spawn(struct helper *h, int child_fd)
     }
     sigemptyset(&none);
     int failed = posix_spawn_file_actions_adddup2(&actions, child_fd, HELPER_FD) ||
-                 posix_spawnattr_setsigmask(&attr, &none) ||
+                 /* What a library says when it gives up is not for the terminal. */
+                 silence(&actions) || posix_spawnattr_setsigmask(&attr, &none) ||
                  /* Its own group: Ctrl-C at the terminal is the parent's to handle. */
                  posix_spawnattr_setpgroup(&attr, 0) ||
                  posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP) ||

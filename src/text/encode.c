@@ -81,14 +81,33 @@ static size_t skip_spaces(struct slice text, size_t at)
     return at;
 }
 
-static int encode_all(struct encoder *e, struct slice text, unsigned flags)
+/* Whether a guard stands right before at. */
+static bool guarded(struct slice text, size_t at)
+{
+    static const size_t guard_n = sizeof(VOCAB_GUARD) - 1;
+    return at >= guard_n && memcmp(text.p + at - guard_n, VOCAB_GUARD, guard_n) == 0;
+}
+
+/* The first special token at or after at that no guard keeps from being one. */
+static const struct special *next_special(const struct encoder *e, struct slice text, size_t at,
+                                          unsigned flags, size_t *start)
 {
     const struct vocab *v = e->v;
     const struct special_set *set = flags & VOCAB_SPECIAL ? &v->special : &v->user;
+    const struct special *found = special_find(set, text, at, start);
+    while (found && (flags & VOCAB_SPECIAL) && guarded(text, *start))
+        found = special_find(set, text, *start + 1, start);
+    return found;
+}
+
+static int encode_all(struct encoder *e, struct slice text, unsigned flags)
+{
     size_t at = 0;
     while (at < text.n) {
-        size_t start = text.n;
-        const struct special *found = special_find(set, text, at, &start);
+        size_t start;
+        const struct special *found = next_special(e, text, at, flags, &start);
+        if (!found)
+            start = text.n;
         int status = encode_plain(e, (struct slice){text.p + at, start - at}, flags);
         if (status)
             return status;
@@ -96,7 +115,7 @@ static int encode_all(struct encoder *e, struct slice text, unsigned flags)
             break;
         encoder_put(e, found->id);
         at = start + found->text.n;
-        if (v->tokens[found->id].rstrip)
+        if (e->v->tokens[found->id].rstrip)
             at = skip_spaces(text, at);
     }
     return 0;

@@ -51,8 +51,8 @@ enum vocab_flags {
 };
 
 /* A character of the text that is dropped when it is read under VOCAB_SPECIAL;
- * whatever it stands in the middle of is not taken for a special token.  So a
- * renderer can mark what users wrote.  U+FDD0, which no text contains. */
+ * what follows right after it, or has it in its middle, is not taken for a special
+ * token.  So a renderer can mark what users wrote.  U+FDD0, which no text contains. */
 #define VOCAB_GUARD "\xEF\xB7\x90"
 
 /* Most ids that n bytes of text can become, BOS included. */
