@@ -53,6 +53,7 @@ ALWAYS_INLINE vi dot8(vi sum, w8 w, vi x)
 }
 
 #define ISA _vnni
+#define TILE_WIDE 8
 #include "kernels/tmpl/gemm_quant.inc"
 
 void gemm_init_vnni(struct kernels *k)
