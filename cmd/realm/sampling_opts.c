@@ -26,6 +26,18 @@ static struct spelling spelling_of(const char *param)
     return (struct spelling){param, param, 0};
 }
 
+/* "most tokens to generate (default: what is left of the context)" */
+static void describe(const struct realm_param *p, char *out, size_t n)
+{
+    double value = p->defaults[REALM_DOOR_CLI];
+    if (p->type == REALM_PARAM_U64)
+        snprintf(out, n, "%s", p->help);
+    else if (value < p->min)
+        snprintf(out, n, "%s (default: what is left of the context)", p->help);
+    else
+        snprintf(out, n, "%s (default %g)", p->help, value);
+}
+
 size_t sampling_opts_add(struct sampling_opts *s, struct opt *opts, size_t n)
 {
     size_t n_params;
@@ -34,7 +46,7 @@ size_t sampling_opts_add(struct sampling_opts *s, struct opt *opts, size_t n)
     for (size_t i = 0; i < n_params; i++) {
         const struct realm_param *p = &params[i];
         struct spelling spelling = spelling_of(p->name);
-        snprintf(s->help[i], sizeof(s->help[i]), "%s", p->help);
+        describe(p, s->help[i], sizeof(s->help[i]));
         opts[n++] =
             (struct opt){spelling.option, spelling.letter, p->type == REALM_PARAM_F32 ? "X" : "N",
                          s->help[i],      &s->text[i],     NULL};

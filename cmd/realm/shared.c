@@ -95,10 +95,10 @@ static int read_stdin(const char *cmd, char **text, size_t *n)
         status = buf_add(&all, chunk, got);
     if (status || ferror(stdin)) {
         buf_free(&all);
-        return cmd_failf(cmd,
-                         status == REALM_E_LIMIT ? "the text on standard input is over %llu MiB"
-                                                 : "standard input cannot be read (%llu)",
-                         PROMPT_BYTES_MAX / MiB);
+        if (status == REALM_E_LIMIT)
+            return cmd_failf(cmd, "the text on standard input is over %llu MiB",
+                             PROMPT_BYTES_MAX / MiB);
+        return cmd_failf(cmd, status ? "out of memory" : "standard input cannot be read");
     }
     *text = (char *)all.p;
     *n = all.n;
