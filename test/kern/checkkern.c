@@ -33,7 +33,7 @@ static const struct {
 
 static const struct check_table *const tables[] = {&check_gemm_table, &check_vec_table};
 
-/* Tables of all levels, filled also with what this machine could not run. */
+/* Of the levels that run here: filling in another may use its instructions. */
 static struct kernels kern[LEVELS];
 
 typedef void (*entry)(void);
@@ -45,16 +45,19 @@ static entry entry_at(const struct check_op *op, enum check_level level)
     return e;
 }
 
-/* Whether a level has a function of its own. */
-static bool cell_filled(const struct check_op *op, enum check_level level)
-{
-    return level == LEVEL_SCALAR || entry_at(op, level) != entry_at(op, level - 1);
-}
-
 /* Whether this processor runs a level. */
 static bool level_runs(enum check_level level)
 {
     return (cpu_detect() & levels[level].mask) == levels[level].mask;
+}
+
+/* Whether a level has a function of its own; for one that does not run here, as
+ * the table of operations says. */
+static bool cell_filled(const struct check_op *op, enum check_level level)
+{
+    if (!level_runs(level))
+        return !op->reason[level];
+    return level == LEVEL_SCALAR || entry_at(op, level) != entry_at(op, level - 1);
 }
 
 /* Calls each for every operation, in order; returns how many calls said false. */
@@ -263,6 +266,7 @@ int main(int argc, char **argv)
         }
     }
     for (enum check_level level = LEVEL_SCALAR; level < LEVELS; level++)
-        kernels_init(&kern[level], levels[level].mask);
+        if (level_runs(level))
+            kernels_init(&kern[level], levels[level].mask);
     return list ? list_all() : bench ? bench_all(&options) : compare_all();
 }
