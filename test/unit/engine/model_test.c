@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "gguf/file.h"
+#include "gguf/write.h"
 #include "util.h"
 
 static char dir[] = "/tmp/realm-models-XXXXXX";
@@ -236,6 +237,83 @@ static void infinities_end_a_generation(void **state)
     realm_close(r);
 }
 
+enum { BAD_TOKEN = 300 };
+
+static void write_tensors(struct gguf_writer *w, const struct gguf_file *f)
+{
+    const struct gguf_tensor *embed = gguf_file_find(f, "token_embd.weight");
+    struct gguf_tensor output = *embed;
+    output.name = (struct slice){(const uint8_t *)"output.weight", strlen("output.weight")};
+    for (size_t i = 0; i < gguf_file_tensors(f); i++)
+        assert_int_equal(gguf_writer_tensor(w, gguf_file_tensor(f, i)), 0);
+    assert_int_equal(gguf_writer_tensor(w, &output), 0);
+    for (size_t i = 0; i <= gguf_file_tensors(f); i++) {
+        bool last = i == gguf_file_tensors(f);
+        const struct gguf_tensor *t = last ? embed : gguf_file_tensor(f, i);
+        uint8_t *data = malloc(t->bytes);
+        assert_int_equal(gguf_file_read(f, t, 0, data, t->bytes, NULL), 0);
+        if (t == embed && !last) {
+            uint8_t *scale = data + t->bytes / t->dims[1] * BAD_TOKEN;
+            scale[0] = 0; // the first block's, an infinite f16
+            scale[1] = 0x7c;
+        }
+        assert_int_equal(gguf_writer_data(w, data, t->bytes), 0);
+        free(data);
+    }
+}
+
+/* The tiny model with an output matrix of its own, and an infinity in one row of
+ * its embedding: whoever says that token, and nobody else, computes with it. */
+static void write_partly_broken(const char *path)
+{
+    struct gguf_file *f;
+    struct gguf_writer *w;
+    assert_int_equal(gguf_file_open(&f, io_system(), tiny_path, 0, NULL), 0);
+    const struct gguf *g = gguf_file_header(f);
+    assert_int_equal(gguf_writer_open(&w, path, gguf_values(g), gguf_file_tensors(f) + 1, NULL), 0);
+    for (size_t i = 0; i < gguf_values(g); i++)
+        assert_int_equal(gguf_writer_value(w, gguf_value(g, i)), 0);
+    write_tensors(w, f);
+    assert_int_equal(gguf_writer_close(w, NULL), 0);
+    gguf_file_close(f);
+}
+
+static void an_infinity_ends_only_whom_it_befalls(void **state)
+{
+    (void)state;
+    enum { N = 8 };
+    static struct answer want, got;
+    static uint32_t ids[40];
+    struct realm *r = open_engine(NULL);
+    struct realm_model *m = open_tiny(r);
+    struct realm_request request = request_for("Once upon a time there was", 60);
+    request.logprobs = true;
+    ask(m, &request, &want);
+    realm_model_close(m);
+    write_partly_broken(in_dir("broken.gguf"));
+    assert_int_equal(realm_model_open(&m, r, in_dir("broken.gguf"), NULL, NULL), 0);
+    for (size_t i = 0; i < 40; i++)
+        ids[i] = i == 30 ? BAD_TOKEN : 400 + (uint32_t)i;
+    struct realm_request bad = request_for(NULL, 60);
+    bad.ids = ids;
+    bad.n_ids = 40;
+    struct realm_gen *gens[N];
+    for (size_t i = 0; i < N; i++)
+        assert_int_equal(realm_gen_start(&gens[i], m, i % 3 ? &request : &bad, NULL), 0);
+    for (size_t i = 0; i < N; i++) {
+        read_answer(gens[i], &got);
+        if (i % 3)
+            assert_same_answer(&want, &got);
+        else
+            assert_int_equal(got.status, REALM_E_NUMERIC);
+    }
+    assert_int_equal(stats_of(r).failed, 3);
+    assert_int_equal(stats_of(r).kv_pages, 0);
+    realm_model_close(m);
+    realm_close(r);
+    remove(in_dir("broken.gguf"));
+}
+
 static void text_goes_there_and_back(void **state)
 {
     (void)state;
@@ -337,6 +415,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_model_must_fit),
         cmocka_unit_test(a_model_from_memory_is_its_owners_alone),
         cmocka_unit_test(infinities_end_a_generation),
+        cmocka_unit_test(an_infinity_ends_only_whom_it_befalls),
         cmocka_unit_test(text_goes_there_and_back),
         cmocka_unit_test(a_model_says_what_it_is),
         cmocka_unit_test(a_load_may_be_given_up),
