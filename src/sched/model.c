@@ -3,6 +3,10 @@
 #include "base/mem.h"
 #include "sched/sched_impl.h"
 
+/* Lists of rows and the roundings in between. */
+#define SMALL_BYTES (128 * KiB)
+#define PARTS_BYTES (32 * MiB)
+
 static int grow_scratch(struct sched *s, size_t vocab)
 {
     if (vocab <= s->vocab_max)
@@ -81,17 +85,26 @@ void sched_model_close(struct sched_model *m)
     mem_free(m);
 }
 
-/* Of one row: residual and branch, q twice, attention, k and v, gate and up; and
- * each as packed activations, which are never wider. */
+/* Partial results of attention: forward keeps no more than fit PARTS_BYTES, but
+ * enough for one row over the whole context. */
+static uint64_t parts_bytes(const struct model_config *c)
+{
+    uint64_t row = (uint64_t)c->heads * (c->context / ATTN_SEGMENT_KEYS + 1) *
+                   (1 + KV_PAGE_TOKENS + round_up(c->head_dim, ATTN_DIM_PAD)) * sizeof(float);
+    uint64_t most = row * BATCH_ROWS_MAX;
+    return row > PARTS_BYTES ? row : most < PARTS_BYTES ? most : PARTS_BYTES;
+}
+
+/* Of one row: residual and branch; q twice, and attention; k and v; gate and up;
+ * and what the products read, packed, for which one of each kind is enough. */
 uint64_t sched_model_bytes(const struct model_config *c, unsigned threads)
 {
     uint64_t heads = (uint64_t)c->heads * round_up(c->head_dim, ATTN_DIM_PAD);
     uint64_t kv_heads = (uint64_t)c->kv_heads * round_up(c->head_dim, ATTN_DIM_PAD);
-    uint64_t row = 2 * (uint64_t)c->width + 3 * heads + 2 * kv_heads + 2 * (uint64_t)c->ffn +
-                   c->width + heads + c->ffn + c->rope_dim;
-    uint64_t segments = c->context / ATTN_SEGMENT_KEYS + 1;
-    uint64_t parts = (1 + KV_PAGE_TOKENS + (uint64_t)c->head_dim) * c->heads * segments;
-    uint64_t floats = row * BATCH_ROWS_MAX + (uint64_t)c->vocab * FORWARD_LOGITS_MAX + parts +
-                      (uint64_t)threads * TILE_TOKENS * c->width;
-    return floats * sizeof(float) + 32 * MiB;
+    uint64_t row = 3 * (uint64_t)c->width + 4 * heads + 2 * kv_heads + 3 * (uint64_t)c->ffn +
+                   c->rope_dim + 8 * (uint64_t)PANEL_ROWS + c->heads;
+    uint64_t floats = row * BATCH_ROWS_MAX +
+                      (uint64_t)round_up(c->vocab, PANEL_ROWS) * FORWARD_LOGITS_MAX +
+                      (uint64_t)threads * TILE_TOKENS * round_up(c->width, PANEL_ROWS);
+    return floats * sizeof(float) + parts_bytes(c) + SMALL_BYTES;
 }

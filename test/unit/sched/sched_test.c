@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/limits.h"
+#include "model/forward.h"
 #include "sched/sched.h"
 
 static const char *tiny_path;
@@ -188,6 +189,21 @@ static void shutdown_ends_all_and_refuses_more(void **state)
     close_bench(&b);
 }
 
+static void scratch_is_what_was_said(void **state)
+{
+    (void)state;
+    for (unsigned threads = 1; threads <= 16; threads *= 4) {
+        struct pool *pool;
+        struct forward *f;
+        assert_int_equal(pool_open(&pool, threads), 0);
+        assert_int_equal(forward_open(&f, model, pool, kernels_best(), BATCH_ROWS_MAX), 0);
+        uint64_t said = sched_model_bytes(&model->config, threads), is = forward_bytes(f);
+        assert_in_range(is, said * 3 / 4, said);
+        forward_close(f);
+        pool_close(pool);
+    }
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2)
@@ -203,6 +219,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(answers_go_on_while_a_prompt_is_read),
         cmocka_unit_test(first_come_first_served),
         cmocka_unit_test(the_oldest_is_never_preempted),
+        cmocka_unit_test(scratch_is_what_was_said),
         cmocka_unit_test(shutdown_ends_all_and_refuses_more),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
