@@ -23,7 +23,7 @@
 enum {
     STREAMS = 4, /* of tokens; stream 0 is the one that is watched */
     LENGTH = 70,
-    OTHER_LENGTH = 16, /* of streams 1 to 3 */
+    OTHER_LENGTH = 8, /* of streams 1 to 3 */
     OTHERS_MAX = 63,
     ROWS_MAX = 512,
     LONG = 2100,
@@ -232,7 +232,7 @@ static void compare_chunks(struct world *w, uint32_t chunk)
 }
 
 /* The watched sequence in chunks of 5, among others that come one after the
- * other with prompts of 1 to 11 tokens and go on for two more. */
+ * other with prompts of 1 to 5 tokens and go on for two more. */
 static void compare_with_others(struct world *w, size_t others)
 {
     enum { CHUNK = 5, STEPS = LENGTH / CHUNK };
@@ -244,7 +244,7 @@ static void compare_with_others(struct world *w, size_t others)
         seqs[i] = open_seq(w, OTHER_LENGTH);
     for (size_t step = 0; step < STEPS; step++) {
         for (size_t i = 0; i < others; i++) {
-            size_t first = i % (STEPS - 2), prompt = 1 + i * 7 % 11;
+            size_t first = i % (STEPS - 2), prompt = 1 + i * 2 % 5;
             if (i == step * 3 % others)
                 add_rows(w, &b, watched, 0, (uint32_t)step * CHUNK, CHUNK);
             if (step == first)
