@@ -35,6 +35,16 @@ static void acts_pack(const struct kernels *k, struct product *p)
     }
 }
 
+/* Subnormal weights in one row, and in the next the smallest normal ones, whose
+ * products are subnormal: the dot instruction makes zeros of all of them. */
+static void bf16_tiny_rows(uint16_t *row, size_t k)
+{
+    for (size_t i = 0; i < k; i++) {
+        row[i] &= 0x807f;
+        row[k + i] = (uint16_t)((row[k + i] & 0x807f) | 0x0080);
+    }
+}
+
 static void product_open(struct product *p, enum gemm_type type, struct shape shape, size_t pad,
                          uint64_t seed)
 {
@@ -53,6 +63,8 @@ static void product_open(struct product *p, enum gemm_type type, struct shape sh
     uint8_t *rows = guarded(PANEL_ROWS * row_size);
     for (size_t i = 0; i < shape.n_panels; i++) {
         rows_random(type, rows, PANEL_ROWS, shape.k, seed + i);
+        if (type == GEMM_BF16)
+            bf16_tiny_rows((uint16_t *)rows, shape.k);
         panel_pack(type, p->panels + i * panel_bytes(type, shape.k), rows, row_size, PANEL_ROWS,
                    shape.k);
     }
