@@ -1,8 +1,7 @@
 /* sample/sample.c - the chain of one draw.
  *
- * Candidates are either the whole vocabulary in the order of ids or a selection
- * in the order of likelihood; both orders follow from the logits alone, so a
- * draw depends on nothing else. */
+ * Candidates stand in an order that follows from the logits and options alone,
+ * so a draw depends on nothing else.  No step sorts the whole vocabulary. */
 #include "sample/sample.h"
 
 #include <float.h>
@@ -13,8 +12,11 @@
 #include "base/rng.h"
 #include "sample/top.h"
 
-/* A nucleus is looked for among this many tokens first, then among more. */
-enum { NUCLEUS_FIRST = 64, NUCLEUS_GROWTH = 8 };
+enum {
+    TOP_FEW = 1024,        /* so many are found one by one; more by classes */
+    CLASSES = 2048,        /* of candidates by how far below the best their logits are */
+    CLASSES_PER_UNIT = 64, /* of logits; the last class is all that is 32 below */
+};
 
 struct sample_scratch {
     size_t vocab;
@@ -22,6 +24,7 @@ struct sample_scratch {
     float *weights;               /* (vocab) */
     struct candidate *candidates; /* (vocab) */
     size_t n;                     /* candidates left */
+    double class_weight[CLASSES];
 };
 
 int sample_scratch_open(struct sample_scratch **out, size_t vocab)
@@ -99,45 +102,6 @@ static uint32_t greatest(const float *logits, size_t n)
     return (uint32_t)best;
 }
 
-/* How many of n sorted candidates it takes until their probabilities reach share
- * of total; 0 when all together do not. */
-static size_t nucleus(const struct candidate *sorted, size_t n, double share, double total)
-{
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        sum += (double)kern_expf(sorted[i].logit - sorted[0].logit);
-        if (sum >= share * total)
-            return i + 1;
-    }
-    return 0;
-}
-
-static void keep_nucleus(struct sample_scratch *s, double share)
-{
-    double total = 0;
-    for (size_t i = 0; i < s->n; i++)
-        total += (double)kern_expf(s->candidates[i].logit - s->candidates[0].logit);
-    size_t kept = nucleus(s->candidates, s->n, share, total);
-    s->n = kept ? kept : s->n;
-}
-
-/* The same when nothing is selected yet: sorts no more than it needs. */
-static void select_nucleus(struct sample_scratch *s, const struct kernels *k, size_t vocab,
-                           double share)
-{
-    float max;
-    double total = (double)k->exp_max(s->weights, s->logits, vocab, &max);
-    for (size_t want = NUCLEUS_FIRST;; want *= NUCLEUS_GROWTH) {
-        s->n = min_size(want, vocab);
-        top_select(s->candidates, s->n, s->logits, vocab);
-        size_t kept = nucleus(s->candidates, s->n, share, total);
-        if (kept || s->n == vocab) {
-            s->n = kept ? kept : s->n;
-            return;
-        }
-    }
-}
-
 static void take_all(struct sample_scratch *s, size_t vocab)
 {
     for (size_t i = 0; i < vocab; i++)
@@ -154,12 +118,81 @@ static float candidates_max(const struct sample_scratch *s)
     return max;
 }
 
-static void keep_min_p(struct sample_scratch *s, float min_p)
+/* Likelier candidates have lower classes. */
+static size_t class_of(float logit, float max)
+{
+    float below = (max - logit) * CLASSES_PER_UNIT;
+    return below < CLASSES - 1 ? (size_t)below : CLASSES - 1;
+}
+
+/* Drops what is in a higher class than `last`, and puts the others of that class
+ * behind those of lower ones, of which it returns the number. */
+static size_t part_at(struct sample_scratch *s, float max, size_t last)
+{
+    size_t kept = 0, lower = 0;
+    for (size_t i = 0; i < s->n; i++)
+        if (class_of(s->candidates[i].logit, max) <= last)
+            s->candidates[kept++] = s->candidates[i];
+    s->n = kept;
+    for (size_t i = 0; i < s->n; i++) {
+        struct candidate c = s->candidates[i];
+        if (class_of(c.logit, max) == last)
+            continue;
+        s->candidates[i] = s->candidates[lower];
+        s->candidates[lower++] = c;
+    }
+    return lower;
+}
+
+/* Keeps the likeliest candidates, as many as it takes until their weights reach
+ * want; all weigh 1, or as much as they are likely.  Sorts but the class in which
+ * that happens. */
+static void keep_until(struct sample_scratch *s, double want, bool by_likelihood)
 {
     float max = candidates_max(s);
+    double sum = 0;
+    memset(s->class_weight, 0, sizeof(s->class_weight));
+    for (size_t i = 0; i < s->n; i++)
+        s->class_weight[class_of(s->candidates[i].logit, max)] +=
+            by_likelihood ? (double)s->weights[i] : 1;
+    size_t last = 0;
+    while (last < CLASSES - 1 && sum + s->class_weight[last] < want)
+        sum += s->class_weight[last++];
+    size_t kept = part_at(s, max, last);
+    top_sort(s->candidates + kept, s->n - kept);
+    while (kept < s->n && sum < want) {
+        float logit = s->candidates[kept++].logit;
+        sum += by_likelihood ? (double)kern_expf(logit - max) : 1;
+    }
+    s->n = kept;
+}
+
+static void keep_top_k(struct sample_scratch *s, size_t top_k, size_t vocab)
+{
+    if (top_k <= TOP_FEW) {
+        s->n = top_k;
+        top_select(s->candidates, top_k, s->logits, vocab);
+        return;
+    }
+    take_all(s, vocab);
+    keep_until(s, (double)top_k, false);
+}
+
+static void keep_top_p(struct sample_scratch *s, const struct kernels *k, float top_p)
+{
+    float max;
+    for (size_t i = 0; i < s->n; i++)
+        s->weights[i] = s->candidates[i].logit;
+    double total = (double)k->exp_max(s->weights, s->weights, s->n, &max);
+    keep_until(s, (double)top_p * total, true);
+}
+
+static void keep_min_p(struct sample_scratch *s, float min_p)
+{
+    double least = (double)candidates_max(s) + kern_log((double)min_p);
     size_t kept = 0;
     for (size_t i = 0; i < s->n; i++)
-        if (kern_expf(s->candidates[i].logit - max) >= min_p)
+        if ((double)s->candidates[i].logit >= least)
             s->candidates[kept++] = s->candidates[i];
     s->n = kept;
 }
@@ -168,17 +201,12 @@ static void select_candidates(struct sample_scratch *s, const struct kernels *k,
                               const struct sample_input *in)
 {
     const struct realm_sampling *o = in->sampling;
-    bool limited = o->top_k > 0 && o->top_k < in->vocab;
-    if (limited) {
-        s->n = o->top_k;
-        top_select(s->candidates, s->n, s->logits, in->vocab);
-    }
-    if (o->top_p < 1 && limited)
-        keep_nucleus(s, (double)o->top_p);
-    else if (o->top_p < 1)
-        select_nucleus(s, k, in->vocab, (double)o->top_p);
-    else if (!limited)
+    if (o->top_k > 0 && o->top_k < in->vocab)
+        keep_top_k(s, o->top_k, in->vocab);
+    else
         take_all(s, in->vocab);
+    if (o->top_p < 1)
+        keep_top_p(s, k, o->top_p);
     if (o->min_p > 0)
         keep_min_p(s, o->min_p);
 }

@@ -28,18 +28,35 @@ static void sink(struct candidate *heap, size_t k, size_t i, struct candidate it
     heap[i] = item;
 }
 
+static void make_heap(struct candidate *heap, size_t k)
+{
+    for (size_t i = k / 2; i-- > 0;)
+        sink(heap, k, i, heap[i]);
+}
+
+/* Takes the worst to the end until nothing is left of the heap. */
+static void unmake_heap(struct candidate *heap, size_t k)
+{
+    for (size_t left = k; left > 1; left--) {
+        struct candidate worst = heap[0];
+        sink(heap, left - 1, 0, heap[left - 1]);
+        heap[left - 1] = worst;
+    }
+}
+
 void top_select(struct candidate *out, size_t k, const float *logits, size_t n)
 {
     for (size_t i = 0; i < k; i++)
         out[i] = (struct candidate){logits[i], (uint32_t)i};
-    for (size_t i = k / 2; i-- > 0;)
-        sink(out, k, i, out[i]);
+    make_heap(out, k);
     for (size_t i = k; i < n; i++)
         if (logits[i] > out[0].logit) // an equal one has the higher id
             sink(out, k, 0, (struct candidate){logits[i], (uint32_t)i});
-    for (size_t left = k; left > 1; left--) {
-        struct candidate worst = out[0];
-        sink(out, left - 1, 0, out[left - 1]);
-        out[left - 1] = worst;
-    }
+    unmake_heap(out, k);
+}
+
+void top_sort(struct candidate *candidates, size_t n)
+{
+    make_heap(candidates, n);
+    unmake_heap(candidates, n);
 }

@@ -15,4 +15,7 @@ struct candidate {
  * n log k at worst. */
 void top_select(struct candidate *out, size_t k, const float *logits, size_t n);
 
+/* Puts n candidates in order, best first; 0 is fine. */
+void top_sort(struct candidate *candidates, size_t n);
+
 #endif

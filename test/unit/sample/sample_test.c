@@ -277,6 +277,45 @@ static void wide_nucleus_keeps_the_right_number(void **state)
     free(logits);
 }
 
+/* The sets that large top_k and top_p leave, by sorting and adding; at temperature
+ * 100 all of them are drawn about alike. */
+static void large_selections_are_exact(void **state)
+{
+    (void)state;
+    enum { N = 1400, DRAWS = 20000 };
+    static float logits[N];
+    static struct candidate sorted[N];
+    static size_t counts[N];
+    for (size_t i = 0; i < N; i++) {
+        logits[i] = (float)(3 * rng_unit(5, 0, i) + 3 * rng_unit(5, 1, i));
+        sorted[i] = (struct candidate){logits[i], (uint32_t)i};
+    }
+    qsort(sorted, N, sizeof(*sorted), by_likelihood);
+    static const struct {
+        uint32_t top_k;
+        float top_p;
+    } cases[] = {{1200, 1}, {0, 0.8f}, {1300, 0.7f}};
+    for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++) {
+        size_t want = cases[c].top_k ? cases[c].top_k : N;
+        double total = 0, sum = 0;
+        for (size_t i = 0; i < want; i++)
+            total += exp((double)sorted[i].logit);
+        for (size_t i = 0; i < want && cases[c].top_p < 1; i++) {
+            sum += exp((double)sorted[i].logit);
+            if (sum >= (double)cases[c].top_p * total)
+                want = i + 1;
+        }
+        struct realm_sampling o = PLAIN;
+        o.temperature = 100;
+        o.top_k = cases[c].top_k;
+        o.top_p = cases[c].top_p;
+        struct sample_input in = input(logits, N, &o);
+        count_draws(&in, DRAWS, counts);
+        for (size_t i = 0; i < N; i++)
+            assert_true((counts[sorted[i].id] > 0) == (i < want));
+    }
+}
+
 static void logprobs_are_those_before_the_chain(void **state)
 {
     (void)state;
@@ -323,6 +362,7 @@ int main(void)
         cmocka_unit_test(a_draw_depends_on_seed_choice_and_position_alone),
         cmocka_unit_test(selection_equals_sorting),
         cmocka_unit_test(wide_nucleus_keeps_the_right_number),
+        cmocka_unit_test(large_selections_are_exact),
         cmocka_unit_test(logprobs_are_those_before_the_chain),
         cmocka_unit_test(scratch_survives_failing_allocations),
     };
