@@ -267,12 +267,12 @@ static void wide_nucleus_keeps_the_right_number(void **state)
     o.top_p = 0.1f;
     struct sample_input in = input(logits, LARGE, &o);
     uint32_t greatest = 0;
-    for (in.position = 0; in.position < 300; in.position++) {
+    for (in.position = 0; in.position < 80; in.position++) {
         uint32_t token = sample_draw(s, kernels_best(), &in);
         greatest = token > greatest ? token : greatest;
     }
-    /* Equal ones are taken by id; 300 draws reach the last percent or so. */
-    assert_in_range(greatest, LARGE / 10 * 97 / 100, LARGE / 10 + 1);
+    /* Equal ones are taken by id; 80 draws come close to the end. */
+    assert_in_range(greatest, LARGE / 10 * 95 / 100, LARGE / 10 + 1);
     sample_scratch_close(s);
     free(logits);
 }
