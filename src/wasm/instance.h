@@ -1,0 +1,89 @@
+/* wasm/instance.h - one request in one instance of a guest, as host calls see it.
+ *
+ * A host call copies in, checks the copy, acts, and copies out; it never calls
+ * back into the guest.  One thread uses an instance. */
+#ifndef WASM_INSTANCE_H
+#define WASM_INSTANCE_H
+
+#include "base/buf.h"
+#include "wasm/abi.h"
+#include "wasm/guest_slice.h"
+#include "wasm/host.h"
+
+enum { HANDLES_MAX = 16 };
+
+/* A generation between realm_generate_start and realm_generate_end. */
+struct handle {
+    struct realm_gen *gen; /* NULL: free */
+    uint32_t generation;   /* so that a handle that was ended stays unknown */
+    struct buf pending;    /* text that did not fit the guest's last buffer */
+    bool over;
+    int32_t failed; /* the code that it ended with */
+};
+
+struct instance {
+    const struct wasm_guest *guest;
+    struct wasm_host *host;
+    const struct wasm_request *request;
+    wasmtime_store_t *store;
+    wasmtime_context_t *context;
+    wasmtime_instance_t wasm;
+    wasmtime_memory_t memory;
+    bool has_memory;
+
+    struct realm_wait wait; /* the request's deadline and caller */
+    uint64_t resumed_ns;    /* when the guest went on running */
+    uint64_t own_ns;        /* what it ran before that */
+    uint32_t host_calls;
+    uint64_t streamed_bytes;
+    bool streamed;
+    struct buf log[2]; /* unfinished lines of standard output and error */
+
+    struct realm_error stop; /* why the guest may not go on; status 0: it may */
+    int over;                /* what ended a wait: cancelled, deadline, shutdown */
+    struct realm_error last; /* for realm_last_error; status 0: nothing failed */
+
+    struct handle handles[HANDLES_MAX];
+    uint32_t prompt_tokens, completion_tokens;
+};
+
+MUST_USE int instance_open(struct instance *in, const struct wasm_guest *g,
+                           const struct wasm_request *request, struct realm_error *err);
+/* Cancels what its generations still do; the counts stay readable. */
+void instance_close(struct instance *in);
+
+/* Calls an export with raw arguments; v holds the result afterwards.  A call of
+ * an export that is missing is REALM_E_GUEST.  n: the larger of both counts. */
+MUST_USE int instance_call(struct instance *in, const char *export, wasmtime_val_raw_t *v, size_t n,
+                           struct realm_error *err);
+
+/* The memory as it is now; size 0 when there is none. */
+struct guest_memory instance_memory(struct instance *in);
+
+/* Whether the guest must stop now; fills in->stop. */
+bool instance_expired(struct instance *in);
+
+/* ---- for host calls ---- */
+
+/* Sets the sentence of realm_last_error and returns code. */
+int32_t call_fail(struct instance *in, int32_t code, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+/* The code for a status of the engine whose sentence is in in->last. */
+int32_t call_status(struct instance *in, int status);
+
+/* A copy of [at, at + n) with a NUL after it, for mem_free, that is whole UTF-8.
+ * 0, or a code; too_long when n is over max. */
+MUST_USE int32_t call_text(struct instance *in, uint32_t at, uint32_t n, uint32_t max,
+                           int32_t too_long, char **out);
+
+/* Whether the output range is within the memory: 0, or a code. */
+MUST_USE int32_t call_check_out(struct instance *in, uint32_t at, uint64_t max);
+
+/* Writes n bytes where max fit; n, or a code with nothing written. */
+MUST_USE int32_t call_write(struct instance *in, uint32_t at, uint32_t max, const void *data,
+                            size_t n);
+
+/* A lease on the model of that id, 0 being the request's own: 0, or a code. */
+MUST_USE int32_t call_model(struct instance *in, uint32_t id, struct realm_model **out);
+
+#endif

@@ -1,0 +1,248 @@
+/* wasm/tenant.c - the models that a tenant's guests may name. */
+#include "wasm/tenant.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/limits.h"
+#include "base/mem.h"
+#include "base/thread.h"
+
+enum { LOG_LINES_PER_S = 100 };
+
+static const uint64_t MODELS_BYTES_DEFAULT = 256 * MiB;
+
+/* Either a name of models_dir, or a lease on a model that a guest stored. */
+struct entry {
+    uint32_t id; /* 0: free */
+    char *name;
+    struct realm_model *stored;
+    uint64_t bytes; /* what a stored one takes */
+};
+
+struct wasm_tenant {
+    struct realm *engine;
+    char *name;
+    uint64_t bytes_max;
+    struct mutex lock; /* guards all below */
+    struct entry entries[GUEST_MODELS_MAX];
+    uint32_t last_id; /* ids are handed out once, so that a stale one is unknown */
+    uint64_t bytes;
+    uint64_t log_second;
+    uint32_t log_lines;
+};
+
+int wasm_tenant_open(struct wasm_tenant **out, struct realm *engine, const char *name,
+                     uint64_t models_bytes_max)
+{
+    *out = NULL;
+    struct wasm_tenant *t = mem_zalloc(sizeof(*t));
+    if (!t)
+        return REALM_E_NOMEM;
+    t->engine = engine;
+    t->bytes_max = models_bytes_max ? models_bytes_max : MODELS_BYTES_DEFAULT;
+    t->name = mem_strdup(name);
+    int status = t->name ? mutex_init(&t->lock) : REALM_E_NOMEM;
+    if (status) {
+        mem_free(t->name);
+        mem_free(t);
+        return status;
+    }
+    *out = t;
+    return 0;
+}
+
+static void clear_entry(struct wasm_tenant *t, struct entry *e)
+{
+    mem_free(e->name);
+    realm_model_close(e->stored);
+    t->bytes -= e->bytes;
+    *e = (struct entry){0};
+}
+
+void wasm_tenant_close(struct wasm_tenant *t)
+{
+    if (!t)
+        return;
+    for (size_t i = 0; i < GUEST_MODELS_MAX; i++)
+        clear_entry(t, &t->entries[i]);
+    mutex_destroy(&t->lock);
+    mem_free(t->name);
+    mem_free(t);
+}
+
+const char *tenant_name(const struct wasm_tenant *t)
+{
+    return t->name;
+}
+
+/* ---- with the lock held ---- */
+
+/* id 0 finds a free entry. */
+static struct entry *find(struct wasm_tenant *t, uint32_t id)
+{
+    for (size_t i = 0; i < GUEST_MODELS_MAX; i++)
+        if (t->entries[i].id == id)
+            return &t->entries[i];
+    return NULL;
+}
+
+static struct entry *find_name(struct wasm_tenant *t, const char *name)
+{
+    for (size_t i = 0; i < GUEST_MODELS_MAX; i++)
+        if (t->entries[i].name && strcmp(t->entries[i].name, name) == 0)
+            return &t->entries[i];
+    return NULL;
+}
+
+static uint32_t new_id(struct wasm_tenant *t)
+{
+    do
+        t->last_id = t->last_id == INT32_MAX ? 1 : t->last_id + 1;
+    while (find(t, t->last_id));
+    return t->last_id;
+}
+
+static int put_name(struct wasm_tenant *t, const char *name, uint32_t *id, struct realm_error *err)
+{
+    struct entry *e = find_name(t, name);
+    if (e) {
+        *id = e->id;
+        return 0;
+    }
+    e = find(t, 0);
+    if (!e)
+        return err_set(err, REALM_E_LIMIT, "this tenant has %d models, and no more are allowed",
+                       GUEST_MODELS_MAX);
+    char *copy = mem_strdup(name);
+    if (!copy)
+        return err_nomem(err, "a model's name");
+    *e = (struct entry){.id = new_id(t), .name = copy};
+    *id = e->id;
+    return 0;
+}
+
+static int put_stored(struct wasm_tenant *t, struct realm_model *m, uint64_t bytes, uint32_t *id,
+                      struct realm_error *err)
+{
+    struct entry *e = *id ? find(t, *id) : NULL;
+    uint64_t freed = e ? e->bytes : 0;
+    if (bytes > t->bytes_max || t->bytes - freed > t->bytes_max - bytes)
+        return err_set(
+            err, REALM_E_LIMIT, "the model takes %llu bytes, and the tenant has %llu of %llu left",
+            (unsigned long long)bytes, (unsigned long long)(t->bytes_max - (t->bytes - freed)),
+            (unsigned long long)t->bytes_max);
+    if (e)
+        clear_entry(t, e);
+    else
+        e = find(t, 0);
+    if (!e)
+        return err_set(err, REALM_E_LIMIT, "this tenant has %d models, and no more are allowed",
+                       GUEST_MODELS_MAX);
+    if (*id == 0)
+        *id = new_id(t);
+    *e = (struct entry){.id = *id, .stored = m, .bytes = bytes};
+    t->bytes += bytes;
+    return 0;
+}
+
+/* ---- without ---- */
+
+int tenant_model(struct wasm_tenant *t, uint32_t id, const struct realm_wait *wait,
+                 struct realm_model **out, struct realm_error *err)
+{
+    char *name = NULL;
+    *out = NULL;
+    mutex_lock(&t->lock);
+    struct entry *e = id ? find(t, id) : NULL;
+    int status = e ? 0 : REALM_E_ARG;
+    if (e && e->stored)
+        status = realm_model_share(out, e->stored);
+    else if (e && !(name = mem_strdup(e->name)))
+        status = REALM_E_NOMEM;
+    mutex_unlock(&t->lock);
+    if (name)
+        status = realm_model_open_name(out, t->engine, name, wait, err);
+    else if (status)
+        err_set(err, status, "%s", status == REALM_E_ARG ? "no such model" : "out of memory");
+    /* A name that cannot be opened is not an id that nobody has. */
+    if (name && status == REALM_E_ARG)
+        status = REALM_E_NOT_FOUND;
+    mem_free(name);
+    return status;
+}
+
+int tenant_add_name(struct wasm_tenant *t, const char *name, const struct realm_wait *wait,
+                    uint32_t *id, struct realm_error *err)
+{
+    struct realm_model *m;
+    int status = realm_model_open_name(&m, t->engine, name, wait, err);
+    if (status)
+        return status;
+    realm_model_close(m);
+    mutex_lock(&t->lock);
+    status = put_name(t, name, id, err);
+    mutex_unlock(&t->lock);
+    return status;
+}
+
+/* Refuses what cannot fit before it costs anything. */
+static int check_room(struct wasm_tenant *t, size_t bytes, uint32_t id, struct realm_error *err)
+{
+    mutex_lock(&t->lock);
+    const struct entry *replaced = id ? find(t, id) : NULL;
+    uint64_t used = t->bytes - (replaced ? replaced->bytes : 0);
+    bool full = !replaced && !find(t, 0);
+    mutex_unlock(&t->lock);
+    if (full)
+        return err_set(err, REALM_E_LIMIT, "this tenant has %d models, and no more are allowed",
+                       GUEST_MODELS_MAX);
+    if (bytes > t->bytes_max || used > t->bytes_max - bytes)
+        return err_set(err, REALM_E_LIMIT, "the tenant has used up its bytes for models");
+    return 0;
+}
+
+int tenant_add_bytes(struct wasm_tenant *t, const void *gguf, size_t bytes,
+                     const struct realm_wait *wait, uint32_t *id, struct realm_error *err)
+{
+    struct realm_model *m;
+    struct realm_model_info info;
+    int status = check_room(t, bytes, *id, err);
+    if (status)
+        return status;
+    status = realm_model_open_memory(&m, t->engine, gguf, bytes, wait, err);
+    if (status)
+        return status;
+    realm_model_info(m, &info);
+    mutex_lock(&t->lock);
+    status = put_stored(t, m, info.memory_bytes, id, err);
+    mutex_unlock(&t->lock);
+    if (status)
+        realm_model_close(m);
+    return status;
+}
+
+int tenant_remove(struct wasm_tenant *t, uint32_t id)
+{
+    mutex_lock(&t->lock);
+    struct entry *e = id ? find(t, id) : NULL;
+    if (e)
+        clear_entry(t, e);
+    mutex_unlock(&t->lock);
+    return e ? 0 : REALM_E_ARG;
+}
+
+bool tenant_may_log(struct wasm_tenant *t)
+{
+    uint64_t second = clock_ns(clock_system()) / 1000000000u;
+    mutex_lock(&t->lock);
+    if (second != t->log_second) {
+        t->log_second = second;
+        t->log_lines = 0;
+    }
+    bool may = t->log_lines < LOG_LINES_PER_S;
+    t->log_lines += may;
+    mutex_unlock(&t->lock);
+    return may;
+}
