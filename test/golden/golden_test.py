@@ -1,8 +1,9 @@
 """Compares Realm's logits with the float64 reference (llama_ref.py); prints TAP.
 
-    golden_test.py LOGITS DATA
+    golden_test.py LOGITS DATA [REALM]
 
-LOGITS is the program of logits.c; DATA holds llama2c/stories260K.bin.
+LOGITS is the program of logits.c; DATA holds llama2c/stories260K.bin; with the
+program REALM, what `realm score` prints is compared, too.
 
 The bounds.  Where nothing is rounded on purpose (F32 and F16 weights, f32 keys
 and values) only float32 arithmetic differs from the reference: 2^-24 for each of
@@ -18,6 +19,7 @@ than two independent roundings make it: sqrt(2) times the rounding's own effect,
 which is the reference's with it less the reference's without.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -33,7 +35,7 @@ GREEDY = 200
 SHORT, SHORT_N = 2, 30
 KV = {"f32": np.float32, "f16": np.float16}
 
-LOGITS, DATA = sys.argv[1:3]
+LOGITS, DATA, *REALM = sys.argv[1:]
 
 
 def run(model, ids, kv, chunk, greedy=0):
@@ -76,6 +78,14 @@ def difference(model, path, ids, kv):
     return np.abs(got - log_softmax(model.logits(ids, KV[kv]))).mean()
 
 
+def score_difference(path, ids):
+    args = [*REALM, "score", "-m", path, "--kv", "f32", "--json", "--ids", ",".join(map(str, ids))]
+    tokens = json.loads(subprocess.run(args, check=True, capture_output=True).stdout)["tokens"]
+    got = [token["logprob"] for token in tokens[1:]]
+    want = log_softmax(Model(path).logits(ids))
+    return np.abs(np.array(got) - want[np.arange(len(ids) - 1), ids[1:]]).mean()
+
+
 def reference_greedy(path, ids, n):
     model, ids = Model(path), list(ids)
     for _ in range(n):
@@ -91,6 +101,8 @@ def stories(tap, folder):
     tap.check(got == reference_greedy(path, [1], GREEDY), "stories260K, greedy", f"{GREEDY} tokens")
     for kv in KV:
         tap.compare("stories260K", path, [1] + got, kv)
+    if REALM:
+        tap.bound("realm score", score_difference(path, [1] + got), EXACT)
 
 
 def random_models(tap, folder):

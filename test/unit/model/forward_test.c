@@ -21,22 +21,39 @@ struct world {
     struct kv_pool *kv;
 };
 
-static void open_world(struct world *w, const struct model_spec *s, size_t rows_max)
+/* With its first block's scale infinite, where tensor names one of Q8_0. */
+static void load(struct world *w, const struct model_spec *s, const char *tensor)
 {
     size_t n;
     uint8_t *bytes = model_file_make(s, &n);
     struct gguf_file *f;
     struct realm_error err;
     assert_int_equal(gguf_file_from_memory(&f, bytes, n, &err), 0);
+    if (tensor) {
+        memcpy(bytes + gguf_file_find(f, tensor)->offset, &(uint16_t){0x7c00}, 2);
+        gguf_file_close(f);
+        assert_int_equal(gguf_file_from_memory(&f, bytes, n, &err), 0);
+    }
     assert_int_equal(model_load(&w->model, f, NULL, &err), 0);
     gguf_file_close(f);
     free(bytes);
+}
+
+static void open_world_spoilt(struct world *w, const struct model_spec *s, size_t rows_max,
+                              const char *tensor)
+{
+    load(w, s, tensor);
     const struct model_config *c = &w->model->config;
     const struct kv_shape shape = {c->layers, c->kv_heads, c->head_dim, KV_F16};
     kv_budget_init(&w->budget, UINT64_MAX);
     assert_int_equal(kv_pool_open(&w->kv, &shape, &w->budget), 0);
     assert_int_equal(pool_open(&w->pool, 2), 0);
     assert_int_equal(forward_open(&w->forward, w->model, w->pool, kernels_best(), rows_max), 0);
+}
+
+static void open_world(struct world *w, const struct model_spec *s, size_t rows_max)
+{
+    open_world_spoilt(w, s, rows_max, NULL);
 }
 
 static void close_world(struct world *w)
@@ -95,26 +112,42 @@ static void a_bad_row_harms_no_other_sequence(void **state)
     close_world(&w);
 }
 
+static void expect_all_bad(struct world *w)
+{
+    struct kv_seq *seq = open_seq(w);
+    struct forward_row rows[TOKENS];
+    fill(rows, seq, 20);
+    size_t bad = 99;
+    assert_int_equal(forward_step(w->forward, rows, TOKENS, NULL, NULL, &bad), REALM_E_NUMERIC);
+    assert_int_equal(bad, 0);
+    for (size_t i = 0; i < TOKENS; i++)
+        assert_true(forward_row_bad(w->forward, i));
+    /* What a caller reads by mistake is at least finite. */
+    assert_true(kernels_best()->all_finite(forward_logits(w->forward, 0), w->model->config.vocab));
+    kv_seq_close(seq);
+    close_world(w);
+}
+
 /* Weights that are not finite: every row is bad, logits wanted or not. */
 static void a_broken_model_is_noticed(void **state)
 {
     (void)state;
+    static const char *const spoilt[] = {
+        "blk.0.attn_q.weight",      "blk.0.attn_k.weight",   "blk.0.attn_v.weight",
+        "blk.0.attn_output.weight", "blk.0.ffn_gate.weight", "blk.0.ffn_up.weight",
+        "blk.0.ffn_down.weight",
+    };
     struct model_spec s = model_spec_default();
     s.nan_norm = true;
     struct world w;
     open_world(&w, &s, TOKENS);
-    struct kv_seq *seq = open_seq(&w);
-    struct forward_row rows[TOKENS];
-    fill(rows, seq, 20);
-    size_t bad = 99;
-    assert_int_equal(forward_step(w.forward, rows, TOKENS, NULL, NULL, &bad), REALM_E_NUMERIC);
-    assert_int_equal(bad, 0);
-    for (size_t i = 0; i < TOKENS; i++)
-        assert_true(forward_row_bad(w.forward, i));
-    /* What a caller reads by mistake is at least finite. */
-    assert_true(kernels_best()->all_finite(forward_logits(w.forward, 0), w.model->config.vocab));
-    kv_seq_close(seq);
-    close_world(&w);
+    expect_all_bad(&w);
+    s = model_spec_default();
+    s.type = DTYPE_Q8_0;
+    for (size_t i = 0; i < sizeof(spoilt) / sizeof(spoilt[0]); i++) {
+        open_world_spoilt(&w, &s, TOKENS, spoilt[i]);
+        expect_all_bad(&w);
+    }
 }
 
 static bool stop_second(void *ctx)

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/rng.h"
 #include "tensor/quant.h"
 
 enum { FILE_MAX = 16 << 20, ALIGNMENT = 32, RECORDS_MAX = 64 };
@@ -220,9 +219,14 @@ static void put_records(struct maker *m)
     }
 }
 
+/* SplitMix64 (Steele, Lea and Flood, 2014): models are made by the hundred. */
 static float draw(struct maker *m)
 {
-    return (float)(rng_unit(m->s->seed, 0, m->drawn++) * 2 - 1);
+    uint64_t z = (m->drawn += 0x9e3779b97f4a7c15u) + m->s->seed;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    z ^= z >> 31;
+    return (float)((double)(z >> 11) * 0x1p-52 - 1);
 }
 
 /* Weights whose products keep about the size of what they are given. */
