@@ -25,4 +25,12 @@
 #endif
 #endif
 
+/* A function compiled for several instruction sets, the best taken when the program
+ * starts.  For code outside kernels/ whose results do not depend on the choice. */
+#ifdef SANITIZED
+#define CPU_CLONES
+#else
+#define CPU_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
+#endif
+
 #endif
