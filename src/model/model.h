@@ -75,9 +75,10 @@ struct model_plan {
     uint64_t bytes; /* weights packed, vocabulary, tables */
 };
 
-/* Checks that this build can run the file, its vocabulary included.  REALM_E_FORMAT (names the key or
- * tensor, expected and found), REALM_E_UNSUPPORTED (architecture, weight type,
- * rope kind or tensor, by name; a file without weights), REALM_E_NOMEM. */
+/* Checks that this build can run the file, its vocabulary included.
+ * REALM_E_FORMAT (names the key or tensor, expected and found);
+ * REALM_E_UNSUPPORTED (architecture, weight type, rope kind or tensor, by name; a
+ * file without weights); REALM_E_NOMEM. */
 MUST_USE int model_plan(struct model_plan *out, const struct gguf_file *f, struct realm_error *err);
 
 struct model_load_options {

@@ -69,7 +69,8 @@ class Tap:
         pieces = [ids[i * SHORT : (i + 1) * SHORT] for i in range(SHORT_N)]
         short = [difference(model, path, piece, kv) for piece in pieces]
         self.bound(name + ", short", np.median(short), EXACT)
-        effect = log_softmax(model.logits(ids, KV[kv])) - log_softmax(Model(path, False).logits(ids))
+        plain = Model(path, rounds=False)
+        effect = log_softmax(model.logits(ids, KV[kv])) - log_softmax(plain.logits(ids))
         self.bound(name + ", long", diff, np.sqrt(2) * np.abs(effect).mean())
 
 
