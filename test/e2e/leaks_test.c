@@ -1,0 +1,229 @@
+/* Thousands of requests, some trapped, some cancelled, between loads and clears of
+ * the model; afterwards everything is back where it was. */
+#include <dirent.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "base/thread.h"
+#include "util.h"
+
+enum { THREADS = 4, WARM_UP = 500, REQUESTS = 5000, CYCLES = 20, RSS_MORE_BYTES_MAX = 2 << 20 };
+
+static char dir[256], path[300];
+static struct world world;
+static struct wasm_guest *guest;
+static struct wasm_tenant *tenant;
+
+/* What may not grow. */
+struct holdings {
+    unsigned fds, tasks;
+    uint64_t allocations, rss;
+    uint64_t kv_pages;
+    uint32_t leases, models;
+};
+
+static unsigned entries(const char *name)
+{
+    DIR *d = opendir(name);
+    unsigned n = 0;
+    assert_non_null(d);
+    while (readdir(d))
+        n++;
+    closedir(d);
+    return n;
+}
+
+static uint64_t resident_bytes(void)
+{
+    unsigned long long size, resident;
+    FILE *f = fopen("/proc/self/statm", "r");
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%llu %llu", &size, &resident), 2);
+    fclose(f);
+    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* With no model loaded. */
+static struct holdings holdings_now(void)
+{
+    realm_clear(world.engine);
+    const struct realm_stats s = world_stats(&world);
+    return (struct holdings){
+        .fds = entries("/proc/self/fd"),
+        .tasks = entries("/proc/self/task"),
+        .allocations = s.allocations,
+        .rss = resident_bytes(),
+        .kv_pages = s.kv_pages,
+        .leases = s.leases,
+        .models = s.models,
+    };
+}
+
+enum kind { ANSWERED, TRAPPED, CANCELLED, KINDS };
+
+struct totals {
+    atomic_uint n[KINDS], unexpected;
+};
+
+static struct totals totals;
+
+static enum kind kind_of(unsigned i)
+{
+    return i % 10 == 3 ? TRAPPED : i % 10 == 7 ? CANCELLED : ANSWERED;
+}
+
+static bool cancelled_soon(void *ctx)
+{
+    unsigned *left = ctx;
+    return *left == 0 || --*left == 0;
+}
+
+/* A generation of its own, and one that is left running when the guest ends,
+ * traps or is cancelled. */
+static void write_script(struct script *s, enum kind kind, unsigned i)
+{
+    static const char start[] = "{\"prompt\":\"One day\",\"max_tokens\":500}";
+    script_add(s, "s $4096 The story of %u", i);
+    script_add(s, "a $0 %u", kind == CANCELLED ? 900 : 2 + i % 5); // max_tokens
+    script_add(s, "w $4 3333333f6666663f28000000cdcc8c3f000000000000000000000000");
+    script_add(s, "s $256 %s", start);
+    script_add(s, "c realm_generate_start $256 %zu", strlen(start));
+    script_add(s, "v 0");
+    script_add(s, "c realm_generate_next @0 $512 64");
+    if (i % 2 && kind == ANSWERED)
+        script_add(s, "c realm_generate_end @0");
+    script_add(s, "c realm_host_generate M $4096 12 $0 $16384 65536");
+    if (kind == TRAPPED)
+        script_add(s, "t");
+}
+
+static void one_request(unsigned i)
+{
+    const enum kind kind = kind_of(i);
+    static const int want[KINDS] = {0, REALM_E_GUEST, REALM_E_CANCELLED};
+    unsigned polls = 2 + i / 10 % 3;
+    struct script s;
+    struct reply reply;
+    struct realm_model *m;
+    script_init(&s);
+    write_script(&s, kind, i);
+    m = world_model(&world, path);
+    const struct wasm_request request = {
+        .tenant = tenant,
+        .model = m,
+        .prompt = (const char *)s.text.p,
+        .prompt_bytes = s.text.n,
+        .cancelled = kind == CANCELLED ? cancelled_soon : NULL,
+        .ctx = &polls,
+    };
+    ask(guest, &request, &reply);
+    realm_model_close(m);
+    atomic_fetch_add(&totals.n[kind], 1);
+    if (reply.status != want[kind]) {
+        print_message("# %u: %s\n", i, reply.err.message);
+        atomic_fetch_add(&totals.unexpected, 1);
+    }
+    reply_free(&reply);
+    script_free(&s);
+}
+
+struct share {
+    unsigned from, to;
+};
+
+static void one_share(void *arg)
+{
+    const struct share *share = arg;
+    for (unsigned i = share->from; i < share->to; i++)
+        one_request(i);
+}
+
+/* n requests by THREADS threads. */
+static void many_requests(unsigned n)
+{
+    struct thread threads[THREADS];
+    struct share shares[THREADS];
+    for (unsigned i = 0; i < THREADS; i++) {
+        shares[i] = (struct share){i * n / THREADS, (i + 1) * n / THREADS};
+        assert_int_equal(
+            thread_start(&threads[i], "guest", WASM_THREAD_STACK_BYTES, one_share, &shares[i]), 0);
+    }
+    for (unsigned i = 0; i < THREADS; i++)
+        thread_join(&threads[i]);
+}
+
+static void expect_back(const struct holdings *before, const struct holdings *after)
+{
+    assert_int_equal(after->kv_pages, 0);
+    assert_int_equal(after->leases, 0);
+    assert_int_equal(after->models, 0);
+    assert_int_equal(after->fds, before->fds);
+    assert_int_equal(after->tasks, before->tasks);
+    assert_int_equal(after->allocations, before->allocations);
+    print_message("# resident: %.1f MiB, then %.1f MiB\n", (double)before->rss / 1048576,
+                  (double)after->rss / 1048576);
+#ifndef REALM_TEST_SANITIZED
+    assert_true(after->rss <= before->rss + RSS_MORE_BYTES_MAX);
+#endif
+}
+
+static void all_is_given_back(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < CYCLES / 2; i++) {
+        many_requests(scaled(WARM_UP) / (CYCLES / 2));
+        realm_clear(world.engine);
+    }
+    const struct holdings before = holdings_now();
+    totals = (struct totals){0};
+    const uint64_t loads = world_stats(&world).loads;
+
+    const unsigned each = scaled(REQUESTS) / CYCLES;
+    for (unsigned i = 0; i < CYCLES; i++) {
+        many_requests(each);
+        assert_true(realm_clear(world.engine) > 0);
+    }
+
+    const struct holdings after = holdings_now();
+    assert_int_equal(atomic_load(&totals.unexpected), 0);
+    assert_int_equal(world_stats(&world).loads - loads, CYCLES);
+    assert_in_range(atomic_load(&totals.n[TRAPPED]), each * CYCLES / 13, each * CYCLES / 8);
+    assert_in_range(atomic_load(&totals.n[CANCELLED]), each * CYCLES / 13, each * CYCLES / 8);
+    expect_back(&before, &after);
+}
+
+static int open_all(void **state)
+{
+    (void)state;
+    make_dir(dir);
+    snprintf(path, sizeof(path), "%s/endless.gguf", dir);
+    copy_endless(path);
+    world_open(&world, NULL, NULL, NULL);
+    guest = world_guest(&world, "script");
+    tenant = world_tenant(&world, "acme");
+    return 0;
+}
+
+static int close_all(void **state)
+{
+    (void)state;
+    wasm_tenant_close(tenant);
+    wasm_guest_close(guest);
+    world_close(&world);
+    remove_dir(dir);
+    return 0;
+}
+
+int e2e_tests(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(all_is_given_back)};
+    return cmocka_run_group_tests(tests, open_all, close_all);
+}
