@@ -12,7 +12,7 @@ $(BUILD)/build.ninja:
 	@meson setup $(BUILD) $(MESON_FLAGS) >/dev/null
 
 run: all  ## answer RUN="a prompt" with the model that comes along, through the default guest
-	@$(BUILD)/cmd/realm/realm run --guest $(BUILD)/guests/default.wasm $(RUN)
+	@$(BUILD)/realm run --guest $(BUILD)/guests/default.wasm $(RUN)
 
 test: all  ## every test but the long ones; ends with "N passed, N failed"
 	@scripts/setup --test

@@ -68,6 +68,24 @@ static bool interrupted(void *ctx)
     return atomic_load(&run_interrupted);
 }
 
+/* What a guest that answers whole requests says: the text of its first choice, or
+ * its JSON as it is when that has none. */
+static void show_handled(struct wasm_result *result)
+{
+    json_t *answer = json_loadb(result->text, result->bytes, JSON_REJECT_DUPLICATES, NULL);
+    const json_t *choice = json_array_get(json_object_get(answer, "choices"), 0);
+    const json_t *content = json_object_get(json_object_get(choice, "message"), "content");
+    char *copy = json_is_string(content)
+                     ? mem_strndup(json_string_value(content), json_string_length(content))
+                     : NULL;
+    if (copy) {
+        mem_free(result->text);
+        result->text = copy;
+        result->bytes = json_string_length(content);
+    }
+    json_decref(answer);
+}
+
 int run_guest_turn(struct run *run, const json_t *messages, const char *text, size_t bytes,
                    struct buf *answer, struct realm_error *err)
 {
@@ -85,6 +103,8 @@ int run_guest_turn(struct run *run, const json_t *messages, const char *text, si
     int status = wasm_run(run->guest, &request, &result, err);
     if (status)
         return status;
+    if (result.handled)
+        show_handled(&result);
     if (!result.streamed) {
         fwrite(result.text, 1, result.bytes, stdout);
         fflush(stdout);

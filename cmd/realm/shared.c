@@ -72,8 +72,7 @@ char *cmd_model_path(const char *cmd, const char *given)
     /* The folder of the program: PREFIX/bin, or the build folder in the source tree. */
     while (n > 0 && exe[n - 1] != '/')
         n--;
-    static const char *const below[] = {"../share/realm/models", "../models/tiny",
-                                        "../../../models/tiny"};
+    static const char *const below[] = {"../share/realm/models", "../models/tiny"};
     for (size_t i = 0; !found && n > 0 && i < ARRAY_LEN(below); i++)
         found = tiny_in(exe, (size_t)n, below[i]);
     if (!found)

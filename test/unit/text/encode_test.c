@@ -113,7 +113,7 @@ static void guards(void **state)
           "\u2581hello"); // dropped before the text is merged
     check(v, VOCAB_GUARD, VOCAB_SPECIAL | VOCAB_BOS, "<s>");
     check(v, "<s>" VOCAB_GUARD "</s>", VOCAB_SPECIAL, "<s>|\u2581|<0x3C>|<0x2F>|s|<0x3E>");
-    check(v, VOCAB_GUARD, 0, "\u2581|<0xEF>|<0xB7>|<0x90>");       // a character like any other
+    check(v, VOCAB_GUARD, 0, "\u2581|<0xEF>|<0xB7>|<0x90>"); // a character like any other
     vocab_close(v);
 }
 
