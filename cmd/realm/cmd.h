@@ -65,9 +65,23 @@ int cmd_fail(const char *cmd, const struct realm_error *err);
 int cmd_failf(const char *cmd, const char *fmt, ...) PRINTF_LIKE(2, 3);
 int cmd_usage(const char *cmd, const char *fmt, ...) PRINTF_LIKE(2, 3); /* EXIT_USAGE */
 
-/* The file of -m, or of the model that comes along: $REALM_MODELS/tiny-q8_0.gguf, else
- * PREFIX/share/realm/models, else beside the build.  NULL and a sentence when there
- * is none.  The caller frees it with mem_free. */
+/* An engine, and on it the model of -m, or the one that comes along ($REALM_MODELS,
+ * else PREFIX/share/realm/models, else beside the build); says on a terminal when
+ * loading takes long. */
+struct cmd_engine {
+    char *path;
+    struct realm *engine;
+    struct realm_model *model;
+};
+
+/* -1 to go on, or EXIT_FAILED after a sentence; closed in either case.  stop, asked
+ * while the model loads, may be NULL. */
+int cmd_engine_open(struct cmd_engine *e, const char *cmd, const char *model,
+                    const struct realm_options *options, bool (*stop)(void *ctx));
+void cmd_engine_close(struct cmd_engine *e);
+
+/* The path of -m or of the model that comes along; NULL after a sentence.  The caller
+ * frees it with mem_free. */
 char *cmd_model_path(const char *cmd, const char *given);
 
 /* Text of an operand or --file ("-" is standard input); the caller frees it with
@@ -76,6 +90,7 @@ int cmd_text(const char *cmd, const char *operand, const char *file, char **text
 
 /* A line of progress that rewrites itself: on a terminal alone. */
 void progress_show(const char *what, uint64_t done, uint64_t total);
+void progress_wait(const char *what, double seconds);
 void progress_clear(void);
 
 /* JSON text of n bytes on stdout, quoted. */

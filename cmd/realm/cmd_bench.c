@@ -1,8 +1,9 @@
 /* cmd/realm/cmd_bench.c - `realm bench`: tokens per second, beside what the memory gives.
  *
- * Each run measures the read bandwidth, then every row, so that slow and fast
- * moments of a shared machine fall on both; the ratio of decoding to bandwidth is
- * taken within a run. */
+ * Each measurement stands between two windows in which the read bandwidth is
+ * measured, so that slow and fast moments of a shared machine fall on both; the
+ * ratio of the two is taken within the pair.  A first pass over the rows is not
+ * counted: it teaches the scheduler how long a step takes. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -150,41 +151,60 @@ static int read_arguments(int argc, char **argv, struct arguments *a, struct pla
     return read_plan(a, plan);
 }
 
-static int run_row(const struct bench *b, struct plan *plan, struct row *row, double read_b_s,
-                   struct realm_error *err)
+static double measure(const struct bench *b, const struct row *row, struct realm_error *err)
 {
-    struct realm_model_info info;
-    double rate = row->prefill ? bench_prefill(b, row->tokens, err)
-                               : bench_decode(b, row->tokens, row->batch, err);
+    return row->prefill ? bench_prefill(b, row->tokens, err)
+                        : bench_decode(b, row->tokens, row->batch, err);
+}
+
+/* One row of one run, between two windows of reading. */
+static int run_row(const struct bench *b, struct plan *plan, struct row *row,
+                   struct bandwidth *bandwidth, struct realm_error *err)
+{
+    double before = bandwidth_measure(bandwidth, BANDWIDTH_MS);
+    double rate = measure(b, row, err);
     if (rate < 0)
         return err->status;
+    double read_b_s = (before + bandwidth_measure(bandwidth, BANDWIDTH_MS)) / 2;
     row->tok_s.v[row->tok_s.n++] = rate;
+    if (row == &plan->rows[0])
+        plan->read_gb_s.v[plan->read_gb_s.n++] = read_b_s * 1e-9;
     if (!row->prefill && row->batch == 1) {
+        struct realm_model_info info;
         realm_model_info(b->model, &info);
         plan->share.v[plan->share.n++] = rate * (double)info.step_bytes / read_b_s;
     }
     return 0;
 }
 
-static int run_all(const struct bench *b, struct plan *plan, struct realm_error *err)
+static int run_rows(const struct bench *b, struct plan *plan, struct bandwidth *bandwidth,
+                    struct realm_error *err)
 {
+    size_t total = (size_t)plan->runs * plan->n_rows;
+    for (size_t i = 0; i < plan->n_rows; i++) {
+        progress_show("warming up", i, plan->n_rows);
+        if (measure(b, &plan->rows[i], err) < 0)
+            return err->status;
+    }
+    for (size_t i = 0; i < total; i++) {
+        progress_show("measuring", i, total);
+        int status = run_row(b, plan, &plan->rows[i % plan->n_rows], bandwidth, err);
+        if (status)
+            return status;
+    }
+    return 0;
+}
+
+static int run_all(const struct bench *b, struct plan *plan)
+{
+    struct realm_error err = {0};
     struct bandwidth *bandwidth = bandwidth_open(plan->threads);
     if (!bandwidth)
         return cmd_failf("bench", "out of memory for measuring the bandwidth");
-    int status = 0;
-    for (uint32_t run = 0; !status && run < plan->runs; run++) {
-        for (size_t i = 0; !status && i < plan->n_rows; i++) {
-            progress_show("measuring", run * plan->n_rows + i, plan->runs * plan->n_rows);
-            /* A window of its own before each row: the two alternate. */
-            double read_b_s = bandwidth_measure(bandwidth, BANDWIDTH_MS);
-            if (i == 0)
-                plan->read_gb_s.v[plan->read_gb_s.n++] = read_b_s * 1e-9;
-            status = run_row(b, plan, &plan->rows[i], read_b_s, err);
-        }
-    }
+    int status = run_rows(b, plan, bandwidth, &err);
     progress_clear();
     bandwidth_close(bandwidth);
-    return status ? cmd_fail("bench", err) : EXIT_DONE;
+    return status ? cmd_fail("bench", &err) : EXIT_DONE;
 }
 
 static void print_json(const char *path, const struct plan *plan)
@@ -231,33 +251,24 @@ int cmd_bench(int argc, char **argv)
 {
     struct arguments a = {0};
     static struct plan plan;
-    struct bench bench = {0};
-    struct realm_error err = {0};
+    struct cmd_engine on;
     int status = read_arguments(argc, argv, &a, &plan);
     if (status >= 0)
         return status;
-    char *path = cmd_model_path("bench", a.model);
-    if (!path)
-        return EXIT_FAILED;
     if (!plan.threads)
         plan.threads = thread_cpus();
-    bench.depth = plan.depth;
     const struct realm_options options = {.threads = plan.threads, .kv_type = plan.kv};
-    if (realm_open(&bench.engine, &options, &err) ||
-        realm_model_open(&bench.model, bench.engine, path, NULL, &err)) {
-        status = cmd_fail("bench", &err);
-    } else {
+    status = cmd_engine_open(&on, "bench", a.model, &options, NULL);
+    if (status < 0) {
         struct realm_model_info info;
-        realm_model_info(bench.model, &info);
-        bench.vocab = info.vocab_size;
-        status = run_all(&bench, &plan, &err);
+        realm_model_info(on.model, &info);
+        const struct bench bench = {on.engine, on.model, info.vocab_size, plan.depth};
+        status = run_all(&bench, &plan);
         if (status == EXIT_DONE && a.json)
-            print_json(path, &plan);
+            print_json(on.path, &plan);
         else if (status == EXIT_DONE)
-            print_table(path, &plan);
+            print_table(on.path, &plan);
     }
-    realm_model_close(bench.model);
-    realm_close(bench.engine);
-    mem_free(path);
+    cmd_engine_close(&on);
     return status;
 }

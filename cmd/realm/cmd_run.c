@@ -85,7 +85,7 @@ static int generate(struct run *run, const struct chat_prompt *prompt, struct bu
     request.sampling = run->sampling;
     request.stop = &run->stop;
     request.n_stop = run->stop ? 1 : 0;
-    int status = realm_gen_start(&gen, run->model, &request, err);
+    int status = realm_gen_start(&gen, run->on.model, &request, err);
     if (status)
         return status;
     status = print_events(gen, answer, err);
@@ -116,7 +116,7 @@ int run_turn(struct run *run, const json_t *messages, const char *text, size_t b
         return generate(run, &prompt, answer, err);
     }
     struct chat_prompt prompt;
-    int status = chat_render(run->chat, run->model, messages, NULL, &prompt, err);
+    int status = chat_render(run->chat, run->on.model, messages, NULL, &prompt, err);
     if (status)
         return status;
     if (run->print_prompt)
@@ -269,25 +269,17 @@ static int check_guest_options(const struct arguments *a)
 
 static int open_model(struct run *run, const struct arguments *a)
 {
-    struct realm_error err;
     uint64_t threads = 0;
     if (a->threads) {
         int status = opt_u64("run", "threads", a->threads, 1, POOL_THREADS_MAX, &threads);
         if (status >= 0)
             return status;
     }
-    char *path = cmd_model_path("run", a->model);
-    if (!path)
-        return EXIT_FAILED;
     const struct realm_options options = {.threads = (uint32_t)threads};
-    const struct realm_wait wait = {.cancelled = interrupted};
-    int status = realm_open(&run->engine, &options, &err);
-    if (!status)
-        status = realm_model_open(&run->model, run->engine, path, &wait, &err);
-    if (!status && chat_open(&run->chat, NULL))
-        status = err_nomem(&err, "the chat");
-    mem_free(path);
-    return status ? cmd_fail("run", &err) : -1;
+    int status = cmd_engine_open(&run->on, "run", a->model, &options, interrupted);
+    if (status < 0 && chat_open(&run->chat, NULL))
+        status = cmd_failf("run", "out of memory");
+    return status;
 }
 
 int cmd_run(int argc, char **argv)
@@ -309,7 +301,7 @@ int cmd_run(int argc, char **argv)
         status = run_guest_open(&run, a.guest);
     if (status < 0) {
         struct realm_model_info info;
-        realm_model_info(run.model, &info);
+        realm_model_info(run.on.model, &info);
         if (!info.chat_template && !run.raw) {
             fprintf(stderr, "realm run: this model has no chat template; the prompt is continued "
                             "as it is\n");
@@ -319,7 +311,6 @@ int cmd_run(int argc, char **argv)
     }
     run_guest_close(&run);
     chat_close(run.chat);
-    realm_model_close(run.model);
-    realm_close(run.engine);
+    cmd_engine_close(&run.on);
     return status;
 }

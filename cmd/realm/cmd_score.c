@@ -218,26 +218,18 @@ int cmd_score(int argc, char **argv)
 {
     struct arguments a = {0};
     struct scored s = {0};
-    struct realm *engine = NULL;
-    struct realm_model *model = NULL;
-    struct realm_error err;
+    struct cmd_engine on;
     int status = read_arguments(argc, argv, &a);
     if (status >= 0)
         return status;
     const struct realm_options options = {
         .kv_type = a.kv && strcmp(a.kv, "f16") == 0 ? REALM_KV_F16 : REALM_KV_F32};
-    char *path = cmd_model_path("score", a.model);
-    if (!path)
-        return EXIT_FAILED;
-    if (realm_open(&engine, &options, &err) || realm_model_open(&model, engine, path, NULL, &err))
-        status = cmd_fail("score", &err);
-    else
-        status = score(&a, model, &s);
-    mem_free(path);
+    status = cmd_engine_open(&on, "score", a.model, &options, NULL);
+    if (status < 0)
+        status = score(&a, on.model, &s);
     mem_free(s.ids);
     mem_free(s.logprobs);
     mem_free(s.next);
-    realm_model_close(model);
-    realm_close(engine);
+    cmd_engine_close(&on);
     return status;
 }

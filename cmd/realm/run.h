@@ -11,8 +11,7 @@
 #include "wasm/wasm.h"
 
 struct run {
-    struct realm *engine;
-    struct realm_model *model;
+    struct cmd_engine on;
     struct chat *chat;
     struct realm_sampling sampling;
     const char *stop; /* NULL: none */

@@ -31,7 +31,7 @@ static int open_parts(struct run *run, const uint8_t *wasm, size_t n, struct rea
     if (!status)
         status = wasm_guest_open(&run->guest, run->host, wasm, n, err);
     if (!status)
-        status = wasm_tenant_open(&run->tenant, run->engine, "default", 0);
+        status = wasm_tenant_open(&run->tenant, run->on.engine, "default", 0);
     return status;
 }
 
@@ -91,7 +91,7 @@ int run_guest_turn(struct run *run, const json_t *messages, const char *text, si
 {
     const struct wasm_request request = {
         .tenant = run->tenant,
-        .model = run->model,
+        .model = run->on.model,
         .messages = messages,
         .prompt = messages ? NULL : text,
         .prompt_bytes = messages ? 0 : bytes,

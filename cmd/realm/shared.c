@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/io.h"
 #include "base/limits.h"
@@ -12,6 +13,8 @@
 #include "cmd.h"
 
 static const char TINY[] = "tiny-q8_0.gguf";
+
+static void complain(const char *cmd, const char *fmt, va_list args) PRINTF_LIKE(2, 0);
 
 static void complain(const char *cmd, const char *fmt, va_list args)
 {
@@ -83,6 +86,44 @@ char *cmd_model_path(const char *cmd, const char *given)
     return found;
 }
 
+/* A load that is watched. */
+struct watch {
+    uint64_t start_ns;
+    bool (*stop)(void *ctx);
+};
+
+static bool watch_load(void *ctx)
+{
+    const struct watch *w = ctx;
+    double seconds = (double)(clock_ns(clock_system()) - w->start_ns) * 1e-9;
+    if (seconds > 0.3)
+        progress_wait("loading the model", seconds);
+    return w->stop && w->stop(NULL);
+}
+
+int cmd_engine_open(struct cmd_engine *e, const char *cmd, const char *model,
+                    const struct realm_options *options, bool (*stop)(void *ctx))
+{
+    struct realm_error err;
+    struct watch watch = {clock_ns(clock_system()), stop};
+    const struct realm_wait wait = {.cancelled = watch_load, .ctx = &watch};
+    *e = (struct cmd_engine){.path = cmd_model_path(cmd, model)};
+    if (!e->path)
+        return EXIT_FAILED;
+    int status = realm_open(&e->engine, options, &err);
+    if (!status)
+        status = realm_model_open(&e->model, e->engine, e->path, &wait, &err);
+    progress_clear();
+    return status ? cmd_fail(cmd, &err) : -1;
+}
+
+void cmd_engine_close(struct cmd_engine *e)
+{
+    realm_model_close(e->model);
+    realm_close(e->engine);
+    mem_free(e->path);
+}
+
 static int read_stdin(const char *cmd, char **text, size_t *n)
 {
     struct buf all;
@@ -129,6 +170,15 @@ void progress_show(const char *what, uint64_t done, uint64_t total)
     if (!isatty(STDERR_FILENO))
         return;
     fprintf(stderr, "\r\033[K%s %3.0f %%", what, total ? 100.0 * (double)done / (double)total : 0);
+    fflush(stderr);
+    progress_shown = true;
+}
+
+void progress_wait(const char *what, double seconds)
+{
+    if (!isatty(STDERR_FILENO))
+        return;
+    fprintf(stderr, "\r\033[K%s, %.1f s", what, seconds);
     fflush(stderr);
     progress_shown = true;
 }
