@@ -43,7 +43,7 @@ install: all  ## install under the prefix given to meson (default /usr/local)
 	@meson install -C $(BUILD)
 
 clean:  ## remove what was built here
-	@rm -rf $(BUILD) build-asan build-tsan build-fuzz
+	@rm -rf $(BUILD) build-asan build-tsan build-fuzz build-fuzz-cover
 
 help:  ## this list
 	@sed -n 's/^\([a-z0-9]*\):.*##  *\(.*\)/  make \1|\2/p' Makefile | column -t -s '|'

@@ -32,11 +32,12 @@ static const struct vocab *built_in(size_t kind)
 }
 
 /* Every part that streams out is UTF-8; together they are returned. */
-static struct slice decode(const struct vocab *v, const uint32_t *ids, size_t n, char **out)
+static struct slice decode(const struct vocab *v, const uint32_t *ids, size_t n, bool at_start,
+                           char **out)
 {
     struct detok d;
     size_t at = 0, max = 3;
-    detok_init(&d, v, false, true);
+    detok_init(&d, v, at_start, !at_start);
     for (size_t i = 0; i < n; i++)
         max += 3 * vocab_piece(v, ids[i], true).n;
     *out = mem_alloc(max);
@@ -49,6 +50,21 @@ static struct slice decode(const struct vocab *v, const uint32_t *ids, size_t n,
     at += detok_end(&d, *out + at);
     ASSERT(at <= max && utf8_valid(*out, at));
     return (struct slice){(const uint8_t *)*out, at};
+}
+
+/* Any ids, in any order: the bytes of the text are taken for some. */
+static void check_ids(const struct vocab *v, const char *text, size_t n)
+{
+    uint32_t *ids = mem_array(n, sizeof(*ids));
+    char *out;
+    ASSERT(ids);
+    for (size_t i = 0; i < n; i++)
+        ids[i] = (uint8_t)text[i] % vocab_size(v);
+    for (int at_start = 0; at_start <= 1; at_start++) {
+        (void)decode(v, ids, n, at_start, &out);
+        mem_free(out);
+    }
+    mem_free(ids);
 }
 
 static void check_text(const struct vocab *v, const char *text, size_t n, unsigned flags)
@@ -64,7 +80,7 @@ static void check_text(const struct vocab *v, const char *text, size_t n, unsign
     char *out;
     for (size_t i = 0; i < n_ids; i++)
         ASSERT(ids[i] < vocab_size(v));
-    struct slice back = decode(v, ids, n_ids, &out);
+    struct slice back = decode(v, ids, n_ids, false, &out);
     bool exact = status == 0 && flags == 0 && v == built_in(2);
     ASSERT(!exact || slice_equal(back, (struct slice){(const uint8_t *)text, n}));
     size_t start, len;
@@ -74,6 +90,22 @@ static void check_text(const struct vocab *v, const char *text, size_t n, unsign
         ASSERT(start >= at && len > 0 && start + len <= n);
     mem_free(out);
     mem_free(ids);
+    check_ids(v, text, n);
+}
+
+static void check_tokens(const struct vocab *v)
+{
+    uint32_t n = vocab_size(v), bos = vocab_bos(v), eos = vocab_eos(v);
+    ASSERT((bos < n || bos == TOKEN_NONE) && (eos < n || eos == TOKEN_NONE));
+    ASSERT(eos == TOKEN_NONE || vocab_is_end(v, eos));
+    uint64_t bytes = 0;
+    for (uint32_t id = 0; id < n; id++) {
+        enum token_kind kind = vocab_kind(v, id);
+        ASSERT(kind >= TOKEN_NORMAL && kind <= TOKEN_BYTE);
+        ASSERT(vocab_piece(v, id, false).n <= vocab_piece(v, id, true).n);
+        bytes += vocab_text(v, id).n;
+    }
+    ASSERT(vocab_bytes(v) > bytes);
 }
 
 static void check_gguf(const uint8_t *data, size_t n, unsigned flags)
@@ -90,12 +122,8 @@ static void check_gguf(const uint8_t *data, size_t n, unsigned flags)
     gguf_close(g); // a vocabulary keeps what it needs
     ASSERT(status == 0 || (!v && err.message[0]));
     if (v) {
-        char *out;
+        check_tokens(v);
         check_text(v, text, sizeof(text) - 1, flags);
-        for (uint32_t id = 0; id < vocab_size(v); id++) {
-            (void)decode(v, &id, 1, &out);
-            mem_free(out);
-        }
     }
     vocab_close(v);
     ASSERT(mem_live() == live);
