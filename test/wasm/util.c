@@ -1,6 +1,7 @@
 #include "util.h"
 
 #include <libgen.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,24 @@
 #include "helper/helper.h"
 
 const char *tiny_path;
+
+/* cmocka puts its own handlers in for each test, in the way of the engine's, which
+ * turn a guest's faults into traps. */
+static const int fault_signals[] = {SIGSEGV, SIGILL, SIGFPE, SIGBUS};
+static struct sigaction engine_handlers[ARRAY_LEN(fault_signals)];
+
+static void keep_handlers(void)
+{
+    wasm_engine_delete(wasm_engine_new());
+    for (size_t i = 0; i < ARRAY_LEN(fault_signals); i++)
+        sigaction(fault_signals[i], NULL, &engine_handlers[i]);
+}
+
+static void restore_handlers(void)
+{
+    for (size_t i = 0; i < ARRAY_LEN(fault_signals); i++)
+        sigaction(fault_signals[i], &engine_handlers[i], NULL);
+}
 
 int util_main(int argc, char **argv)
 {
@@ -27,6 +46,7 @@ int util_main(int argc, char **argv)
         exit(2);
     }
     tiny_path = argv[1];
+    keep_handlers();
     return -1;
 }
 
@@ -172,6 +192,7 @@ void run_guest(struct wasm_guest *g, const struct wasm_request *request, struct 
         r.on_text = gather;
         r.ctx = out;
     }
+    restore_handlers();
     out->status = wasm_run(g, &r, &out->result, &out->err);
 }
 

@@ -1,0 +1,313 @@
+/* Guests that take too much, trap, or are not waited for any more. */
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "util.h"
+
+enum { OWN_MS = 100, SLACK_MS = 300 /* a busy machine */ };
+
+static const struct wasm_limits limits = {
+    .memory_bytes = 4 << 20, .output_bytes = 1000, .own_ms = OWN_MS, .host_calls = 500};
+
+static int setup(void **state)
+{
+    *state = rig_open(&limits);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    rig_close(*state);
+    return 0;
+}
+
+/* Runs a module and expects it to end so. */
+static void expect_text(struct rig *rig, const char *text, int status, const char *sentence)
+{
+    struct wasm_request r = request_of(rig, "Once");
+    struct wasm_guest *g;
+    struct outcome out = {0};
+    if (guest_from_text(rig->host, text, &g, &out.err))
+        fail_msg("%s", out.err.message);
+    run_guest(g, &r, &out);
+    if (out.status != status || !strstr(out.err.message, sentence))
+        fail_msg("%d: %s", out.status, out.status ? out.err.message : out.result.text);
+    assert_null(out.result.text);
+    wasm_guest_close(g);
+}
+
+static void expect(struct rig *rig, const char *extra, const char *body, int status,
+                   const char *sentence)
+{
+    char *text = guest_text(extra, body);
+    expect_text(rig, text, status, sentence);
+    free(text);
+}
+
+#define HEAD "(module (memory (export \"memory\") 2)"
+#define GENERATE "(func (export \"generate\") (param i32 i32 i32 i32) (result i32) "
+
+static void test_own_time(void **state)
+{
+    uint64_t start = now_ms();
+    expect(*state, "", "(loop $l (br $l)) (unreachable)", REALM_E_LIMIT, "100 ms");
+    assert_in_range(now_ms() - start, OWN_MS, OWN_MS + SLACK_MS);
+    start = now_ms();
+    expect(*state, "(func $s (loop $l (br $l))) (start $s)", "(i32.const 1)", REALM_E_LIMIT, "ms");
+    expect(*state, "(func (export \"_initialize\") (loop $l (br $l)))", "(i32.const 1)",
+           REALM_E_LIMIT, "ms");
+    expect(*state,
+           "(func (export \"alloc\") (param i32) (result i32) (loop $l (br $l))"
+           " (unreachable))",
+           "(i32.const 1)", REALM_E_LIMIT, "ms");
+    assert_in_range(now_ms() - start, 3 * OWN_MS, 3 * (OWN_MS + SLACK_MS));
+}
+
+/* The time that generations take is not the guest's own. */
+static void test_waits_are_free(void **state)
+{
+    struct rig *rig = *state;
+    struct wasm_request r = request_of(rig, "Once upon a time");
+    struct outcome out;
+    uint64_t start = now_ms();
+    for (int i = 1; now_ms() - start < 2 * OWN_MS; i *= 2) {
+        char body[512];
+        snprintf(body, sizeof(body),
+                 "(loop $l (local.set $c (call $generate (i32.const 0) (local.get $p)"
+                 " (local.get $n) (local.get $o) (i32.const 4096) (i32.const 8192)))"
+                 "(local.set $i (i32.add (local.get $i) (i32.const 1)))"
+                 "(br_if $l (i32.lt_u (local.get $i) (i32.const %d)))) (local.get $c)",
+                 i < 400 ? i : 400);
+        start = now_ms();
+        assert_true(code_of(rig, &r, "", body, &out) > 0);
+        assert_true(out.result.own_ns < OWN_MS * 1000000ull);
+        if (i > 4096)
+            return; // a model too fast to tell
+    }
+}
+
+static void test_host_calls(void **state)
+{
+    expect(*state, "",
+           "(loop $l (drop (call $last_error (i32.const 0) (i32.const 0))) (br $l))"
+           "(unreachable)",
+           REALM_E_LIMIT, "500 host calls");
+    struct rig *rig = *state;
+    struct wasm_request r = request_of(rig, "x");
+    struct outcome out;
+    assert_int_equal(code_of(rig, &r, "",
+                             "(loop $l (drop (call $last_error (i32.const 0) (i32.const 0)))"
+                             "(local.set $i (i32.add (local.get $i) (i32.const 1)))"
+                             "(br_if $l (i32.lt_u (local.get $i) (i32.const 500)))) (i32.const 7)",
+                             &out),
+                     7);
+    assert_int_equal(out.result.host_calls, 500);
+}
+
+static void test_stack(void **state)
+{
+    expect(*state,
+           "(func $f (param i32) (result i32) (i32.add (i32.const 1)"
+           " (call $f (i32.add (local.get 0) (i32.const 1)))))",
+           "(call $f (i32.const 0))", REALM_E_LIMIT, "stack");
+}
+
+static void test_memory(void **state)
+{
+    struct rig *rig = *state;
+    struct wasm_request r = request_of(rig, "x");
+    struct outcome out;
+    struct wasm_guest *g;
+    struct realm_error err;
+    /* 64 pages are allowed, two were there, two came for prompt and options. */
+    assert_int_equal(code_of(rig, &r, "", "(memory.grow (i32.const 60))", &out), 4);
+    assert_int_equal(code_of(rig, &r, "", "(memory.grow (i32.const 61))", &out), -1);
+    assert_int_equal(code_of(rig, &r, "", "(memory.grow (i32.const 0x7fffffff))", &out), -1);
+    assert_int_equal(code_of(rig, &r, "(table $t 1 funcref)",
+                             "(table.grow $t (ref.null func) (i32.const 20000))", &out),
+                     -1);
+    expect_text(rig, "(module (memory (export \"memory\") 64) " GENERATE "(i32.const 8)))",
+                REALM_E_LIMIT, "no room");
+    assert_int_equal(guest_from_text(rig->host,
+                                     "(module (memory (export \"memory\") 65) " GENERATE
+                                     "(i32.const 8)))",
+                                     &g, &err),
+                     REALM_E_GUEST);
+    assert_non_null(strstr(err.message, "65 pages"));
+    assert_null(g);
+}
+
+static void test_output(void **state)
+{
+    expect(*state, "",
+           "(loop $l (drop (call $stream_token (i32.const 4096) (i32.const 400)))"
+           " (br $l)) (unreachable)",
+           REALM_E_LIMIT, "1000 bytes");
+    expect_text(*state,
+                HEAD GENERATE "(memory.fill (i32.const 8) (i32.const 65) (i32.const 1001))"
+                              " (i32.const 8)))",
+                REALM_E_LIMIT, "1000 bytes");
+}
+
+static void test_traps(void **state)
+{
+    struct rig *rig = *state;
+    struct wasm_stats before, after;
+    wasm_stats(rig->host, &before);
+    expect(rig, "", "(unreachable)", REALM_E_GUEST, "unreachable");
+    expect(rig, "", "(i32.load (i32.const -1))", REALM_E_GUEST, "out of bounds");
+    expect(rig, "", "(i32.div_u (i32.const 1) (i32.const 0))", REALM_E_GUEST, "by zero");
+    wasm_stats(rig->host, &after);
+    assert_int_equal(after.trapped - before.trapped, 3);
+    assert_int_equal(after.running, 0);
+}
+
+static void test_bad_answers(void **state)
+{
+    expect_text(*state, HEAD GENERATE "(i32.const 0)))", REALM_E_GUEST, "answers nothing");
+    expect_text(*state, HEAD GENERATE "(i32.const -1)))", REALM_E_GUEST, "NUL");
+    expect_text(*state, HEAD GENERATE "(i32.const 0x40000)))", REALM_E_GUEST, "NUL");
+    expect_text(*state,
+                HEAD "(func (export \"alloc\") (param i32) (result i32) (i32.const -2))" GENERATE
+                     "(i32.const 8)))",
+                REALM_E_GUEST, "out of bounds");
+    expect_text(*state,
+                HEAD "(func (export \"malloc\") (param i32) (result i32) (i32.const 0))" GENERATE
+                     "(i32.const 8)))",
+                REALM_E_GUEST, "malloc has no room");
+    expect_text(*state,
+                HEAD "(func (export \"handle\") (param i32 i32) (result i64)"
+                     " (i64.const 0x0002fffe00000003)))",
+                REALM_E_GUEST, "out of bounds");
+    /* The sentence of the call that failed is passed on. */
+    expect_text(*state,
+                "(module (import \"env\" \"realm_remove_model\" (func $r (param i32) (result i32)))"
+                "(memory (export \"memory\") 2)" GENERATE
+                "(drop (call $r (i32.const 5))) (i32.const 0)))",
+                REALM_E_GUEST, "no model 5");
+}
+
+static void test_answer_is_text(void **state)
+{
+    struct rig *rig = *state;
+    struct wasm_request r = request_of(rig, "x");
+    struct wasm_guest *g;
+    struct outcome out = {0};
+    assert_int_equal(guest_from_text(rig->host,
+                                     HEAD "(data (i32.const 8) \"a\\ffb\\c3\\a9\\c3\\00\")" GENERATE
+                                          "(i32.const 8)))",
+                                     &g, &out.err),
+                     0);
+    run_guest(g, &r, &out);
+    assert_int_equal(out.status, 0);
+    assert_string_equal(out.result.text, "a\xEF\xBF\xBD"
+                                         "b\xC3\xA9\xEF\xBF\xBD");
+    assert_false(out.result.streamed);
+    outcome_free(&out);
+    wasm_guest_close(g);
+}
+
+struct caller {
+    uint64_t gone_ms; /* 0: stays */
+};
+
+static bool gone(void *ctx)
+{
+    const struct caller *c = ctx;
+    return c->gone_ms && now_ms() >= c->gone_ms;
+}
+
+/* Generates until a wait ends; the guest then answers the code, for nobody. */
+#define GENERATE_ON                                                                      \
+    "(loop $l (local.set $c (call $generate (i32.const 0) (local.get $p) (local.get $n)" \
+    " (local.get $o) (i32.const 4096) (i32.const 8192)))"                                \
+    "(br_if $l (i32.gt_s (local.get $c) (i32.const 0)))) (local.get $c)"
+
+static void test_not_waited_for(void **state)
+{
+    struct rig *rig = *state;
+    static const char *const bodies[] = {GENERATE_ON, "(loop $l (br $l)) (unreachable)"};
+    struct outcome out = {0};
+    for (size_t i = 0; i < 4; i++) {
+        struct wasm_request r = request_of(rig, "Once upon a time");
+        struct realm_sampling s = *r.sampling;
+        struct caller caller = {0};
+        struct wasm_guest *g;
+        s.max_tokens = 900;
+        r.sampling = &s;
+        char *text = guest_text("", bodies[i % 2]);
+        assert_int_equal(guest_from_text(rig->host, text, &g, &out.err), 0);
+        uint64_t start = now_ms();
+        if (i < 2)
+            r.deadline_ns = clock_ns(clock_system()) + 60 * 1000000ull;
+        else
+            caller.gone_ms = start + 60;
+        r.cancelled = gone;
+        r.ctx = &caller;
+        run_guest(g, &r, &out);
+        if (out.status != (i < 2 ? REALM_E_DEADLINE : REALM_E_CANCELLED))
+            fail_msg("%zu: %d %s", i, out.status, out.err.message);
+        assert_in_range(now_ms() - start, 60, 60 + SLACK_MS);
+        if (i % 2 == 0) // what was computed is counted
+            assert_true(out.result.prompt_tokens > 0);
+        wasm_guest_close(g);
+        free(text);
+    }
+    struct realm_stats stats;
+    realm_stats(rig->engine, &stats);
+    assert_int_equal(stats.running + stats.waiting, 0);
+}
+
+/* A deadline that is over before anything began. */
+static void test_too_late(void **state)
+{
+    struct rig *rig = *state;
+    struct wasm_request r = request_of(rig, "x");
+    struct wasm_guest *g;
+    struct outcome out = {0};
+    r.deadline_ns = 1;
+    assert_int_equal(guest_from_text(rig->host, HEAD GENERATE "(i32.const 8)))", &g, &out.err), 0);
+    run_guest(g, &r, &out);
+    assert_int_equal(out.status, REALM_E_DEADLINE);
+    wasm_guest_close(g);
+}
+
+/* Generations that a guest leaves open, by its end or by a trap, are ended. */
+static void test_left_open(void **state)
+{
+    struct rig *rig = *state;
+    struct wasm_request r = request_of(rig, "{\"prompt\":\"Once\",\"temperature\":0}");
+    struct outcome out = {0};
+    struct wasm_guest *g;
+    char *text = guest_text("", "(drop (call $generate_start (local.get $p) (local.get $n)))"
+                                "(drop (call $generate_start (local.get $p) (local.get $n)))"
+                                "(unreachable)");
+    assert_int_equal(guest_from_text(rig->host, text, &g, &out.err), 0);
+    run_guest(g, &r, &out);
+    assert_int_equal(out.status, REALM_E_GUEST);
+    struct realm_stats stats;
+    realm_stats(rig->engine, &stats);
+    assert_int_equal(stats.running + stats.waiting, 0);
+    assert_int_equal(stats.leases, 1);
+    wasm_guest_close(g);
+    free(text);
+}
+
+int main(int argc, char **argv)
+{
+    int helper = util_main(argc, argv);
+    if (helper >= 0)
+        return helper;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_own_time),       cmocka_unit_test(test_waits_are_free),
+        cmocka_unit_test(test_host_calls),     cmocka_unit_test(test_stack),
+        cmocka_unit_test(test_memory),         cmocka_unit_test(test_output),
+        cmocka_unit_test(test_traps),          cmocka_unit_test(test_bad_answers),
+        cmocka_unit_test(test_answer_is_text), cmocka_unit_test(test_not_waited_for),
+        cmocka_unit_test(test_too_late),       cmocka_unit_test(test_left_open),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
