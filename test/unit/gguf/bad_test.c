@@ -485,13 +485,7 @@ static void heads(void **state)
         memcpy(model.p + 4, &versions[i], 4);
         must_refuse(needles[i]);
     }
-    static const char *const magics[] = {"GGUf",
-                                         "ggla",
-                                         "ggml",
-                                         "FUGG",
-                                         "\x7f"
-                                         "ELF",
-                                         "PK\3\4"};
+    static const char *const magics[] = {"GGUf", "ggla", "ggml", "FUGG", "\177ELF", "PK\3\4"};
     for (size_t i = 0; i < ARRAY_LEN(magics); i++) {
         head(0, 0);
         memcpy(model.p, magics[i], 4);
