@@ -255,16 +255,19 @@ static int read_arguments(int argc, char **argv, struct arguments *a, struct run
 /* A guest's GenOptions have no place for these. */
 static int check_guest_options(const struct arguments *a)
 {
-    static const char *const missing[] = {"min_p", "presence_penalty", "frequency_penalty"};
-    if (a->guest && a->stop)
-        return cmd_usage("run",
-                         "--stop cannot be given with --guest: its options have no place for it");
-    for (size_t i = 0; a->guest && i < ARRAY_LEN(missing); i++)
-        if (sampling_opts_given(&a->sampling, missing[i]))
-            return cmd_usage("run",
-                             "%s cannot be given with --guest: its options have no place for it",
-                             missing[i]);
-    return -1;
+    static const struct {
+        const char *param, *option;
+    } missing[] = {{"min_p", "--min-p"},
+                   {"presence_penalty", "--presence-penalty"},
+                   {"frequency_penalty", "--frequency-penalty"}};
+    const char *given = a->stop ? "--stop" : NULL;
+    for (size_t i = 0; i < ARRAY_LEN(missing); i++)
+        if (sampling_opts_given(&a->sampling, missing[i].param))
+            given = missing[i].option;
+    if (!a->guest || !given)
+        return -1;
+    return cmd_usage(
+        "run", "%s cannot be given with --guest: a guest's options have no place for it", given);
 }
 
 static int open_model(struct run *run, const struct arguments *a)
