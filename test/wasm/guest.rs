@@ -7,7 +7,14 @@ use std::os::raw::c_char;
 
 #[link(wasm_import_module = "env")]
 extern "C" {
-    fn realm_host_generate(model: u32, prompt: *const u8, n: u32, options: u32, out: *mut u8, max: u32) -> i32;
+    fn realm_host_generate(
+        model: u32,
+        prompt: *const u8,
+        n: u32,
+        options: u32,
+        out: *mut u8,
+        max: u32,
+    ) -> i32;
 }
 
 #[link(wasm_import_module = "__wbindgen_placeholder__")]
