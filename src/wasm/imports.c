@@ -15,24 +15,25 @@ enum { PARAMS_MAX = 6 };
 struct import {
     const char *name;
     size_t params; /* all i32, as is the result */
+    bool waits;    /* for tokens or a load: the guest's clock stands still meanwhile */
     int32_t (*fn)(struct instance *in, const uint32_t *a);
 };
 
 static const struct import imports[] = {
-    {"realm_host_generate", 6, call_generate},
-    {"realm_host_load_model_by_name", 2, call_load_model_by_name},
-    {"realm_store_model", 3, call_store_model},
-    {"realm_remove_model", 1, call_remove_model},
-    {"realm_get_model_info", 3, call_model_info},
-    {"realm_get_model_metadata", 3, call_model_metadata},
-    {"realm_encode_tokens", 5, call_encode_tokens},
-    {"realm_decode_tokens", 5, call_decode_tokens},
-    {"realm_stream_token", 2, call_stream_token},
-    {"realm_chat", 4, call_chat},
-    {"realm_generate_start", 2, call_generate_start},
-    {"realm_generate_next", 3, call_generate_next},
-    {"realm_generate_end", 1, call_generate_end},
-    {"realm_last_error", 2, call_last_error},
+    {"realm_host_generate", 6, true, call_generate},
+    {"realm_host_load_model_by_name", 2, true, call_load_model_by_name},
+    {"realm_store_model", 3, true, call_store_model},
+    {"realm_remove_model", 1, true, call_remove_model},
+    {"realm_get_model_info", 3, false, call_model_info},
+    {"realm_get_model_metadata", 3, false, call_model_metadata},
+    {"realm_encode_tokens", 5, false, call_encode_tokens},
+    {"realm_decode_tokens", 5, false, call_decode_tokens},
+    {"realm_stream_token", 2, true, call_stream_token},
+    {"realm_chat", 4, true, call_chat},
+    {"realm_generate_start", 2, true, call_generate_start},
+    {"realm_generate_next", 3, true, call_generate_next},
+    {"realm_generate_end", 1, true, call_generate_end},
+    {"realm_last_error", 2, false, call_last_error},
 };
 
 /* Imports of guests from elsewhere that come with later work. */
@@ -83,25 +84,33 @@ static bool find_memory(struct instance *in, wasmtime_caller_t *caller)
     return in->has_memory;
 }
 
-/* Every call of env: the guest's clock stands still and its budget shrinks. */
-static wasm_trap_t *enter(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *v, size_t n)
+static void call(struct instance *in, const struct import *import, wasmtime_caller_t *caller,
+                 wasmtime_val_raw_t *v, size_t n)
 {
-    const struct import *import = env;
-    struct instance *in = wasmtime_context_get_data(wasmtime_caller_context(caller));
     uint32_t a[PARAMS_MAX] = {0};
-    in->own_ns += clock_ns(clock_system()) - in->resumed_ns;
-    if (++in->host_calls > in->host->limits.host_calls) {
-        err_set(&in->stop, REALM_E_LIMIT, "the guest made more than %u host calls",
-                in->host->limits.host_calls);
-        in->resumed_ns = clock_ns(clock_system());
-        return stopped(in);
-    }
     for (size_t i = 0; i < import->params && i < n; i++)
         a[i] = (uint32_t)v[i].i32;
     v[0].i32 = find_memory(in, caller)
                    ? import->fn(in, a)
                    : call_fail(in, ABI_NO_MEMORY, "the guest exports no memory");
-    in->resumed_ns = clock_ns(clock_system());
+}
+
+/* Every call of env shrinks the guest's budget.  What is computed for the guest
+ * at once is as its own running; only while it waits does its clock stand still. */
+static wasm_trap_t *enter(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *v, size_t n)
+{
+    const struct import *import = env;
+    struct instance *in = wasmtime_context_get_data(wasmtime_caller_context(caller));
+    if (++in->host_calls > in->host->limits.host_calls) {
+        err_set(&in->stop, REALM_E_LIMIT, "the guest made more than %u host calls",
+                in->host->limits.host_calls);
+        return stopped(in);
+    }
+    if (import->waits)
+        in->own_ns += clock_ns(clock_system()) - in->resumed_ns;
+    call(in, import, caller, v, n);
+    if (import->waits)
+        in->resumed_ns = clock_ns(clock_system());
     return in->stop.status ? stopped(in) : NULL;
 }
 
@@ -184,8 +193,6 @@ static int define_trap(wasmtime_linker_t *linker, const wasm_importtype_t *impor
     const wasm_name_t *name = wasm_importtype_name(import);
     char label[IMPORT_LABEL_MAX];
     import_label(import, label);
-    log_line(LOG_WARN, "a guest imports %s, %s: calling it ends the request", label,
-             import_not_yet(label) ? "which is not offered yet" : "which is not known here");
     char *kept = mem_strdup(label);
     if (!kept)
         return err_nomem(err, "an import");
@@ -199,6 +206,19 @@ static int define_trap(wasmtime_linker_t *linker, const wasm_importtype_t *impor
     return err_set(err, REALM_E_GUEST, "the import %s cannot be linked", label);
 }
 
+/* A module may have thousands, and the log is everybody's. */
+static void log_trap(const wasm_importtype_t *import, size_t n)
+{
+    enum { LOGGED_MAX = 16 };
+    char label[IMPORT_LABEL_MAX];
+    import_label(import, label);
+    if (n < LOGGED_MAX)
+        log_line(LOG_WARN, "a guest imports %s, %s: calling it ends the request", label,
+                 import_not_yet(label) ? "which is not offered yet" : "which is not known here");
+    else if (n == LOGGED_MAX)
+        log_line(LOG_WARN, "and more such imports, which are not listed");
+}
+
 int imports_fill(wasmtime_linker_t *linker, wasm_engine_t *engine,
                  const wasm_importtype_vec_t *wanted, struct realm_error *err)
 {
@@ -207,11 +227,14 @@ int imports_fill(wasmtime_linker_t *linker, wasm_engine_t *engine,
         return err_nomem(err, "the imports");
     wasmtime_context_t *context = wasmtime_store_context(store);
     int status = 0;
+    size_t n = 0;
     for (size_t i = 0; !status && i < wanted->size; i++) {
         const wasm_importtype_t *import = wanted->data[i];
-        if (!linker_has(linker, context, wasm_importtype_module(import),
-                        wasm_importtype_name(import)))
-            status = define_trap(linker, import, err);
+        if (linker_has(linker, context, wasm_importtype_module(import),
+                       wasm_importtype_name(import)))
+            continue;
+        log_trap(import, n++);
+        status = define_trap(linker, import, err);
     }
     wasmtime_store_delete(store);
     return status;

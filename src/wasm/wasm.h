@@ -38,8 +38,10 @@ struct wasm_limits {
 
 struct wasm_host_options {
     const char *helper_exe; /* see helper_open */
-    const char *cache_dir;  /* for compiled guests, made with mode 0700; NULL: none is kept */
-    struct chat *chat;      /* renders conversations; outlives the host */
+    /* For compiled guests, made with mode 0700; NULL: none is kept, and so it is, with a
+     * line in the log, when the folder cannot be used or others may write to it. */
+    const char *cache_dir;
+    struct chat *chat; /* renders conversations; outlives the host */
     struct wasm_limits limits;
 };
 
