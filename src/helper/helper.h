@@ -3,7 +3,8 @@
  * Libraries that abort when memory runs out, or that run what came with a model
  * file or from a tenant, do their work in a child: this program again, started
  * as `realm helper`, under limits on memory and processor time.  Its death is an
- * error of one call; the next call starts another.
+ * error of one call at most; the next call starts another.  It ends when the
+ * parent hangs up, and so with the parent.
  *
  * Threads: any; calls on one helper take turns.
  *

@@ -66,9 +66,13 @@ void helper_close(struct helper *h)
     mem_free(h);
 }
 
-static int silence(posix_spawn_file_actions_t *actions)
+/* The child gets its end of the socket and no other file of ours. */
+static int give_files(posix_spawn_file_actions_t *actions, int child_fd)
 {
-    return posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDWR, 0) ||
+    return posix_spawn_file_actions_adddup2(actions, child_fd, HELPER_FD) ||
+           posix_spawn_file_actions_addclosefrom_np(actions, HELPER_FD + 1) ||
+           /* What a library says when it gives up is not for the terminal. */
+           posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDWR, 0) ||
            posix_spawn_file_actions_adddup2(actions, STDIN_FILENO, STDOUT_FILENO) ||
            posix_spawn_file_actions_adddup2(actions, STDIN_FILENO, STDERR_FILENO);
 }
@@ -86,9 +90,7 @@ static int spawn(struct helper *h, int child_fd)
         return REALM_E_NOMEM;
     }
     sigemptyset(&none);
-    int failed = posix_spawn_file_actions_adddup2(&actions, child_fd, HELPER_FD) ||
-                 /* What a library says when it gives up is not for the terminal. */
-                 silence(&actions) || posix_spawnattr_setsigmask(&attr, &none) ||
+    int failed = give_files(&actions, child_fd) || posix_spawnattr_setsigmask(&attr, &none) ||
                  /* Its own group: Ctrl-C at the terminal is the parent's to handle. */
                  posix_spawnattr_setpgroup(&attr, 0) ||
                  posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP) ||
@@ -100,9 +102,19 @@ static int spawn(struct helper *h, int child_fd)
     return failed ? REALM_E_SYS : 0;
 }
 
+/* Whether the child is gone, though no call has failed: the system may have been
+ * short of memory.  Leaves it to bury. */
+static bool died(const struct helper *h)
+{
+    siginfo_t info = {0};
+    return waitid(P_PID, (id_t)h->pid, &info, WEXITED | WNOHANG | WNOWAIT) || info.si_pid;
+}
+
 static int start(struct helper *h)
 {
     int pair[2];
+    if (h->pid && died(h))
+        bury(h);
     if (h->pid)
         return 0;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
@@ -110,7 +122,7 @@ static int start(struct helper *h)
     /* dup2 onto itself would keep close-on-exec, so the child's end must not be
      * HELPER_FD already. */
     if (pair[1] == HELPER_FD) {
-        int other = dup(pair[1]);
+        int other = fcntl(pair[1], F_DUPFD_CLOEXEC, HELPER_FD + 1);
         close(pair[1]);
         pair[1] = other;
     }

@@ -1,5 +1,4 @@
 /* helper/serve.c - the child's side. */
-#include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -23,7 +22,6 @@ static void limit(int what, rlim_t soft)
 /* Limits for the whole life of the child.  Sanitizers map terabytes. */
 static void confine(void)
 {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     prctl(PR_SET_DUMPABLE, 0);
     limit(RLIMIT_CORE, 0);

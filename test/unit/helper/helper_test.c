@@ -1,0 +1,150 @@
+/* The helper process and its parent: this program is its own child. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/limits.h"
+#include "base/thread.h"
+#include "helper/helper.h"
+
+/* The child's work: "pid"; "fd N": whether it is open; "die"; "sleep"; else an echo. */
+static int work(const struct slice *parts, size_t n_parts, struct buf *out, struct realm_error *err)
+{
+    int fd = 0;
+    if (n_parts == 2) {
+        memcpy(&fd, parts[1].p, sizeof(fd));
+        return buf_addch(out, fcntl(fd, F_GETFD) < 0 ? 'n' : 'y');
+    }
+    if (slice_is(parts[0], "pid"))
+        return buf_addf(out, "%d", (int)getpid());
+    if (slice_is(parts[0], "die"))
+        raise(SIGKILL);
+    if (slice_is(parts[0], "sleep"))
+        sleep(100);
+    if (slice_is(parts[0], "refuse")) {
+        err->status = REALM_E_ARG;
+        snprintf(err->message, sizeof(err->message), "no");
+        return REALM_E_ARG;
+    }
+    return buf_add(out, parts[0].p, parts[0].n);
+}
+
+static int call(struct helper *h, const char *text, uint32_t timeout_ms, struct buf *out)
+{
+    const struct slice part = slice_of(text);
+    struct realm_error err = {0};
+    buf_clear(out);
+    int status = helper_call(h, HELPER_RENDER, &part, 1, timeout_ms, out, &err);
+    assert_int_equal(err.status, status);
+    return status;
+}
+
+static pid_t pid_of_child(struct helper *h, struct buf *out)
+{
+    assert_int_equal(call(h, "pid", 5000, out), 0);
+    return atoi(buf_cstr(out));
+}
+
+static void calls_after_failures_are_answered(void **state)
+{
+    (void)state;
+    struct helper *h;
+    struct buf out;
+    buf_init(&out, MiB);
+    assert_int_equal(helper_open(&h, NULL), 0);
+    assert_int_equal(call(h, "die", 5000, &out), REALM_E_LIMIT);
+    assert_int_equal(call(h, "a", 5000, &out), 0);
+    assert_string_equal(buf_cstr(&out), "a");
+    uint64_t start = clock_ms(clock_system());
+    assert_int_equal(call(h, "sleep", 50, &out), REALM_E_DEADLINE);
+    assert_true(clock_ms(clock_system()) - start < 5000);
+    pid_t child = pid_of_child(h, &out);
+    assert_int_equal(call(h, "refuse", 5000, &out), REALM_E_ARG);
+    assert_int_equal(pid_of_child(h, &out), child); // an error of the call ends no child
+    helper_close(h);
+    buf_free(&out);
+}
+
+static void a_child_that_died_between_calls_is_nobody_s_error(void **state)
+{
+    (void)state;
+    struct helper *h;
+    struct buf out;
+    buf_init(&out, MiB);
+    assert_int_equal(helper_open(&h, NULL), 0);
+    kill(pid_of_child(h, &out), SIGKILL);
+    usleep(50000);
+    assert_int_equal(call(h, "a", 5000, &out), 0);
+    helper_close(h);
+    buf_free(&out);
+}
+
+struct first_call {
+    struct helper *h;
+    struct buf out;
+    pid_t child;
+};
+
+static void make_first_call(void *arg)
+{
+    struct first_call *c = arg;
+    c->child = pid_of_child(c->h, &c->out);
+}
+
+static void the_child_outlives_the_thread_that_called_first(void **state)
+{
+    (void)state;
+    struct first_call c;
+    struct thread thread;
+    buf_init(&c.out, MiB);
+    assert_int_equal(helper_open(&c.h, NULL), 0);
+    assert_int_equal(thread_start(&thread, "first", 0, make_first_call, &c), 0);
+    thread_join(&thread);
+    usleep(50000);
+    assert_int_equal(pid_of_child(c.h, &c.out), c.child);
+    helper_close(c.h);
+    buf_free(&c.out);
+}
+
+static void the_child_has_no_files_of_ours(void **state)
+{
+    (void)state;
+    struct helper *h;
+    struct buf out;
+    struct realm_error err;
+    int fd = fcntl(STDERR_FILENO, F_DUPFD, 10); // open over an exec
+    const struct slice parts[] = {slice_of("fd"), {(const uint8_t *)&fd, sizeof(fd)}};
+    assert_true(fd >= 10);
+    buf_init(&out, MiB);
+    assert_int_equal(helper_open(&h, NULL), 0);
+    assert_int_equal(helper_call(h, HELPER_RENDER, parts, 2, 5000, &out, &err), 0);
+    assert_string_equal(buf_cstr(&out), "n");
+    helper_close(h);
+    buf_free(&out);
+    close(fd);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(calls_after_failures_are_answered),
+        cmocka_unit_test(a_child_that_died_between_calls_is_nobody_s_error),
+        cmocka_unit_test(the_child_outlives_the_thread_that_called_first),
+        cmocka_unit_test(the_child_has_no_files_of_ours),
+    };
+    if (argc > 1 && strcmp(argv[1], "helper") == 0)
+        return helper_serve(HELPER_FD, &(struct helper_work){.fn = {[HELPER_RENDER] = work},
+                                                             .cpu_s = {[HELPER_RENDER] = 1}});
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
