@@ -35,23 +35,19 @@ static int32_t ask_model(struct instance *in, struct ask *k)
     const json_t *model = json_object_get(k->json, "model");
     const json_t *current = in->request->body ? json_object_get(in->request->body, "model") : NULL;
     if (json_is_integer(model)) {
-        json_int_t id = json_integer_value(model);
-        return call_model(in,
-                          id > 0 && id <= INT32_MAX ? (uint32_t)id
-                          : id == 0                 ? 0
-                                                    : UINT32_MAX,
-                          &k->model);
+        const json_int_t id = json_integer_value(model);
+        const bool known = id >= 0 && id <= INT32_MAX; // what is out of range nobody has
+        return call_model(in, known ? (uint32_t)id : UINT32_MAX, &k->model);
     }
     if (!model || json_is_null(model) || (current && json_equal(model, current)))
         return call_model(in, 0, &k->model);
-    if (!json_is_string(model))
+    const char *name = json_string_value(model);
+    if (!name)
         return call_fail(in, ABI_ARGUMENT, "model must be a name or an id");
-    uint32_t id;
-    int status =
-        tenant_add_name(in->request->tenant, json_string_value(model), &in->wait, &id, &in->last);
-    if (status == REALM_E_NOT_FOUND || status == REALM_E_ARG)
-        return ABI_NO_MODEL;
-    return status ? call_status(in, status) : call_model(in, id, &k->model);
+    int status = strlen(name) != json_string_length(model)
+                     ? err_set(&in->last, REALM_E_NOT_FOUND, "no model's name contains a NUL")
+                     : tenant_open_name(in->request->tenant, name, &in->wait, &k->model, &in->last);
+    return status ? call_load_status(in, status) : 0;
 }
 
 /* Reads the request at [at, at + n).  0, or a code and nothing to free. */

@@ -7,14 +7,6 @@
 #include "wasm/imports.h"
 #include "wasm/tenant.h"
 
-/* The code for a failure to load, whose sentence is in in->last. */
-static int32_t load_status(struct instance *in, int status)
-{
-    if (status == REALM_E_NOT_FOUND || status == REALM_E_ARG)
-        return ABI_NO_MODEL;
-    return status == REALM_E_NO_ROOM ? ABI_LIMIT : call_status(in, status);
-}
-
 int32_t call_load_model_by_name(struct instance *in, const uint32_t *a)
 {
     const uint32_t at = a[0], n = a[1];
@@ -27,7 +19,7 @@ int32_t call_load_model_by_name(struct instance *in, const uint32_t *a)
                      ? err_set(&in->last, REALM_E_NOT_FOUND, "no model's name contains a NUL")
                      : tenant_add_name(in->request->tenant, name, &in->wait, &id, &in->last);
     mem_free(name);
-    return status ? load_status(in, status) : (int32_t)id;
+    return status ? call_load_status(in, status) : (int32_t)id;
 }
 
 int32_t call_store_model(struct instance *in, const uint32_t *a)

@@ -71,6 +71,9 @@ int32_t call_fail(struct instance *in, int32_t code, const char *fmt, ...) PRINT
 /* The code for a status of the engine whose sentence is in in->last. */
 int32_t call_status(struct instance *in, int status);
 
+/* The same for a model that was asked for by its name. */
+int32_t call_load_status(struct instance *in, int status);
+
 /* A copy of [at, at + n) with a NUL after it, for mem_free, that is whole UTF-8.
  * 0, or a code; too_long when n is over max. */
 MUST_USE int32_t call_text(struct instance *in, uint32_t at, uint32_t n, uint32_t max,

@@ -149,6 +149,12 @@ static int put_stored(struct wasm_tenant *t, struct realm_model *m, uint64_t byt
 
 /* ---- without ---- */
 
+int tenant_open_name(struct wasm_tenant *t, const char *name, const struct realm_wait *wait,
+                     struct realm_model **out, struct realm_error *err)
+{
+    return realm_model_open_name(out, t->engine, name, wait, err);
+}
+
 int tenant_model(struct wasm_tenant *t, uint32_t id, const struct realm_wait *wait,
                  struct realm_model **out, struct realm_error *err)
 {
@@ -163,7 +169,7 @@ int tenant_model(struct wasm_tenant *t, uint32_t id, const struct realm_wait *wa
         status = REALM_E_NOMEM;
     mutex_unlock(&t->lock);
     if (name)
-        status = realm_model_open_name(out, t->engine, name, wait, err);
+        status = tenant_open_name(t, name, wait, out, err);
     else if (status)
         err_set(err, status, "%s", status == REALM_E_ARG ? "no such model" : "out of memory");
     /* A name that cannot be opened is not an id that nobody has. */
@@ -177,7 +183,7 @@ int tenant_add_name(struct wasm_tenant *t, const char *name, const struct realm_
                     uint32_t *id, struct realm_error *err)
 {
     struct realm_model *m;
-    int status = realm_model_open_name(&m, t->engine, name, wait, err);
+    int status = tenant_open_name(t, name, wait, &m, err);
     if (status)
         return status;
     realm_model_close(m);

@@ -11,6 +11,11 @@
 MUST_USE int tenant_model(struct wasm_tenant *t, uint32_t id, const struct realm_wait *wait,
                           struct realm_model **out, struct realm_error *err);
 
+/* A lease on a model of models_dir, without an id. */
+MUST_USE int tenant_open_name(struct wasm_tenant *t, const char *name,
+                              const struct realm_wait *wait, struct realm_model **out,
+                              struct realm_error *err);
+
 /* An id for a model of models_dir; the same for the same name.  It holds no
  * lease: an idle model can be unloaded and comes back when it is used. */
 MUST_USE int tenant_add_name(struct wasm_tenant *t, const char *name, const struct realm_wait *wait,
