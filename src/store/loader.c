@@ -31,7 +31,7 @@ static int no_room(const struct store *s, uint64_t bytes, const char *why, struc
                    (double)bytes / (1 << 20), (double)s->limits.bytes_max / (1 << 20), why);
 }
 
-/* Reserves bytes for e, evicting idle models; lock held. */
+/* Reserves bytes for e, evicting idle models once that is enough; lock held. */
 static int reserve(struct store *s, struct entry *e, uint64_t bytes, struct realm_error *err)
 {
     if (bytes > s->limits.bytes_max)
@@ -45,7 +45,8 @@ static int reserve(struct store *s, struct entry *e, uint64_t bytes, struct real
             status = REALM_E_CANCELLED;
             break;
         }
-        if (store_evict_one(s))
+        bool enough = s->stats.bytes - store_idle_bytes(s) <= s->limits.bytes_max - bytes;
+        if (enough && store_evict_one(s))
             continue;
         if (!in_time) {
             status = no_room(s, bytes, " and the models in it are in use", err);
@@ -81,6 +82,9 @@ static int load(struct store *s, struct entry *e, struct realm_error *err)
     if (plan)
         s->ops.discard(s->ops.ctx, plan);
     uint64_t took = clock_ns(s->clock) - start;
+    if (!status)
+        log_line(LOG_INFO, "loaded a model of %.1f MiB in %.0f ms", (double)bytes / (1 << 20),
+                 (double)took / 1e6);
     mutex_lock(&s->lock);
     if (status) {
         s->stats.bytes -= e->bytes;
@@ -134,8 +138,6 @@ static void load_first(struct store *s)
     } while (status == REALM_E_CANCELLED && e->waiters && !s->closing);
     s->stats.loading--;
     if (!status) {
-        log_line(LOG_INFO, "loaded a model of %.1f MiB in %.0f ms", (double)e->bytes / (1 << 20),
-                 (double)s->stats.load_ns_last / 1e6);
         publish_model(s, e);
     } else {
         if (err.status != status)

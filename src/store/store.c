@@ -91,6 +91,14 @@ void store_unload(struct store *s, struct entry *e)
     cond_broadcast(&s->changed);
 }
 
+uint64_t store_idle_bytes(const struct store *s)
+{
+    uint64_t bytes = 0;
+    for (const struct list *l = s->idle.next; l != &s->idle; l = l->next)
+        bytes += CONTAINER_OF(l, struct entry, lru)->bytes;
+    return bytes;
+}
+
 bool store_evict_one(struct store *s)
 {
     if (list_empty(&s->idle))
@@ -177,9 +185,11 @@ static int await_load(struct store *s, struct entry *e, const struct realm_wait 
     if (e->state == ENTRY_READY)
         return 0;
     e->waiters--;
-    if (e->state == ENTRY_LOADING)
+    if (e->state == ENTRY_LOADING) {
+        cond_broadcast(&s->changed); // the loader may be waiting for room for nobody now
         return err_set(err, status, "the wait for the model to load ended: %s",
                        realm_status_name(status));
+    }
     status = err_set(err, e->err.status, "%s", e->err.message);
     if (e->waiters == 0)
         store_entry_free(e);

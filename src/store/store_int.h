@@ -35,7 +35,8 @@ struct store {
     const struct clock *clock;
 
     struct mutex lock;
-    struct cond changed; /* a load ended, a lease closed, the queue grew, closing */
+    struct cond
+        changed; /* a load or a wait for one ended, a lease closed, the queue grew, closing */
     struct list entries;
     struct list idle; /* least recently used first */
     struct list queue;
@@ -49,6 +50,9 @@ struct store {
 void store_unload(struct store *s, struct entry *e); /* frees e */
 bool store_evict_one(struct store *s);
 void store_entry_free(struct entry *e);
+
+/* With the lock held: what evicting every idle model would free. */
+uint64_t store_idle_bytes(const struct store *s);
 
 /* The loader thread. */
 void store_loader(void *arg);

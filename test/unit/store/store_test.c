@@ -312,6 +312,39 @@ static void idle_models_time_out(void **state)
     world_close(w);
 }
 
+static void room_that_nobody_wants_any_more_keeps_nobody_waiting(void **state)
+{
+    (void)state;
+    struct world *w = world_open(200, 0, 60000);
+    struct store_lease *a = lease(w, "100a");
+    struct opener b = {.wait = {.deadline_ns = clock_ns(clock_system()) + 50000000}};
+    start(&b, w, "150b"); /* waits for the room of a */
+    await_misses(w, 2);
+    struct opener c = {.wait = {.deadline_ns = clock_ns(clock_system()) + 5000000000}};
+    start(&c, w, "100c");
+    thread_join(&b.thread);
+    assert_int_equal(b.status, REALM_E_DEADLINE);
+    thread_join(&c.thread);
+    assert_int_equal(c.status, 0);
+    store_lease_close(a);
+    world_close(w);
+}
+
+static void nothing_is_evicted_where_it_would_not_be_enough(void **state)
+{
+    (void)state;
+    struct world *w = world_open(300, 0, 20);
+    struct store_lease *a = lease(w, "200a"), *l;
+    struct realm_error err;
+    touch(w, "50b");
+    assert_int_equal(store_lease_open(&l, w->store, "150c", NULL, &err), REALM_E_NO_ROOM);
+    assert_int_equal(stats(w).evictions, 0);
+    store_lease_close(a);
+    touch(w, "150c"); /* in the place of a or b */
+    assert_in_range(stats(w).evictions, 1, 2);
+    world_close(w);
+}
+
 static void every_failed_allocation_is_an_error(void **state)
 {
     (void)state;
@@ -368,6 +401,8 @@ int main(void)
         cmocka_unit_test(clear_takes_the_idle_now_and_the_leased_later),
         cmocka_unit_test(forgotten_models_go_with_their_lease),
         cmocka_unit_test(idle_models_time_out),
+        cmocka_unit_test(room_that_nobody_wants_any_more_keeps_nobody_waiting),
+        cmocka_unit_test(nothing_is_evicted_where_it_would_not_be_enough),
         cmocka_unit_test(every_failed_allocation_is_an_error),
         cmocka_unit_test(evict_and_load_by_many_keep_the_budget),
     };
