@@ -194,7 +194,7 @@ static int place_body(struct instance *in, uint32_t *at, size_t *n, struct realm
 static int run_handle(struct instance *in, struct wasm_result *out, struct realm_error *err)
 {
     uint32_t at;
-    size_t n;
+    size_t n = 0;
     int status = place_body(in, &at, &n, err);
     if (status)
         return status;

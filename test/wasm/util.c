@@ -68,6 +68,9 @@ struct rig *rig_open(const struct wasm_limits *limits)
     if (limits)
         options.limits = *limits;
     assert_int_equal(wasm_host_open(&rig->host, &options, &err), 0);
+    realm_sampling_init(&rig->sampling, REALM_DOOR_GUEST);
+    rig->sampling.temperature = 0;
+    rig->sampling.max_tokens = 12;
     assert_int_equal(wasm_tenant_open(&rig->tenant, rig->engine, "tester", 0), 0);
     return rig;
 }
@@ -170,16 +173,12 @@ static bool gather(void *ctx, const char *text, size_t bytes)
 
 struct wasm_request request_of(struct rig *rig, const char *prompt)
 {
-    static struct realm_sampling sampling;
-    realm_sampling_init(&sampling, REALM_DOOR_GUEST);
-    sampling.temperature = 0;
-    sampling.max_tokens = 12;
     return (struct wasm_request){
         .tenant = rig->tenant,
         .model = rig->model,
         .prompt = prompt,
         .prompt_bytes = strlen(prompt),
-        .sampling = &sampling,
+        .sampling = &rig->sampling,
     };
 }
 

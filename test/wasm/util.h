@@ -26,6 +26,7 @@ struct rig {
     struct chat *chat;
     struct wasm_host *host;
     struct wasm_tenant *tenant;
+    struct realm_sampling sampling; /* greedy and short */
 };
 
 /* Group setup and teardown: *state is a struct rig with the given limits, without
@@ -55,7 +56,7 @@ struct outcome {
     bool deaf; /* on_text answers false */
 };
 
-/* A raw request with this prompt, greedy and short. */
+/* A raw request with this prompt and the rig's sampling. */
 struct wasm_request request_of(struct rig *rig, const char *prompt);
 
 /* Runs one request; on_text and ctx are set to gather what is streamed. */
