@@ -6,7 +6,6 @@
 #include <time.h>
 
 #include "base/assert.h"
-#include "base/mem.h"
 #include "realm/status.h"
 
 int mutex_init(struct mutex *m)
@@ -69,21 +68,15 @@ void cond_broadcast(struct cond *c)
     pthread_cond_broadcast(&c->c);
 }
 
-struct start {
-    void (*run)(void *arg);
-    void *arg;
-};
-
 static void *trampoline(void *p)
 {
-    struct start start = *(struct start *)p;
-    mem_free(p);
-    start.run(start.arg);
+    const struct thread *t = p;
+    t->run(t->arg);
     return NULL;
 }
 
 /* Threads of ours take no signals: the main thread decides about them. */
-static int create_blocked(pthread_t *t, const pthread_attr_t *attr, struct start *start)
+static int create_blocked(struct thread *t, const pthread_attr_t *attr)
 {
     sigset_t all, before;
     sigfillset(&all);
@@ -96,7 +89,7 @@ static int create_blocked(pthread_t *t, const pthread_attr_t *attr, struct start
     sigdelset(&all, SIGABRT);
     sigdelset(&all, SIGPROF);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(t, attr, trampoline, start);
+    int failed = pthread_create(&t->t, attr, trampoline, t);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return failed;
 }
@@ -104,22 +97,16 @@ static int create_blocked(pthread_t *t, const pthread_attr_t *attr, struct start
 int thread_start(struct thread *t, const char *name, size_t stack_bytes, void (*run)(void *arg),
                  void *arg)
 {
-    struct start *start = mem_alloc(sizeof(*start));
-    if (!start)
-        return REALM_E_NOMEM;
-    *start = (struct start){run, arg};
+    t->run = run;
+    t->arg = arg;
     pthread_attr_t attr;
-    if (pthread_attr_init(&attr)) {
-        mem_free(start);
+    if (pthread_attr_init(&attr))
         return REALM_E_SYS;
-    }
-    int failed = (stack_bytes && pthread_attr_setstacksize(&attr, stack_bytes)) ||
-                 create_blocked(&t->t, &attr, start);
+    int failed =
+        (stack_bytes && pthread_attr_setstacksize(&attr, stack_bytes)) || create_blocked(t, &attr);
     pthread_attr_destroy(&attr);
-    if (failed) {
-        mem_free(start);
+    if (failed)
         return REALM_E_SYS;
-    }
     char shown[16] = {0};
     for (int i = 0; i < 15 && name[i]; i++)
         shown[i] = name[i];

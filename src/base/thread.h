@@ -17,8 +17,11 @@ struct cond {
     pthread_cond_t c;
 };
 
+/* Stays where it is from thread_start to thread_join: the thread looks into it. */
 struct thread {
     pthread_t t;
+    void (*run)(void *arg);
+    void *arg;
 };
 
 MUST_USE int mutex_init(struct mutex *m);
