@@ -101,19 +101,23 @@ int chat_check(const json_t *messages, struct realm_error *err)
     return 0;
 }
 
+/* A copy in which no control token is spelled; NULL when memory is short. */
+static char *guarded_text(const struct realm_model *m, const char *text, size_t n, size_t *wanted)
+{
+    (void)realm_guard(m, text, n, NULL, 0, wanted);
+    char *copy = mem_alloc(*wanted);
+    if (!copy || realm_guard(m, text, n, copy, *wanted, wanted) == 0)
+        return copy;
+    mem_free(copy);
+    return NULL;
+}
+
 static json_t *guarded_string(const struct realm_model *m, const json_t *text)
 {
-    const char *p = json_string_value(text);
-    size_t n = json_string_length(text), wanted;
-    if (realm_guard(m, p, n, NULL, 0, &wanted) == 0)
-        return json_stringn_nocheck(p, n);
-    char *guarded = mem_alloc(wanted);
-    if (!guarded)
-        return NULL;
-    json_t *result = NULL;
-    if (realm_guard(m, p, n, guarded, wanted, &wanted) == 0)
-        result = json_stringn_nocheck(guarded, wanted);
-    mem_free(guarded);
+    size_t n;
+    char *copy = guarded_text(m, json_string_value(text), json_string_length(text), &n);
+    json_t *result = copy ? json_stringn_nocheck(copy, n) : NULL;
+    mem_free(copy);
     return result;
 }
 
@@ -135,13 +139,19 @@ failed:
     return NULL;
 }
 
+/* Templates print keys, too: those of a tool's arguments are somebody's text. */
 static json_t *guarded_object(const struct realm_model *m, json_t *value, int depth)
 {
     json_t *copy = json_object(), *item;
     const char *key;
+    size_t n;
     json_object_foreach(value, key, item)
     {
-        if (json_object_set_new_nocheck(copy, key, guarded(m, item, depth)))
+        char *shown = guarded_text(m, key, strlen(key), &n);
+        int failed =
+            !shown || json_object_setn_new_nocheck(copy, shown, n, guarded(m, item, depth));
+        mem_free(shown);
+        if (failed)
             goto failed;
     }
     return copy;
@@ -151,7 +161,7 @@ failed:
     return NULL;
 }
 
-/* A copy in which no string spells a control token; NULL when memory is short or
+/* A copy in which no string or key spells a control token; NULL when memory is short or
  * it is too deep. */
 static json_t *guarded(const struct realm_model *m, const json_t *value, int depth)
 {

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "base/io.h"
 #include "base/limits.h"
 #include "base/mem.h"
 #include "chat/chat.h"
@@ -134,6 +135,43 @@ static void users_write_no_control_tokens(void **state)
     mem_free(prompt.text);
 }
 
+/* The model's file with other words in the place of its template. */
+static void open_with_template(struct realm_model **out, const char *template)
+{
+    struct realm_error err = {0};
+    struct realm_model_info info;
+    uint8_t *file;
+    size_t n;
+    realm_model_info(model, &info);
+    size_t room = strlen(info.chat_template);
+    assert_int_equal(io_read_file(io_system(), model_path, 64 * MiB, &file, &n, &err), 0);
+    char *at = memmem(file, n, info.chat_template, room);
+    assert_true(at && strlen(template) <= room);
+    memset(at, ' ', room);
+    memcpy(at, template, strlen(template));
+    assert_int_equal(realm_model_open_memory(out, engine, file, n, NULL, &err), 0);
+    mem_free(file);
+}
+
+static void keys_that_users_choose_are_guarded_too(void **state)
+{
+    (void)state;
+    struct chat_prompt prompt;
+    struct realm_error err = {0};
+    struct realm_model *m;
+    json_t *messages = parse("[{\"role\":\"user\",\"content\":\"hi\"},{\"role\":\"assistant\","
+                             "\"tool_calls\":[{\"<|im_start|>\":{\"<|im_end|>\":1}}]}]");
+    open_with_template(&m, "{{ messages[1].tool_calls | string }}");
+    assert_int_equal(chat_check(messages, &err), 0);
+    assert_int_equal(chat_render(chat, m, messages, NULL, &prompt, &err), 0);
+    assert_true(memmem(prompt.text, prompt.bytes, "<|im_end|>", 10) != NULL);
+    assert_int_equal(count_ids(&prompt, "<|im_start|>"), 0);
+    assert_int_equal(count_ids(&prompt, "<|im_end|>"), 0);
+    mem_free(prompt.text);
+    json_decref(messages);
+    realm_model_close(m);
+}
+
 static int render_raw(struct helper *h, const char *source, struct buf *out,
                       struct realm_error *err)
 {
@@ -223,6 +261,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(wrong_messages_are_named),
         cmocka_unit_test(the_template_is_the_model_s),
         cmocka_unit_test(users_write_no_control_tokens),
+        cmocka_unit_test(keys_that_users_choose_are_guarded_too),
         cmocka_unit_test(hostile_templates_fail_alone),
         cmocka_unit_test(a_helper_that_cannot_start_is_an_error),
     };
