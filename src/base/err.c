@@ -34,10 +34,15 @@ const char *realm_status_name(int status)
     return names[-status];
 }
 
-/* Ends the message where vsnprintf may have cut a character in two. */
-static void trim_to_whole(char *message)
+/* Ends the message where vsnprintf may have cut a character in two, and leaves no
+ * control characters in it: names from files stand in messages, which go to
+ * terminals and logs. */
+static void clean(char *message)
 {
     message[utf8_whole(message, strlen(message))] = '\0';
+    for (char *c = message; *c; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            *c = '?';
 }
 
 int err_set(struct realm_error *err, int status, const char *fmt, ...)
@@ -48,7 +53,7 @@ int err_set(struct realm_error *err, int status, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(err->message, sizeof(err->message), fmt, args);
     va_end(args);
-    trim_to_whole(err->message);
+    clean(err->message);
     err->status = status;
     return status;
 }
@@ -65,7 +70,7 @@ int err_prefix(struct realm_error *err, int status, const char *fmt, ...)
     va_end(args);
     if (n >= 0 && (size_t)n < sizeof(err->message))
         snprintf(err->message + n, sizeof(err->message) - (size_t)n, ": %s", rest);
-    trim_to_whole(err->message);
+    clean(err->message);
     err->status = status;
     return status;
 }

@@ -1,5 +1,7 @@
 #include "base/log.h"
 
+#include <linux/limits.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -8,6 +10,8 @@
 #include <unistd.h>
 
 #include "base/limits.h"
+
+_Static_assert(LOG_LINE_MAX <= PIPE_BUF, "a line is written whole or not at all");
 
 static atomic_int level_max = LOG_WARN;
 
@@ -41,7 +45,7 @@ void log_line(enum log_level level, const char *fmt, ...)
     vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
 
-    char line[LOG_LINE_MAX + 64];
+    char line[LOG_LINE_MAX];
     struct timespec now;
     struct tm tm;
     clock_gettime(CLOCK_REALTIME, &now);
@@ -51,7 +55,11 @@ void log_line(enum log_level level, const char *fmt, ...)
                           names[level]);
     n += escape(line + n, sizeof(line) - n - 1, text);
     line[n++] = '\n';
-    /* A log that cannot be written must not stop the program. */
-    ssize_t written = write(STDERR_FILENO, line, n);
-    (void)written;
+    /* A log that cannot be written must not stop the program.  A pipe that is ready
+     * takes a whole line. */
+    struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
+    if (poll(&out, 1, 0) == 1 && out.revents & POLLOUT) {
+        ssize_t written = write(STDERR_FILENO, line, n);
+        (void)written;
+    }
 }

@@ -1,6 +1,7 @@
 /* base/log.h - one line per event on stderr, never blocking, never a prompt or key.
  *
- * Control bytes are escaped and lines cut at LOG_LINE_MAX.  Any thread. */
+ * Control bytes are escaped and lines cut at LOG_LINE_MAX; a line that a full pipe
+ * cannot take is dropped.  Any thread. */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 

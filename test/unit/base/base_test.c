@@ -7,9 +7,13 @@
 
 #include <cmocka.h>
 
+#include <unistd.h>
+
 #include "base/buf.h"
 #include "base/ckd.h"
 #include "base/err.h"
+#include "base/limits.h"
+#include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/rng.h"
@@ -151,6 +155,39 @@ static void messages_end_at_a_whole_character(void **state)
     assert_string_equal(realm_status_name(-9999), "unknown");
 }
 
+static void messages_hold_no_control_characters(void **state)
+{
+    (void)state;
+    struct realm_error err;
+    err_set(&err, REALM_E_FORMAT, "tensor %s", "a\x1b[2J\nb\x7f\xC3\xA9");
+    assert_string_equal(err.message, "tensor a?[2J?b?\xC3\xA9");
+    err_prefix(&err, REALM_E_FORMAT, "%s", "x\ry");
+    assert_string_equal(err.message, "x?y: tensor a?[2J?b?\xC3\xA9");
+}
+
+/* Without it the second hundred lines would wait for a reader for ever. */
+static void a_log_that_nobody_reads_blocks_nobody(void **state)
+{
+    (void)state;
+    int ends[2], saved = dup(STDERR_FILENO);
+    char line[LOG_LINE_MAX + 100];
+    memset(line, 'x', sizeof(line));
+    line[sizeof(line) - 1] = '\0';
+    assert_int_equal(pipe(ends), 0);
+    dup2(ends[1], STDERR_FILENO);
+    alarm(20);
+    for (int i = 0; i < 200; i++)
+        log_line(LOG_ERROR, "%s", line);
+    alarm(0);
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    char read_back[LOG_LINE_MAX];
+    assert_int_equal(read(ends[0], read_back, sizeof(read_back)), LOG_LINE_MAX);
+    assert_non_null(memchr(read_back, '\n', sizeof(read_back)));
+    close(ends[0]);
+    close(ends[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -163,6 +200,8 @@ int main(void)
         cmocka_unit_test(overflow_is_seen),
         cmocka_unit_test(allocations_can_be_made_to_fail),
         cmocka_unit_test(messages_end_at_a_whole_character),
+        cmocka_unit_test(messages_hold_no_control_characters),
+        cmocka_unit_test(a_log_that_nobody_reads_blocks_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
