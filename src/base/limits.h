@@ -30,6 +30,7 @@ enum {
     MODEL_VOCAB_MAX = 1 << 21,
     MODEL_NAME_MAX = 256,
     TOKEN_TEXT_MAX = 64 << 10,
+    TOKEN_SPECIAL_MAX = 256, /* bytes of a token that is looked for at every place of a text */
 
     /* engine */
     POOL_THREADS_MAX = 256,

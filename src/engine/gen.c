@@ -68,6 +68,11 @@ static int tokenize(const struct realm_model *m, const struct realm_request *r, 
     if (r->text_bytes > PROMPT_BYTES_MAX)
         return err_set(err, REALM_E_ARG, "the prompt has %zu bytes, at most %d", r->text_bytes,
                        PROMPT_BYTES_MAX);
+    uint32_t context = m->loaded->model->config.context;
+    size_t least = vocab_least(v, r->text, r->text_bytes, r->text_flags);
+    if (least > context)
+        return err_set(err, REALM_E_CONTEXT,
+                       "the prompt has %zu tokens at least and the context %u", least, context);
     size_t bound = vocab_bound(v, r->text_bytes);
     *ids = mem_array(bound, sizeof(**ids));
     if (!*ids)

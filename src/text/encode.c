@@ -20,6 +20,29 @@ size_t vocab_bound(const struct vocab *v, size_t n)
                                                                                        : SIZE_MAX;
 }
 
+/* Bytes of text that leave no trace in its ids. */
+static size_t dropped(const struct vocab *v, struct slice text, unsigned flags)
+{
+    static const size_t guard_n = sizeof(VOCAB_GUARD) - 1;
+    size_t guards = 0;
+    if (v->strips)
+        return text.n; // any white space may be
+    const uint8_t *at = text.p, *end = text.p + text.n;
+    while (flags & VOCAB_SPECIAL && (at = memmem(at, (size_t)(end - at), VOCAB_GUARD, guard_n))) {
+        guards++;
+        at += guard_n;
+    }
+    return guards * guard_n;
+}
+
+size_t vocab_least(const struct vocab *v, const char *text, size_t n, unsigned flags)
+{
+    enum { CHARACTER_MAX = 4 }; // that no token spells: one unknown token at least
+    struct slice all = {(const uint8_t *)text, n};
+    size_t per_token = max_size(v->longest, CHARACTER_MAX);
+    return (n - dropped(v, all, flags) + per_token - 1) / per_token;
+}
+
 static int encoder_init(struct encoder *e, const struct vocab *v, uint32_t *ids, size_t max)
 {
     *e = (struct encoder){.v = v, .ids = ids, .max = max};

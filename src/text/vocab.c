@@ -2,6 +2,7 @@
 
 #include "base/ckd.h"
 #include "base/err.h"
+#include "base/limits.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "text/vocab_in.h"
@@ -72,6 +73,7 @@ static int mark_rstrip(struct vocab *v, const struct gguf *g, struct realm_error
         struct slice text = token_text(v, id);
         v->tokens[id].rstrip = spelled_special(v, id) && !slice_is(text, "<s>") &&
                                !slice_is(text, "<unk>") && !slice_is(text, "<|endoftext|>");
+        v->strips = v->strips || v->tokens[id].rstrip;
     }
     return 0;
 }
@@ -87,6 +89,11 @@ static int collect_special(struct vocab *v, struct realm_error *err)
 {
     size_t special = 0, user = 0;
     for (uint32_t id = 0; id < v->n; id++) {
+        if (findable(v, id) && token_text(v, id).n > TOKEN_SPECIAL_MAX)
+            return err_set(
+                err, REALM_E_FORMAT,
+                "tokenizer.ggml.tokens: token %u is special and has %zu bytes, most is %d", id,
+                token_text(v, id).n, TOKEN_SPECIAL_MAX);
         special += findable(v, id);
         user += findable(v, id) && v->tokens[id].kind == TOKEN_USER_DEFINED;
     }

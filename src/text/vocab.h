@@ -58,9 +58,13 @@ enum vocab_flags {
 /* Most ids that n bytes of text can become, BOS included. */
 size_t vocab_bound(const struct vocab *v, size_t n);
 
+/* Ids that a text becomes at least, BOS left out: told from its length, so that what is
+ * far too long need not be read. */
+size_t vocab_least(const struct vocab *v, const char *text, size_t n, unsigned flags);
+
 /* Turns valid UTF-8 into at most max ids; *n is how many.  Time is linear in the
  * text but for a log factor.  REALM_E_UTF8; REALM_E_TOO_SMALL with *n the number
- * wanted; REALM_E_NOMEM. */
+ * wanted; REALM_E_NOMEM; REALM_E_LIMIT for texts over 1 GiB. */
 MUST_USE int vocab_encode(const struct vocab *v, const char *text, size_t n, unsigned flags,
                           uint32_t *ids, size_t max, size_t *n_ids);
 

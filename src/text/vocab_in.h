@@ -39,6 +39,7 @@ struct vocab {
     uint32_t ids[VOCAB_IDS];
     uint32_t byte_ids[256]; /* TOKEN_NONE where there is none */
     bool adds_bos;
+    bool strips;                /* some token has rstrip */
     struct special_set special; /* control and user-defined tokens */
     struct special_set user;    /* user-defined tokens */
 

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -13,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/limits.h"
+#include "base/mem.h"
 #include "util.h"
 
 static const char *const PROMPTS[] = {
@@ -287,6 +289,31 @@ static void the_context_is_a_limit(void **state)
     realm_close(r);
 }
 
+/* What cannot fit is refused from its length: it takes no memory to read it. */
+static void a_text_far_too_long_is_not_read(void **state)
+{
+    (void)state;
+    struct realm *r = open_engine(NULL);
+    struct realm_model *m = open_tiny(r);
+    struct realm_error err;
+    struct realm_gen *g;
+    size_t n = 4 * MiB;
+    char *text = malloc(n);
+    assert_non_null(text);
+    memset(text, 'a', n);
+    struct realm_request request = request_for(NULL, 0);
+    request.text = text;
+    request.text_bytes = n;
+    mem_fail_at(3, 1); /* the generation and its lease, and no more */
+    int status = realm_gen_start(&g, m, &request, &err);
+    mem_fail_at(0, 0);
+    assert_int_equal(status, REALM_E_CONTEXT);
+    assert_non_null(strstr(err.message, "1024"));
+    free(text);
+    realm_model_close(m);
+    realm_close(r);
+}
+
 /* Reads until n tokens have come. */
 static void read_tokens(struct realm_gen *g, unsigned n)
 {
@@ -548,6 +575,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(seeds_repeat),
         cmocka_unit_test(bad_requests_are_refused),
         cmocka_unit_test(the_context_is_a_limit),
+        cmocka_unit_test(a_text_far_too_long_is_not_read),
         cmocka_unit_test(cancel_gives_pages_back),
         cmocka_unit_test(cancel_in_the_queue_leaves_others_alone),
         cmocka_unit_test(the_queue_has_an_end),

@@ -49,6 +49,11 @@ static void tokens(void **state)
     accepted();
     s.tokens[270].n++;
     refused(REALM_E_FORMAT, "token 270 has 65537 bytes");
+    s.tokens[270].n = TOKEN_SPECIAL_MAX;
+    s.types[270] = TOKEN_CONTROL;
+    accepted();
+    s.tokens[270].n++;
+    refused(REALM_E_FORMAT, "token 270 is special and has 257 bytes");
     small_spm(&s);
     s.n = 0;
     refused(REALM_E_FORMAT, "0 tokens");

@@ -40,6 +40,7 @@ static void check(const struct vocab *v, const char *text, unsigned flags, const
     assert_true(vocab_bound(v, strlen(text)) <= IDS_MAX);
     assert_int_equal(vocab_encode(v, text, strlen(text), flags, ids, IDS_MAX, &n), 0);
     assert_true(n <= vocab_bound(v, strlen(text)));
+    assert_true(n >= vocab_least(v, text, strlen(text), flags));
     got[0] = 0;
     for (size_t i = 0; i < n; i++) {
         struct slice t = vocab_text(v, ids[i]);
@@ -232,6 +233,7 @@ static void text_comes_back(void **state)
             back[0] = ' ';
             assert_int_equal(vocab_encode(v, text, n, 0, ids, IDS_MAX, &n_ids), 0);
             assert_true(n_ids <= vocab_bound(v, n));
+            assert_true(n_ids >= vocab_least(v, text, n, 0));
             struct detok d;
             detok_init(&d, v, false, false);
             size_t at = 0;
@@ -252,6 +254,24 @@ static void text_comes_back(void **state)
         }
         vocab_close(v);
     }
+}
+
+static void least_ids(void **state)
+{
+    (void)state;
+    struct vocab *v = open_small(false);
+    char text[3000];
+    uint32_t ids[IDS_MAX];
+    size_t n;
+    memset(text, 'z', sizeof(text));
+    assert_true(vocab_least(v, text, sizeof(text), VOCAB_SPECIAL) >= 100);
+    for (size_t i = 0; i < sizeof(text); i += 3)
+        memcpy(text + i, VOCAB_GUARD, 3);
+    assert_int_equal(vocab_encode(v, text, sizeof(text), VOCAB_SPECIAL, ids, IDS_MAX, &n), 0);
+    assert_int_equal(n, 0); // guards leave no ids
+    assert_int_equal(vocab_least(v, text, sizeof(text), VOCAB_SPECIAL), 0);
+    assert_true(vocab_least(v, text, sizeof(text), 0) >= 100);
+    vocab_close(v);
 }
 
 static double cpu_seconds(void)
@@ -308,6 +328,7 @@ int main(void)
         cmocka_unit_test(roles_and_pieces),
         cmocka_unit_test(too_small_and_not_utf8),
         cmocka_unit_test(text_comes_back),
+        cmocka_unit_test(least_ids),
         cmocka_unit_test(time_is_linear),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
