@@ -14,15 +14,14 @@ static atomic_bool fail_for_good;
 
 static bool must_fail(void)
 {
-    if (LIKELY(atomic_load_explicit(&fail_at, memory_order_relaxed) == 0))
+    uint_fast64_t n = atomic_load_explicit(&fail_at, memory_order_relaxed);
+    if (LIKELY(n == 0))
         return false;
-    if (atomic_load(&fail_at) == 1) {
-        if (!atomic_load(&fail_for_good))
-            atomic_store(&fail_at, 0);
-        return true;
+    while (n > 1 || (n == 1 && !atomic_load(&fail_for_good))) {
+        if (atomic_compare_exchange_weak(&fail_at, &n, n - 1))
+            break;
     }
-    atomic_fetch_sub(&fail_at, 1);
-    return false;
+    return n == 1;
 }
 
 void mem_fail_at(uint64_t n, int for_good)
