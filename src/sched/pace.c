@@ -15,11 +15,24 @@ static size_t size_of(size_t rows)
     return size;
 }
 
+/* Many rows take less time each than few.  A size of which the opposite is known may
+ * have been slow for another reason, and nobody would try it again: so that is
+ * forgotten bit by bit. */
+static void forget(struct pace *p, size_t size)
+{
+    for (size_t larger = size + 1; larger < PACE_SIZES; larger++)
+        if (p->row_ns[larger] > p->row_ns[size])
+            p->row_ns[larger] *= 0.998;
+}
+
 void pace_note(struct pace *p, size_t rows, uint64_t ns)
 {
-    double *row_ns = &p->row_ns[size_of(rows)];
-    double now = (double)(ns ? ns : 1) / (double)rows;
-    *row_ns = *row_ns == 0 ? now : *row_ns + (now - *row_ns) / 4;
+    size_t size = size_of(rows);
+    double now = (double)(ns ? ns : 1) / (double)rows, before = p->row_ns[size];
+    /* A process that was stopped for a while tells nothing about the model. */
+    now = before > 0 && now > 4 * before ? 4 * before : now;
+    p->row_ns[size] = before == 0 ? now : before + (now - before) / 4;
+    forget(p, size);
 }
 
 /* Time per row for each size, guessed where none was measured: from the next

@@ -74,6 +74,39 @@ static void follows_a_machine_that_slows_down(void **state)
     assert_in_range(rows, 10, 14);
 }
 
+/* A process that was stopped for half a minute, or swapped out. */
+static void recovers_from_a_step_that_took_for_ever(void **state)
+{
+    (void)state;
+    struct pace p = {0};
+    pace_note(&p, 1, step_ns(1, 10 * MS, MS / 10));
+    for (unsigned i = 0; i < 100; i++)
+        pace_note(&p, pace_rows(&p, 50 * MS), step_ns(pace_rows(&p, 50 * MS), 10 * MS, MS / 10));
+    size_t before = pace_rows(&p, 50 * MS);
+    assert_in_range(before, 300, 400);
+    pace_note(&p, before, 30000 * MS);
+    pace_note(&p, 1, 30000 * MS);
+    assert_true(pace_ns(&p, 1) < 100 * MS); // else prompts may take that long
+    for (unsigned i = 0; i < 300; i++)
+        pace_note(&p, pace_rows(&p, 50 * MS), step_ns(pace_rows(&p, 50 * MS), 10 * MS, MS / 10));
+    assert_in_range(pace_rows(&p, 50 * MS), 300, 400);
+}
+
+/* Trying again what was slow must not become a habit. */
+static void what_stays_slow_is_tried_seldom(void **state)
+{
+    (void)state;
+    struct pace p = {0};
+    unsigned over = 0;
+    for (unsigned i = 0; i < 1000; i++) {
+        size_t rows = pace_rows(&p, 50 * MS);
+        uint64_t ns = step_ns(rows, 0, rows < 64 ? MS / 2 : MS);
+        over += ns > 60 * MS;
+        pace_note(&p, rows, ns);
+    }
+    assert_in_range(over, 1, 50);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -81,6 +114,8 @@ int main(void)
         cmocka_unit_test(settles_below_the_budget),
         cmocka_unit_test(answers_of_one_row_do_not_spoil_it),
         cmocka_unit_test(follows_a_machine_that_slows_down),
+        cmocka_unit_test(recovers_from_a_step_that_took_for_ever),
+        cmocka_unit_test(what_stays_slow_is_tried_seldom),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
