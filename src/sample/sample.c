@@ -55,6 +55,13 @@ void sample_scratch_close(struct sample_scratch *s)
     mem_free(s);
 }
 
+uint64_t sample_scratch_bytes(size_t vocab)
+{
+    const struct sample_scratch *s;
+    return sizeof(*s) +
+           (uint64_t)vocab * (sizeof(*s->logits) + sizeof(*s->weights) + sizeof(*s->candidates));
+}
+
 static float finite(float x)
 {
     return x > FLT_MAX ? FLT_MAX : x < -FLT_MAX ? -FLT_MAX : x;

@@ -20,6 +20,7 @@ enum { PENALTY_WINDOW = 64 };
 struct sample_scratch;
 MUST_USE int sample_scratch_open(struct sample_scratch **out, size_t vocab);
 void sample_scratch_close(struct sample_scratch *s);
+uint64_t sample_scratch_bytes(size_t vocab); /* of one */
 
 struct sample_input {
     const float *logits; /* (vocab), finite */

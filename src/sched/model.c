@@ -106,5 +106,6 @@ uint64_t sched_model_bytes(const struct model_config *c, unsigned threads)
     uint64_t floats = row * BATCH_ROWS_MAX +
                       (uint64_t)round_up(c->vocab, PANEL_ROWS) * FORWARD_LOGITS_MAX +
                       (uint64_t)threads * TILE_TOKENS * round_up(c->width, PANEL_ROWS);
-    return floats * sizeof(float) + parts_bytes(c) + SMALL_BYTES;
+    return floats * sizeof(float) + parts_bytes(c) + SMALL_BYTES +
+           threads * sample_scratch_bytes(c->vocab);
 }
