@@ -6,9 +6,8 @@
 #include <string.h>
 
 #include "base/ckd.h"
+#include "base/wait.h"
 #include "sched/sched_impl.h"
-
-enum { CANCEL_POLL_MS = 5 };
 
 /* Followed by the text, filled up to a multiple of 4 bytes, and n_top of the
  * likeliest tokens. */
@@ -61,44 +60,16 @@ static bool ready(const struct sched_gen *g)
     return g->events.n || g->done;
 }
 
-/* Whether the caller still wants to wait; asks him without the lock. */
-static int keep_waiting(struct sched_gen *g, const struct realm_wait *wait)
-{
-    if (!wait)
-        return 0;
-    if (wait->deadline_ns && clock_ns(clock_system()) >= wait->deadline_ns)
-        return REALM_E_DEADLINE;
-    if (!wait->cancelled)
-        return 0;
-    mutex_unlock(&g->lock);
-    bool cancelled = wait->cancelled(wait->ctx);
-    mutex_lock(&g->lock);
-    return cancelled ? REALM_E_CANCELLED : 0;
-}
-
-static void sleep_once(struct sched_gen *g, const struct realm_wait *wait)
-{
-    uint64_t until = wait ? wait->deadline_ns : 0;
-    if (wait && wait->cancelled) {
-        uint64_t poll = clock_ns(clock_system()) + CANCEL_POLL_MS * 1000000u;
-        until = until && until < poll ? until : poll;
-    }
-    if (until)
-        cond_wait_until(&g->changed, &g->lock, until);
-    else
-        cond_wait(&g->changed, &g->lock);
-}
-
 /* With the lock: waits until there is something to take. */
 static int await(struct sched_gen *g, const struct realm_wait *wait)
 {
     while (!ready(g)) {
-        int status = keep_waiting(g, wait);
+        int status = wait_given_up(wait, &g->lock);
         if (ready(g))
             return 0;
         if (status)
             return status;
-        sleep_once(g, wait);
+        wait_sleep(wait, &g->changed, &g->lock);
     }
     return 0;
 }

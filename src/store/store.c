@@ -5,10 +5,8 @@
 #include "base/assert.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/wait.h"
 #include "store/store_int.h"
-
-/* How often a wait asks its caller whether it was cancelled. */
-enum { CANCEL_POLL_MS = 5 };
 
 struct store_lease {
     struct store *store;
@@ -137,37 +135,6 @@ static struct entry *enqueue(struct store *s, const char *name)
     return e;
 }
 
-/* Whether the caller still wants to wait; lets go of the lock to ask him. */
-static int keep_waiting(struct store *s, const struct realm_wait *wait)
-{
-    if (s->closing)
-        return REALM_E_SHUTDOWN;
-    if (!wait)
-        return 0;
-    if (wait->deadline_ns && clock_ns(clock_system()) >= wait->deadline_ns)
-        return REALM_E_DEADLINE;
-    if (!wait->cancelled)
-        return 0;
-    mutex_unlock(&s->lock);
-    bool cancelled = wait->cancelled(wait->ctx);
-    mutex_lock(&s->lock);
-    return cancelled ? REALM_E_CANCELLED : 0;
-}
-
-/* Sleeps until something changed, or until it is time to ask again. */
-static void sleep_once(struct store *s, const struct realm_wait *wait)
-{
-    uint64_t until = wait ? wait->deadline_ns : 0;
-    if (wait && wait->cancelled) {
-        uint64_t poll = clock_ns(clock_system()) + CANCEL_POLL_MS * 1000000u;
-        until = until && until < poll ? until : poll;
-    }
-    if (until)
-        cond_wait_until(&s->changed, &s->lock, until);
-    else
-        cond_wait(&s->changed, &s->lock);
-}
-
 /* Waits for the load of e, on which the caller is counted as a waiter.  On
  * success he is counted as a lease instead; on failure as nothing, and e may be
  * gone. */
@@ -176,10 +143,10 @@ static int await_load(struct store *s, struct entry *e, const struct realm_wait 
 {
     int status = 0;
     while (e->state == ENTRY_LOADING) {
-        status = keep_waiting(s, wait);
+        status = s->closing ? REALM_E_SHUTDOWN : wait_given_up(wait, &s->lock);
         if (status || e->state != ENTRY_LOADING)
             break;
-        sleep_once(s, wait);
+        wait_sleep(wait, &s->changed, &s->lock);
     }
     /* A load that is done is not thrown away for a deadline that has just passed. */
     if (e->state == ENTRY_READY)

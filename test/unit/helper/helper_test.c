@@ -53,7 +53,7 @@ static int call(struct helper *h, const char *text, uint32_t timeout_ms, struct 
 static pid_t pid_of_child(struct helper *h, struct buf *out)
 {
     assert_int_equal(call(h, "pid", 5000, out), 0);
-    return atoi(buf_cstr(out));
+    return (pid_t)strtol(buf_cstr(out), NULL, 10);
 }
 
 static void calls_after_failures_are_answered(void **state)

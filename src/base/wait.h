@@ -1,0 +1,15 @@
+/* base/wait.h - waiting on a condition for a caller who may give up. */
+#ifndef BASE_WAIT_H
+#define BASE_WAIT_H
+
+#include "base/thread.h"
+#include "realm/realm.h"
+
+/* Whether the caller still wants to wait: 0, REALM_E_DEADLINE or REALM_E_CANCELLED.
+ * With m locked, which is let go while he is asked.  wait may be NULL. */
+MUST_USE int wait_given_up(const struct realm_wait *wait, struct mutex *m);
+
+/* Sleeps until c is signalled, or until it is time to ask again. */
+void wait_sleep(const struct realm_wait *wait, struct cond *c, struct mutex *m);
+
+#endif
