@@ -104,15 +104,30 @@ static void print_number(double value)
         printf("null");
 }
 
-/* The token's own text, control tokens shown; what is not UTF-8 as U+FFFD. */
+/* Appends the text of n times the same token, control tokens shown. */
+static size_t add_text(const struct realm_model *m, uint32_t id, size_t n, struct buf *b)
+{
+    const uint32_t ids[] = {id, id};
+    size_t bytes = 0;
+    int status = realm_detokenize(m, ids, n, true, NULL, 0, &bytes);
+    if (status == REALM_E_TOO_SMALL && !buf_reserve(b, bytes))
+        status = realm_detokenize(m, ids, n, true, (char *)b->p, bytes, &bytes);
+    b->n = status ? 0 : bytes;
+    return b->n;
+}
+
+/* The token's own text; what is not UTF-8 as U+FFFD.  It is what a second one adds to a
+ * first, for some models' texts do not begin with the space of their first token. */
 static struct buf piece(const struct realm_model *m, uint32_t id)
 {
     struct buf b;
-    size_t n = 0;
-    buf_init(&b, TOKEN_TEXT_MAX * 4);
-    if (realm_detokenize(m, &id, 1, true, NULL, 0, &n) == REALM_E_TOO_SMALL &&
-        !buf_reserve(&b, n) && !realm_detokenize(m, &id, 1, true, (char *)b.p, n, &n))
-        b.n = n;
+    buf_init(&b, 2 * TOKEN_TEXT_MAX * 4);
+    size_t first = add_text(m, id, 1, &b);
+    size_t both = add_text(m, id, 2, &b);
+    if (both > first) {
+        memmove(b.p, b.p + first, both - first);
+        b.n = both - first;
+    }
     return b;
 }
 

@@ -79,9 +79,13 @@ def difference(model, path, ids, kv):
     return np.abs(got - log_softmax(model.logits(ids, KV[kv]))).mean()
 
 
+def score(path, *args):
+    args = [*REALM, "score", "-m", path, "--kv", "f32", "--json", *args]
+    return json.loads(subprocess.run(args, check=True, capture_output=True).stdout)["tokens"]
+
+
 def score_difference(path, ids):
-    args = [*REALM, "score", "-m", path, "--kv", "f32", "--json", "--ids", ",".join(map(str, ids))]
-    tokens = json.loads(subprocess.run(args, check=True, capture_output=True).stdout)["tokens"]
+    tokens = score(path, "--ids", ",".join(map(str, ids)))
     got = [token["logprob"] for token in tokens[1:]]
     want = log_softmax(Model(path).logits(ids))
     return np.abs(np.array(got) - want[np.arange(len(ids) - 1), ids[1:]]).mean()
@@ -104,6 +108,9 @@ def stories(tap, folder):
         tap.compare("stories260K", path, [1] + got, kv)
     if REALM:
         tap.bound("realm score", score_difference(path, [1] + got), EXACT)
+        text = "Once upon a time, there was"
+        texts = "".join(token["text"] for token in score(path, text)[1:])
+        tap.check(texts == " " + text, "realm score, texts with their spaces", repr(texts))
 
 
 def random_models(tap, folder):
