@@ -366,8 +366,7 @@ static int check_version(struct parser *p, uint32_t version)
         return 0;
     if (version == 1)
         return refuse(p, REALM_E_FORMAT, "GGUF version 1 is too old; convert the file anew");
-    uint32_t swapped = __builtin_bswap32(version);
-    if (swapped >= 1 && swapped <= 3)
+    if (version == 1u << 24 || version == 2u << 24 || version == 3u << 24)
         return refuse(p, REALM_E_FORMAT, "the file is big endian, which is not read");
     return refuse(p, REALM_E_FORMAT, "GGUF version %u is unknown; versions 2 and 3 are read",
                   version);

@@ -1,6 +1,8 @@
 /* kernels/cpu.c - asks the processor, and the system through xgetbv, what may be used. */
 #include "kernels/cpu.h"
 
+#include "base/compiler.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -13,13 +15,6 @@ enum {
     LEAF7_1_AVX512_BF16 = 1 << 5, /* in eax; not every cpuid.h names it */
 };
 
-static uint32_t xcr0(void)
-{
-    uint32_t low, high;
-    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-    return low;
-}
-
 static bool has(uint32_t word, uint32_t bits)
 {
     return (word & bits) == bits;
@@ -29,12 +24,12 @@ unsigned cpu_detect(void)
 {
     uint32_t a, b, c, d, b7, c7;
     if (!__get_cpuid(1, &a, &b, &c, &d) || !has(c, bit_OSXSAVE | bit_AVX | bit_FMA | bit_F16C) ||
-        !has(xcr0(), XCR0_YMM))
+        !has(cpu_xcr0(), XCR0_YMM))
         return 0;
     if (!__get_cpuid_count(7, 0, &a, &b7, &c7, &d) || !has(b7, bit_AVX2))
         return 0;
     if (!has(b7, bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL) ||
-        !has(xcr0(), XCR0_ZMM))
+        !has(cpu_xcr0(), XCR0_ZMM))
         return CPU_AVX2;
     unsigned flags = CPU_AVX2 | CPU_AVX512;
     if (has(c7, bit_AVX512VNNI))

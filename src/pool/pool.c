@@ -53,15 +53,6 @@ struct pool {
     struct worker workers[]; /* (threads - 1) */
 };
 
-static void relax(void)
-{
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#else
-    atomic_signal_fence(memory_order_seq_cst);
-#endif
-}
-
 /* Takes items until there are none left; returns how many this thread did. */
 static int64_t take_items(struct pool *p, unsigned worker)
 {
@@ -85,7 +76,7 @@ static void wait_for_work(struct pool *p)
     for (unsigned i = 0; i < p->spins; i++) {
         if (has_work(p))
             return;
-        relax();
+        CPU_RELAX();
     }
     mutex_lock(&p->lock);
     atomic_fetch_add(&p->sleepers, 1);
@@ -100,7 +91,7 @@ static void wait_for_end(struct pool *p)
     for (unsigned i = 0; i < p->spins; i++) {
         if (atomic_load(&p->left) == 0)
             return;
-        relax();
+        CPU_RELAX();
     }
     mutex_lock(&p->lock);
     atomic_store(&p->caller_sleeps, true);

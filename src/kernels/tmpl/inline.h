@@ -4,8 +4,8 @@
 #ifndef KERNELS_TMPL_INLINE_H
 #define KERNELS_TMPL_INLINE_H
 
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-#define NOINLINE __attribute__((noinline))
+#include "base/compiler.h"
+
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
 #else
