@@ -41,14 +41,14 @@ static const struct allocator allocators[] = {
     {ALLOC("alloc", "(i32.const 1024)"), 0, "", "(i32.eq (local.get $p) (local.get $o))", 1},
     {ALLOC("alloc", "(i32.const 1)"), 0, "", "(local.get $p)", 1},
     /* A host call in the middle of the host's own. */
-    {ALLOC("alloc",
-           "(drop (call $generate (i32.const 0) (i32.const 100) (i32.const 4)"
-           " (i32.const 0) (i32.const 4096) (i32.const 2))) (i32.const 2048)") "(data (i32.const "
-                                                                               "100) \"Once\")",
-     0, "", FIRST_BYTES, ONCE},
-    {ALLOC("alloc", "(drop (call $stream_token (i32.const 100) (local.get $n)))"
-                    " (drop (call $generate_start (i32.const 100) (i32.const 2)))"
-                    " (i32.const 2048)") "(data (i32.const 100) \"{}\")",
+    {"(data (i32.const 100) \"Once\")" ALLOC(
+         "alloc", "(drop (call $generate (i32.const 0) (i32.const 100) (i32.const 4)"
+                  " (i32.const 0) (i32.const 4096) (i32.const 2))) (i32.const 2048)"),
+     0, "", "(local.get $p)", 2048},
+    {"(data (i32.const 100) \"{}\")" ALLOC(
+         "alloc", "(drop (call $stream_token (i32.const 100) (local.get $n)))"
+                  " (drop (call $generate_start (i32.const 100) (i32.const 2)))"
+                  " (i32.const 2048)"),
      0, "", "(local.get $p)", 2048},
     /* A place that depends on the alignment that it is asked for. */
     {"(func (export \"__wbindgen_malloc\") (param i32 i32) (result i32)"
