@@ -162,7 +162,7 @@ enum realm_text_flags {
 
 /* Ids of valid UTF-8 text, at most max of them; *n is how many.
  * REALM_E_UTF8; REALM_E_TOO_SMALL with *n the number there are; REALM_E_UNSUPPORTED
- * when the model has no tokenizer; REALM_E_NOMEM. */
+ * when the model has no tokenizer; REALM_E_NOMEM; REALM_E_LIMIT for over 1 GiB. */
 REALM_API int realm_tokenize(const struct realm_model *m, const char *text, size_t bytes,
                              unsigned flags, uint32_t *ids, size_t max, size_t *n);
 
@@ -267,7 +267,7 @@ struct realm_gen;
  *   REALM_E_NO_ROOM   its keys and values can never fit the budget
  *   REALM_E_LIMIT     the queue is full
  *   REALM_E_UTF8, REALM_E_UNSUPPORTED (text without a tokenizer), REALM_E_NOMEM,
- *   REALM_E_SHUTDOWN */
+ *   REALM_E_SYS (no random numbers for a seed), REALM_E_SHUTDOWN */
 REALM_API int realm_gen_start(struct realm_gen **out, struct realm_model *m,
                               const struct realm_request *request, struct realm_error *err);
 
@@ -311,14 +311,16 @@ struct realm_event {
     struct realm_usage usage;
 };
 
-/* The next event; waits for it.  0, or without an event REALM_E_DEADLINE or
+/* The next event; waits for it.  An answer of which 64 MiB of events have piled up
+ * unread ends with REALM_E_LIMIT.  0, or without an event REALM_E_DEADLINE or
  * REALM_E_CANCELLED as wait says (the generation goes on until it is cancelled
  * or closed).  After the end event it gives that again. */
 REALM_API int realm_gen_next(struct realm_gen *g, struct realm_event *event,
                              const struct realm_wait *wait);
 
-/* Ends it: its next event is the end, with REALM_E_CANCELLED, unless it was over
- * already.  No step works for it any more after the one that runs.  Any thread. */
+/* Ends it: after the tokens that are there already comes the end, with
+ * REALM_E_CANCELLED, unless it was over.  No step works for it any more after the one
+ * that runs.  Any thread. */
 REALM_API void realm_gen_cancel(struct realm_gen *g);
 
 /* The seed that is used, drawn or given. */
@@ -337,8 +339,8 @@ REALM_API int realm_score(struct realm_model *m, const uint32_t *ids, size_t n, 
 
 /* ------------------------------------------------------------------- cache -- */
 
-/* Unloads every idle model; returns the bytes freed.  A model on lease is
- * unloaded when its last lease is closed. */
+/* Unloads every idle model but those that are pinned; returns the bytes freed.  Of the
+ * others a model on lease is unloaded when its last lease is closed. */
 REALM_API uint64_t realm_clear(struct realm *r);
 
 /* Keeps the model of this lease loaded (or stops keeping it) when it is idle. */

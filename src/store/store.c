@@ -280,7 +280,7 @@ uint64_t store_clear(struct store *s)
     for (struct list *l = s->entries.next, *next; l != &s->entries; l = next) {
         next = l->next;
         struct entry *e = CONTAINER_OF(l, struct entry, all);
-        if (e->state != ENTRY_READY || !e->leases)
+        if (e->state != ENTRY_READY || !e->leases || e->keep)
             continue;
         e->doomed = true;
         list_remove(&e->all);

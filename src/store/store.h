@@ -85,7 +85,7 @@ void store_lease_keep(struct store_lease *lease, bool keep);
 void store_lease_forget(struct store_lease *lease);
 
 /* Evicts every idle model that is not kept and returns the bytes freed.  Models
- * on lease go when their last lease is closed. */
+ * on lease that are not kept go when their last lease is closed. */
 uint64_t store_clear(struct store *store);
 
 /* A copy of the counters.  Idle time-outs are the loader thread's own business. */

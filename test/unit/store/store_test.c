@@ -283,6 +283,26 @@ static void clear_takes_the_idle_now_and_the_leased_later(void **state)
     world_close(w);
 }
 
+static void clear_leaves_what_is_kept(void **state)
+{
+    (void)state;
+    struct world *w = world_open(1000, 0, 0);
+    struct store_lease *a = lease(w, "100a");
+    store_lease_keep(a, true);
+    for (int on_lease = 1; on_lease >= 0; on_lease--) {
+        assert_int_equal(store_clear(w->store), 0);
+        if (on_lease)
+            store_lease_close(a);
+        assert_int_equal(stats(w).bytes, 100);
+    }
+    assert_int_equal(stats(w).evictions, 0);
+    a = lease(w, "100a");
+    store_lease_keep(a, false);
+    store_lease_close(a);
+    assert_int_equal(store_clear(w->store), 100);
+    world_close(w);
+}
+
 static void forgotten_models_go_with_their_lease(void **state)
 {
     (void)state;
@@ -399,6 +419,7 @@ int main(void)
         cmocka_unit_test(sixty_four_share_one_load_and_one_failure),
         cmocka_unit_test(a_load_nobody_waits_for_is_given_up),
         cmocka_unit_test(clear_takes_the_idle_now_and_the_leased_later),
+        cmocka_unit_test(clear_leaves_what_is_kept),
         cmocka_unit_test(forgotten_models_go_with_their_lease),
         cmocka_unit_test(idle_models_time_out),
         cmocka_unit_test(room_that_nobody_wants_any_more_keeps_nobody_waiting),
