@@ -1,7 +1,8 @@
 /* store/loader.c - the one thread that reads models.
  *
  * One load at a time, in the order they were asked for: two at once would only
- * halve the disk between them.  The lock is held for bookkeeping alone. */
+ * halve the disk between them.  What has to wait for room lets the others go first.
+ * The lock is held for bookkeeping alone. */
 #include "base/assert.h"
 #include "base/err.h"
 #include "base/log.h"
@@ -9,6 +10,12 @@
 
 /* The longest sleep while idle models are watched. */
 enum { IDLE_CHECK_MS_MAX = 1000 };
+
+/* What else an entry's turn can come to, beside a status. */
+enum {
+    LATER = 1, /* it waits for room */
+    AGAIN,     /* it went a step further, and the lock was let go */
+};
 
 /* One load in the loader's hands. */
 struct job {
@@ -31,32 +38,43 @@ static int no_room(const struct store *s, uint64_t bytes, const char *why, struc
                    (double)bytes / (1 << 20), (double)s->limits.bytes_max / (1 << 20), why);
 }
 
-/* Reserves bytes for e, evicting idle models once that is enough; lock held. */
-static int reserve(struct store *s, struct entry *e, uint64_t bytes, struct realm_error *err)
+/* Opens what e stands for; called and left with the lock held. */
+static int make_plan(struct store *s, struct entry *e, struct realm_error *err)
 {
+    mutex_unlock(&s->lock);
+    uint64_t start = clock_ns(s->clock);
+    int status = s->ops.plan(s->ops.ctx, e->name, &e->plan, &e->plan_bytes, err);
+    e->plan_ns = clock_ns(s->clock) - start;
+    e->room_until_ns = clock_ns(clock_system()) + s->limits.load_wait_ms * 1000000ull;
+    mutex_lock(&s->lock);
+    return status ? status : AGAIN;
+}
+
+static void drop_plan(struct store *s, struct entry *e)
+{
+    if (!e->plan)
+        return;
+    mutex_unlock(&s->lock);
+    s->ops.discard(s->ops.ctx, e->plan);
+    mutex_lock(&s->lock);
+    e->plan = NULL;
+}
+
+/* Reserves the bytes of e's plan, evicting idle models once that is enough: 0, AGAIN
+ * after an eviction, LATER, or an error.  Lock held. */
+static int reserve(struct store *s, struct entry *e, struct realm_error *err)
+{
+    uint64_t bytes = e->plan_bytes;
     if (bytes > s->limits.bytes_max)
         return no_room(s, bytes, "", err);
-    uint64_t deadline = clock_ns(clock_system()) + s->limits.load_wait_ms * 1000000ull;
-    bool in_time = true;
-    int status = 0;
-    s->waiting_for_room++;
-    while (s->stats.bytes > s->limits.bytes_max - bytes) {
-        if (e->waiters == 0 || s->closing) {
-            status = REALM_E_CANCELLED;
-            break;
-        }
-        bool enough = s->stats.bytes - store_idle_bytes(s) <= s->limits.bytes_max - bytes;
-        if (enough && store_evict_one(s))
-            continue;
-        if (!in_time) {
-            status = no_room(s, bytes, " and the models in it are in use", err);
-            break;
-        }
-        in_time = cond_wait_until(&s->changed, &s->lock, deadline);
+    uint64_t most = s->limits.bytes_max - bytes;
+    if (s->stats.bytes > most) {
+        if (s->stats.bytes - store_idle_bytes(s) <= most && store_evict_one(s))
+            return AGAIN;
+        if (clock_ns(clock_system()) < e->room_until_ns)
+            return LATER;
+        return no_room(s, bytes, " and the models in it are in use", err);
     }
-    s->waiting_for_room--;
-    if (status)
-        return status;
     e->bytes = bytes;
     s->stats.bytes += bytes;
     if (s->stats.bytes > s->stats.bytes_peak)
@@ -64,27 +82,17 @@ static int reserve(struct store *s, struct entry *e, uint64_t bytes, struct real
     return 0;
 }
 
-/* Plans, reserves and loads; called and left with the lock held. */
+/* Loads e as planned into the bytes reserved; called and left with the lock held. */
 static int load(struct store *s, struct entry *e, struct realm_error *err)
 {
     struct job job = {s, e};
-    void *plan = NULL;
-    uint64_t bytes = 0;
     mutex_unlock(&s->lock);
     uint64_t start = clock_ns(s->clock);
-    int status = s->ops.plan(s->ops.ctx, e->name, &plan, &bytes, err);
-    mutex_lock(&s->lock);
+    int status = s->ops.load(s->ops.ctx, e->plan, still_wanted, &job, &e->model, err);
+    uint64_t took = e->plan_ns + clock_ns(s->clock) - start;
     if (!status)
-        status = reserve(s, e, bytes, err);
-    mutex_unlock(&s->lock);
-    if (!status)
-        status = s->ops.load(s->ops.ctx, plan, still_wanted, &job, &e->model, err);
-    if (plan)
-        s->ops.discard(s->ops.ctx, plan);
-    uint64_t took = clock_ns(s->clock) - start;
-    if (!status)
-        log_line(LOG_INFO, "loaded a model of %.1f MiB in %.0f ms", (double)bytes / (1 << 20),
-                 (double)took / 1e6);
+        log_line(LOG_INFO, "loaded a model of %.1f MiB in %.0f ms",
+                 (double)e->plan_bytes / (1 << 20), (double)took / 1e6);
     mutex_lock(&s->lock);
     if (status) {
         s->stats.bytes -= e->bytes;
@@ -95,6 +103,17 @@ static int load(struct store *s, struct entry *e, struct realm_error *err)
         s->stats.load_ns_last = took;
     }
     return status;
+}
+
+/* Takes e one step further: 0 when it is loaded, LATER, AGAIN or an error. */
+static int advance(struct store *s, struct entry *e, struct realm_error *err)
+{
+    if (e->waiters == 0 || s->closing)
+        return REALM_E_CANCELLED;
+    if (!e->plan)
+        return make_plan(s, e, err);
+    int status = reserve(s, e, err);
+    return status ? status : load(s, e, err);
 }
 
 static void publish_model(struct store *s, struct entry *e)
@@ -125,17 +144,18 @@ static void publish_failure(struct store *s, struct entry *e, const struct realm
     e->err = *err;
 }
 
-static void load_first(struct store *s)
+/* Serves an entry of the queue; false when it has to wait for room. */
+static bool serve(struct store *s, struct entry *e)
 {
-    struct entry *e = CONTAINER_OF(s->queue.next, struct entry, load);
-    list_remove(&e->load);
     struct realm_error err = {0};
-    int status;
-    do {
-        err = (struct realm_error){0};
-        status = e->waiters && !s->closing ? load(s, e, &err) : REALM_E_CANCELLED;
-        /* Somebody may have joined after the load had been given up. */
-    } while (status == REALM_E_CANCELLED && e->waiters && !s->closing);
+    int status = advance(s, e, &err);
+    if (status == LATER || status == AGAIN)
+        return status == AGAIN;
+    drop_plan(s, e);
+    /* Somebody may have joined after the load had been given up. */
+    if (status == REALM_E_CANCELLED && e->waiters && !s->closing)
+        return true;
+    list_remove(&e->load);
     s->stats.loading--;
     if (!status) {
         publish_model(s, e);
@@ -145,6 +165,23 @@ static void load_first(struct store *s)
         publish_failure(s, e, &err);
     }
     cond_broadcast(&s->changed);
+    return true;
+}
+
+/* Serves the first that can be served.  false: all wait for room, for *sleep_ms at most
+ * if that is not 0. */
+static bool serve_first(struct store *s, uint64_t *sleep_ms)
+{
+    uint64_t now = clock_ns(clock_system());
+    for (struct list *l = s->queue.next; l != &s->queue; l = l->next) {
+        struct entry *e = CONTAINER_OF(l, struct entry, load);
+        if (serve(s, e))
+            return true;
+        uint64_t left = e->room_until_ns > now ? (e->room_until_ns - now) / 1000000u + 1 : 1;
+        *sleep_ms = *sleep_ms == 0 || left < *sleep_ms ? left : *sleep_ms;
+    }
+    s->waiting_for_room = !list_empty(&s->queue);
+    return false;
 }
 
 /* Evicts what has been idle too long; returns how long to sleep, 0: no limit. */
@@ -169,12 +206,9 @@ void store_loader(void *arg)
     struct store *s = arg;
     mutex_lock(&s->lock);
     while (!s->closing || !list_empty(&s->queue)) {
-        if (!list_empty(&s->queue)) {
-            load_first(s);
-            continue;
-        }
         uint64_t sleep_ms = expire_idle(s);
-        if (!list_empty(&s->queue) || s->closing)
+        /* Nothing lets go of the lock between the last look and the sleep. */
+        if (serve_first(s, &sleep_ms) || s->closing)
             continue;
         if (sleep_ms)
             cond_wait_until(&s->changed, &s->lock, clock_ns(clock_system()) + sleep_ms * 1000000u);

@@ -27,6 +27,12 @@ struct entry {
     uint64_t bytes; /* reserved in store->stats.bytes */
     uint64_t idle_since_ms;
     struct realm_error err; /* of a failed load */
+
+    /* The loader's, while it is in store->queue. */
+    void *plan; /* NULL: not made yet */
+    uint64_t plan_bytes;
+    uint64_t plan_ns;       /* spent making it */
+    uint64_t room_until_ns; /* how long it waits for room */
 };
 
 struct store {
@@ -38,11 +44,11 @@ struct store {
     struct cond
         changed; /* a load or a wait for one ended, a lease closed, the queue grew, closing */
     struct list entries;
-    struct list idle; /* least recently used first */
-    struct list queue;
+    struct list idle;  /* least recently used first */
+    struct list queue; /* first come, first served, but for what waits for room */
     bool closing;
     struct store_stats stats;
-    uint32_t waiting_for_room; /* bytes are wanted: lease_close must say so */
+    bool waiting_for_room; /* bytes are wanted: lease_close must say so */
     struct thread loader;
 };
 

@@ -350,6 +350,26 @@ static void room_that_nobody_wants_any_more_keeps_nobody_waiting(void **state)
     world_close(w);
 }
 
+static void waiting_for_room_lets_others_load(void **state)
+{
+    (void)state;
+    struct world *w = world_open(200, 0, 60000);
+    struct store_lease *a = lease(w, "100a"), *c;
+    struct opener b = {0};
+    struct realm_error err;
+    start(&b, w, "150b"); /* waits for the room of a */
+    await_misses(w, 2);
+    const struct realm_wait soon = {.deadline_ns = clock_ns(clock_system()) + 5000000000};
+    assert_int_equal(store_lease_open(&c, w->store, "missing", &soon, &err), REALM_E_NOT_FOUND);
+    assert_int_equal(store_lease_open(&c, w->store, "100c", &soon, &err), 0);
+    store_lease_close(c);
+    store_lease_close(a);
+    thread_join(&b.thread);
+    assert_int_equal(b.status, 0);
+    assert_int_equal(stats(w).bytes_peak, 200);
+    world_close(w);
+}
+
 static void nothing_is_evicted_where_it_would_not_be_enough(void **state)
 {
     (void)state;
@@ -423,6 +443,7 @@ int main(void)
         cmocka_unit_test(forgotten_models_go_with_their_lease),
         cmocka_unit_test(idle_models_time_out),
         cmocka_unit_test(room_that_nobody_wants_any_more_keeps_nobody_waiting),
+        cmocka_unit_test(waiting_for_room_lets_others_load),
         cmocka_unit_test(nothing_is_evicted_where_it_would_not_be_enough),
         cmocka_unit_test(every_failed_allocation_is_an_error),
         cmocka_unit_test(evict_and_load_by_many_keep_the_budget),
