@@ -37,7 +37,8 @@ MUST_USE int helper_open(struct helper **out, const char *exe);
 void helper_close(struct helper *h); /* ends the child; NULL is fine */
 
 /* Has the child do op on the parts and appends its answer to out.  Returns 0,
- * what the child says, or REALM_E_DEADLINE (the child is killed), REALM_E_LIMIT
+ * what the child says, or REALM_E_DEADLINE (after timeout_ms, the wait for other calls
+ * included; a child that is at it is killed), REALM_E_LIMIT
  * (it died of a limit), REALM_E_SYS (it cannot be started), REALM_E_NOMEM. */
 MUST_USE int helper_call(struct helper *h, enum helper_op op, const struct slice *parts,
                          size_t n_parts, uint32_t timeout_ms, struct buf *out,

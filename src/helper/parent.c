@@ -15,8 +15,10 @@
 #include "helper/frame.h"
 
 struct helper {
-    struct mutex lock; /* one call at a time; guards all below */
     char *exe;
+    struct mutex lock;
+    struct cond free;
+    bool busy; /* under lock: somebody's call has what is below */
     pid_t pid; /* 0: no child */
     int fd;
 };
@@ -29,13 +31,20 @@ int helper_open(struct helper **out, const char *exe)
         return REALM_E_NOMEM;
     h->exe = mem_strdup(exe ? exe : "/proc/self/exe");
     int status = h->exe ? mutex_init(&h->lock) : REALM_E_NOMEM;
-    if (status) {
-        mem_free(h->exe);
-        mem_free(h);
-        return status;
-    }
+    if (status)
+        goto no_lock;
+    status = cond_init(&h->free);
+    if (status)
+        goto no_cond;
     *out = h;
     return 0;
+
+no_cond:
+    mutex_destroy(&h->lock);
+no_lock:
+    mem_free(h->exe);
+    mem_free(h);
+    return status;
 }
 
 /* Ends the child; returns the signal that had killed it before, or 0. */
@@ -61,6 +70,7 @@ void helper_close(struct helper *h)
     if (!h)
         return;
     bury(h);
+    cond_destroy(&h->free);
     mutex_destroy(&h->lock);
     mem_free(h->exe);
     mem_free(h);
@@ -175,28 +185,58 @@ static int receive(struct helper *h, uint64_t deadline_ns, struct buf *out, bool
     return status;
 }
 
-int helper_call(struct helper *h, enum helper_op op, const struct slice *parts, size_t n_parts,
-                uint32_t timeout_ms, struct buf *out, struct realm_error *err)
+/* Waits for the caller's turn; REALM_E_DEADLINE. */
+static int take_turn(struct helper *h, uint64_t deadline_ns)
+{
+    bool in_time = true;
+    mutex_lock(&h->lock);
+    while (h->busy && in_time)
+        in_time = cond_wait_until(&h->free, &h->lock, deadline_ns);
+    int status = h->busy ? REALM_E_DEADLINE : 0;
+    if (!status)
+        h->busy = true;
+    mutex_unlock(&h->lock);
+    return status;
+}
+
+static void end_turn(struct helper *h)
+{
+    mutex_lock(&h->lock);
+    h->busy = false;
+    cond_signal(&h->free);
+    mutex_unlock(&h->lock);
+}
+
+/* One call, in its turn; err is set whenever it fails. */
+static int exchange(struct helper *h, enum helper_op op, const struct slice *parts, size_t n_parts,
+                    uint64_t deadline_ns, struct buf *out, struct realm_error *err)
 {
     bool said = false;
-    mutex_lock(&h->lock);
     int status = start(h);
-    if (status) {
-        mutex_unlock(&h->lock);
+    if (status)
         return err_set(err, status, "the helper process cannot be started");
-    }
-    uint64_t deadline_ns = clock_ns(clock_system()) + timeout_ms * 1000000ull;
     status = send_call(h, op, parts, n_parts, deadline_ns);
     if (!status)
         status = receive(h, deadline_ns, out, &said, err);
-    int killed_by = status && !said ? bury(h) : 0;
-    mutex_unlock(&h->lock);
     if (!status || said)
         return status;
+    int killed_by = bury(h);
     if (status == REALM_E_DEADLINE)
-        return err_set(err, status, "the helper process did not finish in %u ms", timeout_ms);
+        return err_set(err, status, "the helper process did not finish in time");
     if (status == REALM_E_NOMEM)
         return err_nomem(err, "the helper's answer");
     return err_set(err, REALM_E_LIMIT, "the helper process reached a limit%s",
                    killed_by == SIGXCPU ? " of processor time" : " of memory, or crashed");
+}
+
+int helper_call(struct helper *h, enum helper_op op, const struct slice *parts, size_t n_parts,
+                uint32_t timeout_ms, struct buf *out, struct realm_error *err)
+{
+    uint64_t deadline_ns = clock_ns(clock_system()) + timeout_ms * 1000000ull;
+    int status = take_turn(h, deadline_ns);
+    if (status)
+        return err_set(err, status, "the helper process was busy for %u ms", timeout_ms);
+    status = exchange(h, op, parts, n_parts, deadline_ns, out, err);
+    end_turn(h);
+    return status;
 }

@@ -117,6 +117,34 @@ static void the_child_outlives_the_thread_that_called_first(void **state)
     buf_free(&c.out);
 }
 
+static void sleep_for_ever(void *arg)
+{
+    struct first_call *c = arg;
+    assert_int_equal(call(c->h, "sleep", 2000, &c->out), REALM_E_DEADLINE);
+}
+
+static void the_wait_for_a_turn_ends_in_time(void **state)
+{
+    (void)state;
+    struct first_call c;
+    struct thread thread;
+    struct buf out;
+    buf_init(&out, MiB);
+    buf_init(&c.out, MiB);
+    assert_int_equal(helper_open(&c.h, NULL), 0);
+    pid_of_child(c.h, &out);
+    assert_int_equal(thread_start(&thread, "sleeper", 0, sleep_for_ever, &c), 0);
+    usleep(200000);
+    uint64_t start = clock_ms(clock_system());
+    assert_int_equal(call(c.h, "a", 100, &out), REALM_E_DEADLINE);
+    assert_in_range(clock_ms(clock_system()) - start, 100, 1500);
+    thread_join(&thread);
+    assert_int_equal(call(c.h, "a", 5000, &out), 0);
+    helper_close(c.h);
+    buf_free(&c.out);
+    buf_free(&out);
+}
+
 static void the_child_has_no_files_of_ours(void **state)
 {
     (void)state;
@@ -141,6 +169,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(calls_after_failures_are_answered),
         cmocka_unit_test(a_child_that_died_between_calls_is_nobody_s_error),
         cmocka_unit_test(the_child_outlives_the_thread_that_called_first),
+        cmocka_unit_test(the_wait_for_a_turn_ends_in_time),
         cmocka_unit_test(the_child_has_no_files_of_ours),
     };
     if (argc > 1 && strcmp(argv[1], "helper") == 0)
