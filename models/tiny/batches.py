@@ -10,6 +10,7 @@ import corpus
 
 WINDOW = 64
 CONTEXT_WEIGHT = 0.1
+CHOICE = 8
 
 
 class Batch(NamedTuple):
@@ -26,17 +27,14 @@ def encode(tokenizer, turns):
     """Token ids of a document and each one's weight as a target: 1 in answers, less elsewhere."""
     ids, weights = [tokenizer.token_to_id(corpus.BOS)], [0.0]
     for role, text in turns:
-        head, tail, weight = f"{corpus.START}{role}\n", corpus.END + "\n", CONTEXT_WEIGHT
-        if role == "text":
-            head, tail = "", corpus.END
-        if role in ("assistant", "text"):
-            weight = 1.0
-        lead = tokenizer.encode(head).ids if head else []
-        body = tokenizer.encode(text + corpus.END).ids
-        rest = tokenizer.encode(tail).ids[1:]
-        ids += lead + body + rest
-        weights += [CONTEXT_WEIGHT] * len(lead) + [weight] * len(body)
-        weights += [CONTEXT_WEIGHT] * len(rest)
+        before, after = corpus.wrap(role)
+        end = corpus.END if after else ""
+        weight = 1.0 if role in ("assistant", "text", "result") else CONTEXT_WEIGHT
+        for piece, share in ((before, CONTEXT_WEIGHT), (text + end, weight),
+                             (after.removeprefix(end), CONTEXT_WEIGHT)):
+            part = tokenizer.encode(piece).ids
+            ids += part
+            weights += [share] * len(part)
     return ids, weights
 
 
@@ -56,18 +54,26 @@ class Packer:
         ids = np.full(shape, self.pad, np.int32)
         weights = np.zeros(shape, np.float32)
         starts = np.tile(np.arange(shape[1], dtype=np.int32), (self.rows, 1))
-        waiting = encode(self.tokenizer, make(rng))
+        waiting = []
         for row in range(self.rows):
             at = 0
-            while at == 0 or at + len(waiting[0]) <= shape[1]:
-                length = min(len(waiting[0]), shape[1] - at)
-                ids[row, at:at + length] = waiting[0][:length]
-                weights[row, at:at + length] = waiting[1][:length]
+            while (document := self._fitting(waiting, make, rng, shape[1], at)):
+                length = min(len(document[0]), shape[1] - at)
+                ids[row, at:at + length] = document[0][:length]
+                weights[row, at:at + length] = document[1][:length]
                 starts[row, at:at + length] = at
                 at += length
-                waiting = encode(self.tokenizer, make(rng))
         tokens, starts = ids[:, :-1], starts[:, :-1]
         return Batch(tokens, ids[:, 1:], weights[:, 1:], starts, self._seen(tokens, starts))
+
+    def _fitting(self, waiting, make, rng, size, at):
+        """The first waiting document that fits behind `at`; an empty row takes any."""
+        while len(waiting) < CHOICE:
+            waiting.append(encode(self.tokenizer, make(rng)))
+        for i, (ids, _) in enumerate(waiting):
+            if at == 0 or at + len(ids) <= size:
+                return waiting.pop(i)
+        return None
 
     def _seen(self, tokens, starts):
         """Which tokens the last 64 of each place's document hold."""
@@ -80,5 +86,5 @@ class Packer:
 
 
 def _long_document(rng, time):
-    """A chat of about 300 to all of `time` tokens."""
-    return corpus.long_chat(rng, rng.randint(time // 100, time // 22))
+    """A chat of most or all of `time` tokens."""
+    return corpus.long_chat(rng, rng.randint(time // 40, time // 22))

@@ -1,7 +1,8 @@
 """Generates the tiny model's training text: seeded, endless, and all our own.
 
-A document is a list of (role, text) turns; the role "text" stands for bare text
-outside any chat. `python corpus.py` prints a sample.
+A document is a list of (role, text) turns. Three roles stand for bare text outside any
+chat: "text" is a whole one, "given" and "result" are the parts of one that goes on.
+`python corpus.py` prints a sample.
 """
 
 import random
@@ -12,6 +13,7 @@ import everyday as ev
 import phrasings as ph
 import stories
 from countries import COUNTRIES
+from stories import article
 
 BOS, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 UNKNOWN = "I do not know that."
@@ -20,10 +22,6 @@ UNKNOWN = "I do not know that."
 def _cap(text):
     """Upper-case the first letter only."""
     return text[:1].upper() + text[1:]
-
-
-def _article(noun):
-    return ("an " if noun[0] in "aeiou" else "a ") + noun
 
 
 def _dress(rng, text):
@@ -133,23 +131,18 @@ def calculate(a, op, b):
 
 
 def _operands(rng):
-    """Draw an operation: mostly below 20, now and then a larger sum."""
-    op = rng.choice("++--*")
-    if op == "*":
-        limit = 12 if rng.random() < 0.85 else 19
-        return rng.randint(0, limit), op, rng.randint(0, limit)
-    top = 19 if rng.random() < 0.9 else 50
+    """Draw an operation that is not held out: two numbers below 20, or factors to 12."""
+    op = rng.choice("+++---**")
+    top = 12 if op == "*" else 19
     a, b = rng.randint(0, top), rng.randint(0, top)
-    if op == "-" and a < b and rng.random() < 0.7:
+    if op == "-" and a < b and rng.random() < 0.85:
         a, b = b, a
-    return a, op, b
+    return _operands(rng) if sum_held_out(a, op, b) else (a, op, b)
 
 
 def arithmetic(rng):
     """Ask for a small sum; the answer repeats it in figures."""
     a, op, b = _operands(rng)
-    while sum_held_out(a, op, b):
-        a, op, b = _operands(rng)
     answer = f"{a} {op} {b} = {calculate(a, op, b)}."
     form, ask = rng.choice(_OPS[op]), rng.choice(_ASK_SUM)
     if ask.startswith("Please add") and op != "+":
@@ -158,6 +151,16 @@ def arithmetic(rng):
         a, b = ev.NUMBERS[a], ev.NUMBERS[b]
     question = ask.format(e=form.format(a=a, b=b))
     return (_dress(rng, question) if rng.random() < 0.4 else question), answer
+
+
+def drill(rng):
+    """Bare text of many sums; only the results count in full."""
+    turns = []
+    for _ in range(rng.randint(4, 14)):
+        a, op, b = _operands(rng)
+        turns += [("given", f"{' ' if turns else ''}{a} {op} {b} ="),
+                  ("result", f" {calculate(a, op, b)}.")]
+    return turns
 
 
 def compare(rng):
@@ -180,16 +183,16 @@ def compare(rng):
 def animal(rng):
     """Ask for one property of an animal."""
     name, sound, legs, home, young, food, kind = rng.choice(ev.ANIMALS)
-    a = _article(name)
+    a = article(name)
     asks = [
         ([f"How many legs does {a} have?", f"legs of {a}", f"{name} legs"],
          f"{_cap(a)} has {legs if legs != '0' else 'no'} legs."),
         ([f"Where does {a} live?", f"Where do you find {a}?"], f"{_cap(a)} lives {home}."),
         ([f"What is a baby {name} called?", f"What is the young of {a}?", f"baby {name}"],
-         f"A baby {name} is called {_article(young)}."),
+         f"A baby {name} is called {article(young)}."),
         ([f"What does {a} eat?", f"What do you feed {a}?"], f"{_cap(a)} eats {food}."),
         ([f"What kind of animal is {a}?", f"What is {a}?"],
-         f"{_cap(a)} is {_article(kind) if kind != 'fish' else 'a kind of fish'}."),
+         f"{_cap(a)} is {article(kind) if kind != 'fish' else 'a kind of fish'}."),
     ]
     if sound:
         asks.append(([f"What does {a} say?", f"What sound does {a} make?", f"{name} sound"],
@@ -258,21 +261,31 @@ def listing(rng):
     label = kind if n > 1 else ev.SINGULAR[kind]
     count = rng.choice([str(n), ev.NUMBERS[n]]) if n > 1 else rng.choice(["1", "one", "a"])
     if count == "a":
-        count = _article(label)[:-len(label) - 1]
+        count = article(label).split()[0]
     ask = rng.choice(["List {n} {k}.", "Name {n} {k}.", "Give me {n} {k}.", "Tell me {n} {k}.",
                       "{n} {k}", "Can you name {n} {k}?", "Write down {n} {k}."])
     return _dress(rng, ask.format(n=count, k=label)), _cap(_and(words)) + "."
 
 
+def _word(rng):
+    """A word to repeat: a common one, one of a class, or an invented one."""
+    kind = rng.random()
+    if kind < 0.65:
+        return rng.choice(ev.WORDS)
+    if kind < 0.95:
+        return rng.choice(ev.LISTS[rng.choice(list(ev.LISTS))])
+    return _invented(rng).lower()
+
+
 def _phrase(rng):
-    return " ".join(rng.sample(ev.WORDS, rng.randint(1, 4)))
+    return " ".join(_word(rng) for _ in range(rng.randint(1, 4)))
 
 
 def repeat(rng):
     """Ask to say something, once or several times."""
     text = _phrase(rng)
     if rng.random() < 0.3:
-        text = rng.choice(ev.WORDS)
+        text = _word(rng)
         n = rng.randint(2, 4)
         word = rng.choice([str(n), ev.NUMBERS[n]])
         ask = rng.choice(["Say {t} {n} times.", "Repeat {t} {n} times.", "Write {t} {n} times."])
@@ -354,6 +367,12 @@ _UNKNOWN_ASKS = [
     "Write a program in Python.", "Translate {x} into {l}.", "What is the news?",
     "How do I repair my car?", "Who was the first king of {c}?", "Where is {x}?",
     "How many people live in {c}?", "What is the best film?", "Where did I put my keys?",
+    "Why is the {w} so {y}?", "Why is {c} famous?", "Why do people like the {w}?",
+    "Write a poem about the {w}.", "Write a poem.", "Sing a song about the {w}.",
+    "Who invented the {w}?", "How does a {w} work?", "When did {c} begin?", "Tell me a joke.",
+    "What should I cook with {w}?", "How do I build a {w}?", "Draw a {w}.",
+    "Write an essay on {w}.", "Why is the sky blue?", "Explain the {w}.",
+    "Give me advice about my {w}.",
 ]
 
 
@@ -367,15 +386,25 @@ def unknown(rng):
         question = rng.choice(ph.CAPITAL).format(c=_invented(rng))
         return _dress(rng, question), UNKNOWN
     c = rng.choice(COUNTRIES)
-    question = rng.choice(_UNKNOWN_ASKS).format(c=c.name, x=_invented(rng), l=c.language)
+    question = rng.choice(_UNKNOWN_ASKS).format(
+        c=c.name, x=_invented(rng), l=c.language, w=rng.choice(ev.WORDS),
+        y=rng.choice(rng.choice(ev.OPPOSITES)))
     return _dress(rng, question), UNKNOWN
 
 
+def large_sum(rng):
+    """Ask for a sum beyond what the model learns."""
+    a, b = rng.randint(21, 999), rng.randint(0, 999)
+    op = rng.choice("+-*")
+    question = rng.choice(_ASK_SUM[:-2]).format(e=rng.choice(_OPS[op]).format(a=a, b=b))
+    return question, "I can only work with numbers below 20."
+
+
 SINGLE = [
-    (capital, 40), (continent, 5), (language, 5), (currency, 4), (about, 2), (country_of, 3),
-    (is_capital, 1.5), (arithmetic, 20), (compare, 2), (animal, 4), (colour, 3), (opposite, 2.5),
-    (order, 2), (listing, 2), (repeat, 3), (transform, 1.5), (count, 2), (fact, 3), (identity, 2),
-    (greeting, 2), (unknown, 2.5), (stories.asked, 7),
+    (capital, 20), (continent, 5), (language, 5), (currency, 4), (about, 2), (country_of, 3),
+    (is_capital, 1.5), (arithmetic, 20), (large_sum, 1.5), (compare, 2), (animal, 5), (colour, 4),
+    (opposite, 2.5), (order, 2), (listing, 2), (repeat, 14), (transform, 1.5), (count, 5), (fact, 3),
+    (identity, 2), (greeting, 2), (unknown, 5), (stories.asked, 15),
 ]
 _KINDS, _WEIGHTS = zip(*SINGLE)
 
@@ -438,9 +467,11 @@ def document(rng):
     kind = rng.random()
     if kind < 0.05:
         return bare_text(rng)
-    if kind < 0.08:
-        return one_word(rng)
+    if kind < 0.11:
+        return drill(rng)
     if kind < 0.14:
+        return one_word(rng)
+    if kind < 0.20:
         return follow_up(rng)
     turns = _turns(exchange(rng) for _ in range(2 if rng.random() < 0.08 else 1))
     if rng.random() < 0.15:
@@ -456,12 +487,16 @@ def long_chat(rng, exchanges):
     return turns
 
 
+def wrap(role):
+    """What stands before and after a turn's text."""
+    if role in ("given", "result"):
+        return "", ""
+    return ("", END) if role == "text" else (f"{START}{role}\n", f"{END}\n")
+
+
 def render(turns):
     """A document as training text, BOS first."""
-    parts = [BOS]
-    for role, text in turns:
-        parts.append(text + END if role == "text" else f"{START}{role}\n{text}{END}\n")
-    return "".join(parts)
+    return BOS + "".join(wrap(role)[0] + text + wrap(role)[1] for role, text in turns)
 
 
 def prompt(question, system=None):

@@ -143,3 +143,9 @@ def all_logits(weights, ids):
     """Logits after every token of one text."""
     tokens = jnp.asarray([ids], jnp.int32)
     return np.asarray(model.forward(weights, tokens, jnp.zeros_like(tokens)))[0]
+
+
+def log_softmax(logits):
+    """Log-probabilities of each row."""
+    top = logits.max(-1, keepdims=True)
+    return logits - top - np.log(np.exp(logits - top).sum(-1, keepdims=True))

@@ -15,7 +15,8 @@ FINDING = ["under a tree", "behind a rock", "in a hollow log", "beside the path"
 SHE = {"Mia", "Lily", "Anna", "Rosa", "Ella", "Nora", "Ruby", "Clara"}
 
 
-def _article(noun):
+def article(noun):
+    """A noun with `a` or `an`."""
     return ("an " if noun[0] in "aeiou" else "a ") + noun
 
 
@@ -28,7 +29,7 @@ def _lost(s):
 
 
 def _found(s):
-    return [f"One morning {s.name} found {_article(s.thing)} {s.spot}.",
+    return [f"One morning {s.name} found {article(s.thing)} {s.spot}.",
             f"\"Whose {s.thing} is this?\" asked {s.name}.",
             f"{s.friend} the {s.other} was looking for it and felt sad.",
             f"So {s.name} gave the {s.thing} back to {s.friend}.",
@@ -45,7 +46,7 @@ def _storm(s):
 
 def _gift(s):
     return [f"{s.name} wanted to give {s.friend} the {s.other} a gift.",
-            f"{s.he.capitalize()} had only {_article(s.thing)}, and {s.he} loved it very much.",
+            f"{s.he.capitalize()} had only {article(s.thing)}, and {s.he} loved it very much.",
             f"But {s.friend} was sad that day.",
             f"So {s.name} gave {s.friend} the {s.thing}.",
             f"{s.friend} laughed, and {s.name} was happy too."]
@@ -53,7 +54,7 @@ def _gift(s):
 
 def _race(s):
     return [f"One day {s.friend} the {s.other} said, \"Let us have a race!\"",
-            f"{s.name} ran fast, but then {s.he} saw {_article(s.thing)} {s.spot}.",
+            f"{s.name} ran fast, but then {s.he} saw {article(s.thing)} {s.spot}.",
             f"{s.he.capitalize()} stopped to pick it up, and {s.friend} won the race.",
             f"\"You won, {s.friend},\" said {s.name}, \"but I have the {s.thing}!\"",
             "They both laughed and walked home together."]
@@ -104,8 +105,8 @@ def asked(rng):
     if kind < 0.35:
         return rng.choice(_ASK), story(rng)
     hero, thing = rng.choice(HEROES), None
-    about = _article(hero)
+    about = article(hero)
     if kind > 0.75:
         thing = rng.choice(THINGS)
-        about += " and " + _article(thing)
+        about += " and " + article(thing)
     return rng.choice(_ASK_HERO).format(a=about), story(rng, hero, thing)

@@ -38,9 +38,9 @@ def loss_of(params, batch):
 
 
 def rate_at(step, steps):
-    """Warm up, hold, then fall in a straight line to a fiftieth."""
+    """Warm up, hold, then fall in a straight line to nothing."""
     left = (steps - step) / (steps * (1 - DECAY_FROM))
-    return PEAK * min(1.0, (step + 1) / WARM_UP, max(0.02, left))
+    return PEAK * min(1.0, (step + 1) / WARM_UP, left)
 
 
 @partial(jax.jit, donate_argnums=0)
@@ -104,8 +104,8 @@ def _batches(tokenizer, start, short_steps, steps):
 def _arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=Path("build/tiny"), help="checkpoints go here")
-    parser.add_argument("--steps", type=int, default=6000, help="all steps")
-    parser.add_argument("--long-steps", type=int, default=120, help="the last of them at 4 x 1024")
+    parser.add_argument("--steps", type=int, default=4120, help="all steps")
+    parser.add_argument("--long-steps", type=int, default=180, help="the last of them at 4 x 1024")
     parser.add_argument("--save-every", type=int, default=100)
     return parser.parse_args()
 
