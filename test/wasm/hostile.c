@@ -32,9 +32,12 @@ enum end end_of(struct rig *rig, const void *wasm, size_t n, const char *what)
     int status = wasm_guest_open(&g, rig->host, wasm, n, &err);
     if (status) {
         assert_null(g);
-        if ((status != REALM_E_GUEST && status != REALM_E_LIMIT) || !err.message[0])
+        /* Of compiling's two limits, processor time and the clock, a busy machine
+         * comes to the second first. */
+        bool too_much = status == REALM_E_LIMIT || status == REALM_E_DEADLINE;
+        if ((status != REALM_E_GUEST && !too_much) || !err.message[0])
             fail_msg("%s: %d, %s", what, status, err.message);
-        return status == REALM_E_GUEST ? REFUSED : TOO_MUCH;
+        return too_much ? TOO_MUCH : REFUSED;
     }
     enum end end = run_end(rig, g, what);
     wasm_guest_close(g);

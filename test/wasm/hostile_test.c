@@ -284,7 +284,8 @@ static void mutate(uint8_t *wasm, size_t n, uint32_t seed)
     rng_philox(20, 0, seed, r);
     for (uint32_t i = 0, changes = 1 + seed % 4; i < changes; i++) {
         uint32_t at = 8 + r[i] % (uint32_t)(n - 8), how = r[i] >> 28;
-        wasm[at] = how < 8 ? (uint8_t)(wasm[at] ^ 1u << how) : (uint8_t)(r[(i + 1) % 4] >> 8);
+        const uint32_t byte = how < 8 ? wasm[at] ^ 1u << how : r[(i + 1) % 4] >> 8;
+        wasm[at] = (uint8_t)byte;
     }
 }
 
