@@ -116,7 +116,8 @@ int run_turn(struct run *run, const json_t *messages, const char *text, size_t b
         return generate(run, &prompt, answer, err);
     }
     struct chat_prompt prompt;
-    int status = chat_render(run->chat, run->on.model, messages, NULL, &prompt, err);
+    const struct realm_wait wait = {.cancelled = interrupted};
+    int status = chat_render(run->chat, run->on.model, messages, NULL, &wait, &prompt, err);
     if (status)
         return status;
     if (run->print_prompt)

@@ -237,7 +237,8 @@ static unsigned prompt_flags(const struct realm_model_info *info, const struct b
 }
 
 int chat_render(struct chat *c, const struct realm_model *m, const json_t *messages,
-                const json_t *extra, struct chat_prompt *out, struct realm_error *err)
+                const json_t *extra, const struct realm_wait *wait, struct chat_prompt *out,
+                struct realm_error *err)
 {
     struct realm_model_info info;
     *out = (struct chat_prompt){0};
@@ -253,7 +254,7 @@ int chat_render(struct chat *c, const struct realm_model *m, const json_t *messa
     buf_init(&text, PROMPT_BYTES_MAX);
     const struct slice parts[] = {slice_of(info.chat_template), slice_of(json)};
     int status = helper_call(c->helper, HELPER_RENDER, parts, ARRAY_LEN(parts),
-                             HELPER_RENDER_MS_MAX, &text, err);
+                             HELPER_RENDER_MS_MAX, wait, &text, err);
     free(json);
     if (status) {
         buf_free(&text);

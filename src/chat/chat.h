@@ -40,9 +40,12 @@ MUST_USE int chat_check(const json_t *messages, struct realm_error *err);
  *   REALM_E_UNSUPPORTED  m has no template, or no tokenizer
  *   REALM_E_ARG          the template refuses the conversation; the sentence is its own
  *   REALM_E_FORMAT       the template does not compile
- *   REALM_E_LIMIT, REALM_E_DEADLINE, REALM_E_NOMEM, REALM_E_SYS */
+ *   REALM_E_CANCELLED, REALM_E_DEADLINE  as wait (may be NULL) says, or after
+ *                        HELPER_RENDER_MS_MAX
+ *   REALM_E_LIMIT, REALM_E_NOMEM, REALM_E_SYS */
 MUST_USE int chat_render(struct chat *c, const struct realm_model *m, const json_t *messages,
-                         const json_t *extra, struct chat_prompt *out, struct realm_error *err);
+                         const json_t *extra, const struct realm_wait *wait,
+                         struct chat_prompt *out, struct realm_error *err);
 
 /* The child's work for HELPER_RENDER. */
 int chat_render_work(const struct slice *parts, size_t n_parts, struct buf *out,

@@ -4,22 +4,17 @@
 #include <poll.h>
 #include <sys/socket.h>
 
-#include "base/clock.h"
+#include "base/wait.h"
 
-/* Waits until fd is ready for events or the time is up. */
-static int await(int fd, short events, uint64_t deadline_ns)
+/* Waits until fd is ready for events or the caller gives up. */
+static int await(int fd, short events, const struct realm_wait *wait)
 {
     for (;;) {
-        int timeout_ms = -1;
-        if (deadline_ns) {
-            uint64_t now = clock_ns(clock_system());
-            if (now >= deadline_ns)
-                return REALM_E_DEADLINE;
-            uint64_t left_ms = (deadline_ns - now) / 1000000u + 1;
-            timeout_ms = left_ms > 60000 ? 60000 : (int)left_ms;
-        }
+        int status = wait_given_up(wait, NULL);
+        if (status)
+            return status;
         struct pollfd p = {.fd = fd, .events = events};
-        int ready = poll(&p, 1, timeout_ms);
+        int ready = poll(&p, 1, wait_poll_ms(wait));
         if (ready > 0)
             return 0; /* errors show in the call that follows */
         if (ready < 0 && errno != EINTR)
@@ -28,16 +23,16 @@ static int await(int fd, short events, uint64_t deadline_ns)
 }
 
 /* Whether a call that moved nothing should be tried again. */
-static int retry(int fd, short events, ssize_t moved, uint64_t deadline_ns)
+static int retry(int fd, short events, ssize_t moved, const struct realm_wait *wait)
 {
     if (moved < 0 && errno == EINTR)
         return 0;
     if (moved < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-        return await(fd, events, deadline_ns);
+        return await(fd, events, wait);
     return REALM_E_IO;
 }
 
-int frame_send(int fd, const void *data, size_t n, uint64_t deadline_ns)
+int frame_send(int fd, const void *data, size_t n, const struct realm_wait *wait)
 {
     const char *p = data;
     while (n > 0) {
@@ -47,14 +42,14 @@ int frame_send(int fd, const void *data, size_t n, uint64_t deadline_ns)
             n -= (size_t)sent;
             continue;
         }
-        int status = retry(fd, POLLOUT, sent, deadline_ns);
+        int status = retry(fd, POLLOUT, sent, wait);
         if (status)
             return status;
     }
     return 0;
 }
 
-int frame_recv(int fd, void *data, size_t n, uint64_t deadline_ns)
+int frame_recv(int fd, void *data, size_t n, const struct realm_wait *wait)
 {
     char *p = data;
     while (n > 0) {
@@ -64,7 +59,7 @@ int frame_recv(int fd, void *data, size_t n, uint64_t deadline_ns)
             n -= (size_t)got;
             continue;
         }
-        int status = retry(fd, POLLIN, got, deadline_ns);
+        int status = retry(fd, POLLIN, got, wait);
         if (status)
             return status;
     }

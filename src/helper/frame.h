@@ -22,9 +22,9 @@ struct frame_answer {
 _Static_assert(sizeof(struct frame_call) == 8 + 8 * HELPER_PARTS_MAX, "no padding");
 _Static_assert(sizeof(struct frame_answer) == 16, "no padding");
 
-/* All n bytes, or REALM_E_DEADLINE at deadline_ns (0: none), or REALM_E_IO when
- * the other side is gone. */
-MUST_USE int frame_send(int fd, const void *p, size_t n, uint64_t deadline_ns);
-MUST_USE int frame_recv(int fd, void *p, size_t n, uint64_t deadline_ns);
+/* All n bytes; REALM_E_DEADLINE or REALM_E_CANCELLED as wait (NULL: none) says;
+ * REALM_E_IO when the other side is gone. */
+MUST_USE int frame_send(int fd, const void *p, size_t n, const struct realm_wait *wait);
+MUST_USE int frame_recv(int fd, void *p, size_t n, const struct realm_wait *wait);
 
 #endif

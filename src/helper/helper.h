@@ -20,7 +20,7 @@
 #include "base/buf.h"
 #include "base/bytes.h"
 #include "base/compiler.h"
-#include "realm/status.h"
+#include "realm/realm.h"
 
 enum helper_op { HELPER_RENDER, HELPER_COMPILE, HELPER_OPS };
 
@@ -38,11 +38,12 @@ void helper_close(struct helper *h); /* ends the child; NULL is fine */
 
 /* Has the child do op on the parts and appends its answer to out.  Returns 0,
  * what the child says, or REALM_E_DEADLINE (after timeout_ms, the wait for other calls
- * included; a child that is at it is killed), REALM_E_LIMIT
- * (it died of a limit), REALM_E_SYS (it cannot be started), REALM_E_NOMEM. */
+ * included, or as wait says), REALM_E_CANCELLED (as wait, which may be NULL, says; in
+ * both cases a child that is at it is killed), REALM_E_LIMIT (it died of a limit),
+ * REALM_E_SYS (it cannot be started), REALM_E_NOMEM. */
 MUST_USE int helper_call(struct helper *h, enum helper_op op, const struct slice *parts,
-                         size_t n_parts, uint32_t timeout_ms, struct buf *out,
-                         struct realm_error *err);
+                         size_t n_parts, uint32_t timeout_ms, const struct realm_wait *wait,
+                         struct buf *out, struct realm_error *err);
 
 /* ---- the child's side ---- */
 

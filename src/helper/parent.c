@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/thread.h"
+#include "base/wait.h"
 #include "helper/frame.h"
 
 struct helper {
@@ -147,24 +148,24 @@ static int start(struct helper *h)
 }
 
 static int send_call(struct helper *h, enum helper_op op, const struct slice *parts, size_t n_parts,
-                     uint64_t deadline_ns)
+                     const struct realm_wait *wait)
 {
     struct frame_call call = {.op = op, .parts = (uint32_t)n_parts};
     for (size_t i = 0; i < n_parts; i++)
         call.bytes[i] = parts[i].n;
-    int status = frame_send(h->fd, &call, sizeof(call), deadline_ns);
+    int status = frame_send(h->fd, &call, sizeof(call), wait);
     for (size_t i = 0; !status && i < n_parts; i++)
-        status = frame_send(h->fd, parts[i].p, parts[i].n, deadline_ns);
+        status = frame_send(h->fd, parts[i].p, parts[i].n, wait);
     return status;
 }
 
 /* The child's answer; *said tells whether status is the child's own word. */
-static int receive(struct helper *h, uint64_t deadline_ns, struct buf *out, bool *said,
+static int receive(struct helper *h, const struct realm_wait *wait, struct buf *out, bool *said,
                    struct realm_error *err)
 {
     struct frame_answer answer;
     *said = false;
-    int status = frame_recv(h->fd, &answer, sizeof(answer), deadline_ns);
+    int status = frame_recv(h->fd, &answer, sizeof(answer), wait);
     if (status)
         return status;
     if (answer.status > 0 || answer.bytes > HELPER_ANSWER_BYTES_MAX)
@@ -173,26 +174,25 @@ static int receive(struct helper *h, uint64_t deadline_ns, struct buf *out, bool
         char sentence[REALM_ERROR_MAX] = {0};
         if (answer.bytes >= sizeof(sentence))
             return REALM_E_IO;
-        status = frame_recv(h->fd, sentence, (size_t)answer.bytes, deadline_ns);
+        status = frame_recv(h->fd, sentence, (size_t)answer.bytes, wait);
         *said = !status;
         return status ? status : err_set(err, answer.status, "%s", sentence);
     }
     if (buf_reserve(out, (size_t)answer.bytes))
         return REALM_E_NOMEM;
-    status = frame_recv(h->fd, out->p + out->n, (size_t)answer.bytes, deadline_ns);
+    status = frame_recv(h->fd, out->p + out->n, (size_t)answer.bytes, wait);
     if (!status)
         out->n += (size_t)answer.bytes;
     return status;
 }
 
-/* Waits for the caller's turn; REALM_E_DEADLINE. */
-static int take_turn(struct helper *h, uint64_t deadline_ns)
+/* Waits for the caller's turn; REALM_E_DEADLINE or REALM_E_CANCELLED. */
+static int take_turn(struct helper *h, const struct realm_wait *wait)
 {
-    bool in_time = true;
+    int status = 0;
     mutex_lock(&h->lock);
-    while (h->busy && in_time)
-        in_time = cond_wait_until(&h->free, &h->lock, deadline_ns);
-    int status = h->busy ? REALM_E_DEADLINE : 0;
+    while (h->busy && !(status = wait_given_up(wait, &h->lock)) && h->busy)
+        wait_sleep(wait, &h->free, &h->lock);
     if (!status)
         h->busy = true;
     mutex_unlock(&h->lock);
@@ -209,20 +209,22 @@ static void end_turn(struct helper *h)
 
 /* One call, in its turn; err is set whenever it fails. */
 static int exchange(struct helper *h, enum helper_op op, const struct slice *parts, size_t n_parts,
-                    uint64_t deadline_ns, struct buf *out, struct realm_error *err)
+                    const struct realm_wait *wait, struct buf *out, struct realm_error *err)
 {
     bool said = false;
     int status = start(h);
     if (status)
         return err_set(err, status, "the helper process cannot be started");
-    status = send_call(h, op, parts, n_parts, deadline_ns);
+    status = send_call(h, op, parts, n_parts, wait);
     if (!status)
-        status = receive(h, deadline_ns, out, &said, err);
+        status = receive(h, wait, out, &said, err);
     if (!status || said)
         return status;
     int killed_by = bury(h);
     if (status == REALM_E_DEADLINE)
         return err_set(err, status, "the helper process did not finish in time");
+    if (status == REALM_E_CANCELLED)
+        return err_set(err, status, "the caller went away");
     if (status == REALM_E_NOMEM)
         return err_nomem(err, "the helper's answer");
     return err_set(err, REALM_E_LIMIT, "the helper process reached a limit%s",
@@ -230,13 +232,18 @@ static int exchange(struct helper *h, enum helper_op op, const struct slice *par
 }
 
 int helper_call(struct helper *h, enum helper_op op, const struct slice *parts, size_t n_parts,
-                uint32_t timeout_ms, struct buf *out, struct realm_error *err)
+                uint32_t timeout_ms, const struct realm_wait *caller, struct buf *out,
+                struct realm_error *err)
 {
+    struct realm_wait wait = caller ? *caller : (struct realm_wait){0};
     uint64_t deadline_ns = clock_ns(clock_system()) + timeout_ms * 1000000ull;
-    int status = take_turn(h, deadline_ns);
+    if (!wait.deadline_ns || wait.deadline_ns > deadline_ns)
+        wait.deadline_ns = deadline_ns;
+    int status = take_turn(h, &wait);
     if (status)
-        return err_set(err, status, "the helper process was busy for %u ms", timeout_ms);
-    status = exchange(h, op, parts, n_parts, deadline_ns, out, err);
+        return err_set(err, status, "the helper process is busy, and the wait for it ended: %s",
+                       realm_status_name(status));
+    status = exchange(h, op, parts, n_parts, &wait, out, err);
     end_turn(h);
     return status;
 }

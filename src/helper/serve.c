@@ -48,7 +48,7 @@ static int receive_parts(int fd, const struct frame_call *call, struct slice *pa
         if (!p)
             return REALM_E_NOMEM;
         parts[i] = (struct slice){p, (size_t)call->bytes[i]};
-        int status = frame_recv(fd, p, parts[i].n, 0);
+        int status = frame_recv(fd, p, parts[i].n, NULL);
         if (status)
             return status;
     }
@@ -58,8 +58,8 @@ static int receive_parts(int fd, const struct frame_call *call, struct slice *pa
 static int send_answer(int fd, int status, struct slice body)
 {
     struct frame_answer answer = {.status = status, .bytes = body.n};
-    int failed = frame_send(fd, &answer, sizeof(answer), 0);
-    return failed ? failed : frame_send(fd, body.p, body.n, 0);
+    int failed = frame_send(fd, &answer, sizeof(answer), NULL);
+    return failed ? failed : frame_send(fd, body.p, body.n, NULL);
 }
 
 static int serve_one(int fd, const struct helper_work *work, const struct frame_call *call)
@@ -87,7 +87,7 @@ int helper_serve(int fd, const struct helper_work *work)
     struct frame_call call;
     confine();
     int status = 0;
-    while (!status && frame_recv(fd, &call, sizeof(call), 0) == 0)
+    while (!status && frame_recv(fd, &call, sizeof(call), NULL) == 0)
         status = serve_one(fd, work, &call);
     return status ? 1 : 0;
 }

@@ -47,7 +47,7 @@ static json_t *with_prompt(const json_t *messages, const char *prompt, size_t by
 static int32_t render(struct instance *in, const struct realm_model *m, const json_t *messages,
                       struct chat_prompt *out)
 {
-    int status = chat_render(in->host->chat, m, messages, NULL, out, &in->last);
+    int status = chat_render(in->host->chat, m, messages, NULL, &in->wait, out, &in->last);
     if (status == REALM_E_ARG)
         return ABI_FAILED; // the template refuses it, which is no argument of this call's
     return status ? call_status(in, status) : 0;

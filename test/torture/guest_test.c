@@ -96,7 +96,7 @@ static int render(void *ctx)
     int status = chat_open(&chat, NULL);
     if (status)
         return status;
-    status = chat_render(chat, life->rig->model, life->messages, NULL, &prompt, NULL);
+    status = chat_render(chat, life->rig->model, life->messages, NULL, NULL, &prompt, NULL);
     if (!status) {
         assert_true(prompt.bytes > 0);
         mem_free(prompt.text);

@@ -45,7 +45,7 @@ static int call(struct helper *h, const char *text, uint32_t timeout_ms, struct 
     const struct slice part = slice_of(text);
     struct realm_error err = {0};
     buf_clear(out);
-    int status = helper_call(h, HELPER_RENDER, &part, 1, timeout_ms, out, &err);
+    int status = helper_call(h, HELPER_RENDER, &part, 1, timeout_ms, NULL, out, &err);
     assert_int_equal(err.status, status);
     return status;
 }
@@ -54,6 +54,32 @@ static pid_t pid_of_child(struct helper *h, struct buf *out)
 {
     assert_int_equal(call(h, "pid", 5000, out), 0);
     return (pid_t)strtol(buf_cstr(out), NULL, 10);
+}
+
+static bool at_once(void *ctx)
+{
+    (void)ctx;
+    return true;
+}
+
+static void a_caller_who_goes_away_ends_his_call(void **state)
+{
+    (void)state;
+    struct helper *h;
+    struct buf out;
+    struct realm_error err = {0};
+    const struct slice part = slice_of("sleep");
+    const struct realm_wait gone = {.cancelled = at_once};
+    buf_init(&out, 1000);
+    assert_int_equal(helper_open(&h, NULL), 0);
+    assert_int_equal(helper_call(h, HELPER_RENDER, &part, 1, 60000, &gone, &out, &err),
+                     REALM_E_CANCELLED);
+    const struct realm_wait soon = {.deadline_ns = clock_ns(clock_system()) + 50000000};
+    assert_int_equal(helper_call(h, HELPER_RENDER, &part, 1, 60000, &soon, &out, &err),
+                     REALM_E_DEADLINE);
+    assert_int_equal(call(h, "still here", 5000, &out), 0);
+    helper_close(h);
+    buf_free(&out);
 }
 
 static void calls_after_failures_are_answered(void **state)
@@ -156,7 +182,7 @@ static void the_child_has_no_files_of_ours(void **state)
     assert_true(fd >= 10);
     buf_init(&out, MiB);
     assert_int_equal(helper_open(&h, NULL), 0);
-    assert_int_equal(helper_call(h, HELPER_RENDER, parts, 2, 5000, &out, &err), 0);
+    assert_int_equal(helper_call(h, HELPER_RENDER, parts, 2, 5000, NULL, &out, &err), 0);
     assert_string_equal(buf_cstr(&out), "n");
     helper_close(h);
     buf_free(&out);
@@ -166,6 +192,7 @@ static void the_child_has_no_files_of_ours(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_caller_who_goes_away_ends_his_call),
         cmocka_unit_test(calls_after_failures_are_answered),
         cmocka_unit_test(a_child_that_died_between_calls_is_nobody_s_error),
         cmocka_unit_test(the_child_outlives_the_thread_that_called_first),
