@@ -403,8 +403,8 @@ def large_sum(rng):
 SINGLE = [
     (capital, 20), (continent, 5), (language, 5), (currency, 4), (about, 2), (country_of, 3),
     (is_capital, 1.5), (arithmetic, 20), (large_sum, 1.5), (compare, 2), (animal, 5), (colour, 4),
-    (opposite, 2.5), (order, 2), (listing, 2), (repeat, 14), (transform, 1.5), (count, 5), (fact, 3),
-    (identity, 2), (greeting, 2), (unknown, 5), (stories.asked, 15),
+    (opposite, 2.5), (order, 2), (listing, 2), (repeat, 14), (transform, 1.5), (count, 5),
+    (fact, 3), (identity, 2), (greeting, 2), (unknown, 5), (stories.asked, 15),
 ]
 _KINDS, _WEIGHTS = zip(*SINGLE)
 

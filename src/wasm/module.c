@@ -150,7 +150,8 @@ static int compile(struct wasm_host *h, struct slice wasm, struct buf *code,
                    wasmtime_module_t **out, struct realm_error *err)
 {
     buf_clear(code);
-    int status = helper_call(h->helper, HELPER_COMPILE, &wasm, 1, HELPER_COMPILE_MS_MAX, NULL, code, err);
+    int status =
+        helper_call(h->helper, HELPER_COMPILE, &wasm, 1, HELPER_COMPILE_MS_MAX, NULL, code, err);
     if (status)
         return status;
     if (!load_code(h, code, out))
