@@ -121,15 +121,15 @@ static json_t *guarded_string(const struct realm_model *m, const json_t *text)
     return result;
 }
 
-static json_t *guarded(const struct realm_model *m, const json_t *value, int depth);
+static json_t *guarded(const struct realm_model *m, const json_t *value);
 
-static json_t *guarded_array(const struct realm_model *m, const json_t *value, int depth)
+static json_t *guarded_array(const struct realm_model *m, const json_t *value)
 {
     json_t *copy = json_array(), *item;
     size_t i;
     json_array_foreach(value, i, item)
     {
-        if (json_array_append_new(copy, guarded(m, item, depth)))
+        if (json_array_append_new(copy, guarded(m, item)))
             goto failed;
     }
     return copy;
@@ -140,7 +140,7 @@ failed:
 }
 
 /* Templates print keys, too: those of a tool's arguments are somebody's text. */
-static json_t *guarded_object(const struct realm_model *m, json_t *value, int depth)
+static json_t *guarded_object(const struct realm_model *m, json_t *value)
 {
     json_t *copy = json_object(), *item;
     const char *key;
@@ -148,8 +148,7 @@ static json_t *guarded_object(const struct realm_model *m, json_t *value, int de
     json_object_foreach(value, key, item)
     {
         char *shown = guarded_text(m, key, strlen(key), &n);
-        int failed =
-            !shown || json_object_setn_new_nocheck(copy, shown, n, guarded(m, item, depth));
+        int failed = !shown || json_object_setn_new_nocheck(copy, shown, n, guarded(m, item));
         mem_free(shown);
         if (failed)
             goto failed;
@@ -161,19 +160,40 @@ failed:
     return NULL;
 }
 
-/* A copy in which no string or key spells a control token; NULL when memory is short or
- * it is too deep. */
-static json_t *guarded(const struct realm_model *m, const json_t *value, int depth)
+/* A copy in which no string or key spells a control token; NULL when memory is short. */
+static json_t *guarded(const struct realm_model *m, const json_t *value)
 {
-    if (depth > JSON_DEPTH_MAX)
-        return NULL;
     if (json_is_string(value))
         return guarded_string(m, value);
     if (json_is_array(value))
-        return guarded_array(m, value, depth + 1);
+        return guarded_array(m, value);
     if (json_is_object(value))
-        return guarded_object(m, (json_t *)value, depth + 1);
+        return guarded_object(m, (json_t *)value);
     return json_deep_copy(value);
+}
+
+/* Whether value has more than left levels of arrays and objects; asked before
+ * anything else walks down. */
+static bool deeper_than(const json_t *value, int left)
+{
+    size_t i;
+    json_t *item;
+    const char *key;
+    if (!json_is_array(value) && !json_is_object(value))
+        return false;
+    if (left == 0)
+        return true;
+    json_array_foreach(value, i, item)
+    {
+        if (deeper_than(item, left - 1))
+            return true;
+    }
+    json_object_foreach((json_t *)value, key, item)
+    {
+        if (deeper_than(item, left - 1))
+            return true;
+    }
+    return false;
 }
 
 /* Templates commonly take content for a string: text parts become one. */
@@ -206,8 +226,8 @@ static int join_parts(json_t *message)
 static char *context(const struct realm_model *m, const json_t *messages, const json_t *extra,
                      const struct realm_model_info *info)
 {
-    json_t *object = extra ? guarded(m, extra, 0) : json_object();
-    json_t *talk = guarded(m, messages, 0), *message;
+    json_t *object = extra ? guarded(m, extra) : json_object();
+    json_t *talk = guarded(m, messages), *message;
     size_t i;
     char *text = NULL;
     json_array_foreach(talk, i, message)
@@ -247,6 +267,9 @@ int chat_render(struct chat *c, const struct realm_model *m, const json_t *messa
         return err_set(err, REALM_E_UNSUPPORTED, "the model has no tokenizer");
     if (!info.chat_template)
         return err_set(err, REALM_E_UNSUPPORTED, "the model has no chat template");
+    if (deeper_than(messages, JSON_DEPTH_MAX) || deeper_than(extra, JSON_DEPTH_MAX))
+        return err_set(err, REALM_E_ARG, "the conversation is nested more than %d levels deep",
+                       JSON_DEPTH_MAX);
     char *json = context(m, messages, extra, &info);
     if (!json)
         return err_nomem(err, "the conversation");

@@ -104,6 +104,21 @@ static void the_template_is_the_model_s(void **state)
     mem_free(prompt.text);
 }
 
+static void a_conversation_too_deep_is_named(void **state)
+{
+    (void)state;
+    struct chat_prompt prompt;
+    struct realm_error err = {0};
+    json_t *messages = parse("[{\"role\":\"user\",\"content\":\"a\"}]"), *deep = json_array();
+    for (int i = 0; i < 100; i++)
+        deep = json_pack("[o]", deep);
+    json_object_set_new(json_array_get(messages, 0), "tool_calls", deep);
+    assert_int_equal(chat_render(chat, model, messages, NULL, NULL, &prompt, &err), REALM_E_ARG);
+    assert_non_null(strstr(err.message, "deep"));
+    assert_null(prompt.text);
+    json_decref(messages);
+}
+
 /* Occurrences of token in the prompt's ids. */
 static size_t count_ids(const struct chat_prompt *prompt, const char *token)
 {
@@ -260,6 +275,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wrong_messages_are_named),
         cmocka_unit_test(the_template_is_the_model_s),
+        cmocka_unit_test(a_conversation_too_deep_is_named),
         cmocka_unit_test(users_write_no_control_tokens),
         cmocka_unit_test(keys_that_users_choose_are_guarded_too),
         cmocka_unit_test(hostile_templates_fail_alone),
