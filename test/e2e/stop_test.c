@@ -112,7 +112,7 @@ static void cancel_at(enum stage stage, const char *prompt, struct ends *e)
     const uint64_t ns = now_ns();
     const struct realm_stats s = world_stats(&world);
     if (!w.reached)
-        return;
+        return; // not seen while it was at that stage
     assert_int_equal(status, REALM_E_CANCELLED);
     if (stage != QUEUED) {
         assert_in_range(s.steps - w.at_steps, 0, STEPS_MAX);
@@ -129,15 +129,16 @@ static void deadline_at(enum stage stage, const char *prompt, uint64_t in_ns, st
     const uint64_t deadline = now_ns() + in_ns;
     const int status = ask_watched(&w, prompt, deadline);
     const uint64_t ns = now_ns();
-    assert_int_equal(status, REALM_E_DEADLINE);
-    assert_true(ns >= deadline);
+    assert_true(status == REALM_E_DEADLINE || status == 0);
+    assert_true(ns >= deadline || status == 0);
     const struct realm_stats s = world_stats(&world);
     assert_int_equal(s.waiting, 0);
     if (stage != QUEUED) {
         assert_int_equal(s.kv_pages, 0);
         assert_int_equal(s.running, 0);
     }
-    if (w.reached)
+    /* A thread that the machine let sleep all along finds a whole answer. */
+    if (w.reached && status)
         e->ns[e->n++] = ns - deadline;
 }
 
@@ -167,8 +168,7 @@ static void a_deadline_ends_an_answer(void **state)
     (void)state;
     for (unsigned i = 0; i < scaled(TRIES_MAX); i++)
         deadline_at(ANSWERING, "Once upon a time", 30000000, &e);
-    if (!e.n)
-        skip(); // no answer had begun in time
+    assert_true(e.n >= scaled(TRIES_MAX) / 2);
     expect_prompt_ends(&e, "deadline while answering");
 }
 
