@@ -5,7 +5,7 @@ MESON_FLAGS ?=
 SECONDS_EACH ?= 600
 
 all: $(BUILD)/build.ninja  ## build the program, the library and the guests
-	@ninja -C $(BUILD) -v --quiet
+	@ninja -C $(BUILD)
 
 $(BUILD)/build.ninja:
 	@scripts/setup
