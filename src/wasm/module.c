@@ -152,6 +152,9 @@ static int compile(struct wasm_host *h, struct slice wasm, struct buf *code,
     buf_clear(code);
     int status =
         helper_call(h->helper, HELPER_COMPILE, &wasm, 1, HELPER_COMPILE_MS_MAX, NULL, code, err);
+    if (status == REALM_E_DEADLINE)
+        return err_set(err, REALM_E_LIMIT, "compiling the guest took longer than %d s",
+                       HELPER_COMPILE_MS_MAX / 1000);
     if (status)
         return status;
     if (!load_code(h, code, out))
