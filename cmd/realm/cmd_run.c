@@ -49,7 +49,6 @@ static void catch_interrupt(void)
     struct sigaction action = {.sa_handler = on_interrupt};
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
 }
 
 /* Prints a generation's pieces until its end. */
@@ -63,7 +62,8 @@ static int print_events(struct realm_gen *gen, struct buf *answer, struct realm_
         if (status)
             return err_set(err, status, "the answer was cut short: %s", realm_status_name(status));
         fwrite(event.text, 1, event.text_bytes, stdout);
-        fflush(stdout);
+        if (fflush(stdout))
+            return err_set(err, REALM_E_IO, "the output cannot be written");
         if (buf_add(answer, event.text, event.text_bytes))
             return err_nomem(err, "the answer");
     } while (event.kind == REALM_EVENT_TOKEN);
@@ -149,7 +149,8 @@ static int talk(struct run *run, json_t *messages, const char *text, size_t n,
     } else {
         status = add_message(messages, "user", text, n);
         if (status)
-            err_set(err, status, "the prompt is not UTF-8, or memory is short");
+            err_set(err, status, "%s",
+                    status == REALM_E_UTF8 ? "the prompt is not UTF-8" : "out of memory");
         else
             status = run_turn(run, messages, text, n, &answer, err);
         /* What was said until Ctrl-C stays said. */
@@ -158,7 +159,7 @@ static int talk(struct run *run, json_t *messages, const char *text, size_t n,
         else
             json_array_remove(messages, json_array_size(messages) - 1);
     }
-    if (!run->print_prompt)
+    if (!run->print_prompt && (!status || answer.n))
         putchar('\n');
     fflush(stdout);
     buf_free(&answer);
@@ -174,6 +175,23 @@ static int one_prompt(struct run *run, const char *text, size_t n)
     if (status == REALM_E_CANCELLED)
         return cmd_failf("run", "interrupted");
     return status ? cmd_fail("run", &err) : EXIT_DONE;
+}
+
+/* As talk; where the conversation has outgrown the context, its oldest turns go. */
+static int talk_on(struct run *run, json_t *messages, const char *text, size_t n,
+                   struct realm_error *err)
+{
+    int status = talk(run, messages, text, n, err);
+    bool told = false;
+    while (status == REALM_E_CONTEXT && json_array_size(messages) >= 2) {
+        if (!told)
+            fprintf(stderr, "(the context is full: the oldest turns are forgotten)\n");
+        told = true;
+        json_array_remove(messages, 0);
+        json_array_remove(messages, 0);
+        status = talk(run, messages, text, n, err);
+    }
+    return status;
 }
 
 static int chat_at_terminal(struct run *run)
@@ -201,7 +219,7 @@ static int chat_at_terminal(struct run *run)
         if (n == 0)
             continue;
         atomic_store(&run_interrupted, false);
-        int status = talk(run, messages, line, (size_t)n, &err);
+        int status = talk_on(run, messages, line, (size_t)n, &err);
         if (status && status != REALM_E_CANCELLED)
             cmd_fail("run", &err);
     }

@@ -48,6 +48,13 @@ static void set_log_level(void)
         log_set_level(LOG_INFO);
 }
 
+/* A full disk or a reader that went away is no success. */
+static int check_output(const char *name, int status)
+{
+    bool lost = fflush(stdout) || ferror(stdout);
+    return lost && status == EXIT_DONE ? cmd_failf(name, "the output cannot be written") : status;
+}
+
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN);
@@ -69,7 +76,7 @@ int main(int argc, char **argv)
         return cmd_helper(argc - 1, argv + 1);
     for (size_t i = 0; i < ARRAY_LEN(commands); i++)
         if (strcmp(name, commands[i].name) == 0)
-            return commands[i].run(argc - 1, argv + 1);
+            return check_output(name, commands[i].run(argc - 1, argv + 1));
     fprintf(stderr, "realm: there is no command '%s'; `realm --help` lists them\n", name);
     return EXIT_USAGE;
 }

@@ -58,8 +58,7 @@ static bool show_piece(void *ctx, const char *text, size_t bytes)
 {
     (void)ctx;
     fwrite(text, 1, bytes, stdout);
-    fflush(stdout);
-    return !atomic_load(&run_interrupted);
+    return !fflush(stdout) && !atomic_load(&run_interrupted);
 }
 
 static bool interrupted(void *ctx)

@@ -17,7 +17,7 @@
  * says, or into new pages at the end of the memory when there is none.
  *
  * Build:
- *     clang --target=wasm32 -O2 -nostdlib -Wl,--no-entry -I sdk/guest-c -o g.wasm g.c
+ *     clang-14 --target=wasm32 -O2 -nostdlib -Wl,--no-entry -I sdk/guest-c -o g.wasm g.c
  *
  * Needs no C library.  docs/guest-abi.md says more of each call. */
 #ifndef REALM_GUEST_H

@@ -36,10 +36,7 @@ static bool read_one(const char *name, const char *suffix, uint8_t **p, size_t *
 static void files_open(struct files *f, const char *name)
 {
     memset(f, 0, sizeof(*f));
-    if (!read_one(name, "", &f->gguf, &f->gguf_n)) {
-        print_message("%s: no test data\n", name);
-        skip();
-    }
+    assert_true(read_one(name, "", &f->gguf, &f->gguf_n));
     assert_true(read_one(name, ".inp", &f->inp, &f->inp_n));
     assert_true(read_one(name, ".out", &f->out, &f->out_n));
     assert_int_equal(gguf_parse(&f->g, f->gguf, f->gguf_n, f->gguf_n, NULL), 0);
@@ -171,5 +168,12 @@ int main(void)
         cmocka_unit_test(gpt_2),     cmocka_unit_test(llama_spm),      cmocka_unit_test(phi_3),
         cmocka_unit_test(starcoder), cmocka_unit_test(phi_3_template),
     };
+    uint8_t *first;
+    size_t n;
+    if (!read_one("gpt-2", "", &first, &n)) {
+        printf("1..0 # SKIP no test data: set REALM_TEST_DATA\n");
+        return 0;
+    }
+    mem_free(first);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
