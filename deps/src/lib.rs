@@ -4,5 +4,6 @@
 
 pub use wasmtime_c_api::*;
 
+mod head;
 mod template;
 mod tojson;

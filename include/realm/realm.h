@@ -235,6 +235,18 @@ REALM_API int realm_sampling_check(const struct realm_sampling *s, struct realm_
 
 /* -------------------------------------------------------------- generation -- */
 
+struct realm_logit_bias {
+    uint32_t token;
+    float bias; /* -100 to 100 */
+};
+
+/* What becomes of the final hidden states of a prompt's tokens (after the last norm). */
+enum realm_pooling {
+    REALM_POOL_NONE,
+    REALM_POOL_MEAN, /* their mean, summed in the order of the tokens */
+    REALM_POOL_LAST, /* the last one's */
+};
+
 struct realm_request {
     /* The prompt: ids, or else text (UTF-8, at most 4 MiB) read under text_flags. */
     const uint32_t *ids;
@@ -253,7 +265,25 @@ struct realm_request {
     bool logprobs;            /* events carry log-probabilities, those before the chain */
     uint32_t top_logprobs;    /* and those of this many likeliest tokens, up to 1024 */
 
+    /* Added to the logits before all else; ids below the vocabulary, up to 1024 of them. */
+    const struct realm_logit_bias *logit_bias;
+    size_t n_logit_bias;
+    uint32_t choice; /* which of several answers to one prompt: the same seed draws otherwise */
+
+    /* Log-probabilities of the prompt's tokens come first, as REALM_EVENT_PROMPT, each given
+     * those before it; top_logprobs holds for them, too. */
+    bool prompt_logprobs;
+    /* Ends after the prompt, without drawing a token: with prompt_logprobs, or with pooling. */
+    bool prompt_only;
+    enum realm_pooling pooling; /* the end event carries the prompt's embedding; prompt_only */
+
     const char *tenant; /* whom the work is for; NULL: "default" */
+
+    /* Told, from a thread of the engine and with no lock held, that an event has come which
+     * realm_gen_next will give without waiting.  Must return soon and call nothing of this
+     * header.  Not called any more once realm_gen_close has returned; NULL: nobody is told. */
+    void (*notify)(void *ctx);
+    void *notify_ctx;
 };
 
 /* Zeroes it and sets the sampling of the door. */
@@ -276,7 +306,7 @@ struct realm_logprob {
     float logprob;
 };
 
-enum realm_event_kind { REALM_EVENT_TOKEN, REALM_EVENT_END };
+enum realm_event_kind { REALM_EVENT_TOKEN, REALM_EVENT_END, REALM_EVENT_PROMPT };
 
 enum realm_finish {
     REALM_FINISH_STOP,   /* an end token, stop id or stop string */
@@ -297,9 +327,9 @@ struct realm_usage {
  * same generation. */
 struct realm_event {
     enum realm_event_kind kind;
-    /* REALM_EVENT_TOKEN */
+    /* REALM_EVENT_TOKEN, and of a prompt's token REALM_EVENT_PROMPT (without text) */
     uint32_t token;
-    uint32_t index;   /* 0 for the first */
+    uint32_t index;   /* 0 for the first; of a prompt's token its place, from 1 */
     const char *text; /* what became certain with this token: whole UTF-8, maybe empty */
     size_t text_bytes;
     float logprob; /* with request.logprobs */
@@ -309,6 +339,7 @@ struct realm_event {
     enum realm_finish finish;
     int status; /* 0, or why it failed */
     struct realm_usage usage;
+    const float *embedding; /* (hidden_size), not normalised; NULL without request.pooling */
 };
 
 /* The next event; waits for it.  An answer of which 64 MiB of events have piled up
@@ -343,6 +374,29 @@ REALM_API int realm_score(struct realm_model *m, const uint32_t *ids, size_t n, 
  * others a model on lease is unloaded when its last lease is closed. */
 REALM_API uint64_t realm_clear(struct realm *r);
 
+/* What is known of the model in the file at path, which need not be loaded. */
+enum realm_model_state { REALM_MODEL_ABSENT, REALM_MODEL_LOADING, REALM_MODEL_LOADED };
+
+struct realm_model_status {
+    enum realm_model_state state;
+    uint32_t leases;
+    bool pinned;
+    uint64_t bytes; /* reserved for it */
+};
+
+/* Never waits; a path without a file is ABSENT. */
+REALM_API void realm_model_status(struct realm *r, const char *path,
+                                  struct realm_model_status *out);
+
+/* A lease if the model in the file at path is loaded and still that file's; never waits for a
+ * load.  REALM_E_NOT_FOUND when it is not loaded; REALM_E_NOMEM, REALM_E_SHUTDOWN. */
+REALM_API int realm_model_find(struct realm_model **out, struct realm *r, const char *path,
+                               struct realm_error *err);
+
+/* Unloads the model in the file at path when it is idle, else with its last lease; pinned or
+ * not.  REALM_E_NOT_FOUND: it is not loaded. */
+REALM_API int realm_model_unload(struct realm *r, const char *path, struct realm_error *err);
+
 /* Keeps the model of this lease loaded (or stops keeping it) when it is idle. */
 REALM_API void realm_model_pin(struct realm_model *m, bool pinned);
 
@@ -364,6 +418,8 @@ struct realm_stats {
     uint64_t decode_steps; /* steps with such rows */
     uint32_t decode_batch_max;
     uint64_t step_ns; /* in forward passes and sampling */
+    uint64_t step_ns_max;
+    uint64_t turns; /* of the scheduler's loop: stands still when idle, or when stuck */
     uint32_t running, waiting;
     uint64_t preempted; /* times that a generation gave its pages back */
     uint64_t started, finished, cancelled, failed;

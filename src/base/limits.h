@@ -61,6 +61,34 @@ enum {
     GUEST_REQUEST_MS_MAX = 300000,
     GUEST_OUTPUT_BYTES_MAX = 4 << 20,
     GUEST_MODELS_MAX = 8, /* model ids of one tenant */
+
+    /* HTTP */
+    HTTP_LINE_MAX = 8 << 10,  /* request line, and one header field */
+    HTTP_HEAD_MAX = 32 << 10, /* all of them */
+    HTTP_FIELDS_MAX = 64,
+    HTTP_BODY_MAX = 4 << 20,
+    HTTP_CONNECTIONS_MAX = 4096,
+    HTTP_CONNECTIONS_PER_IP_MAX = 64,
+    HTTP_HEAD_MS_MAX = 10000,
+    HTTP_IDLE_MS_MAX = 60000,
+    HTTP_STALL_MS_MAX = 30000,
+    HTTP_BODY_BYTES_PER_S_MIN = 1024,
+    HTTP_KEEP_ALIVE_MS = 15000,
+    HTTP_UNSENT_BYTES_MAX = 64 << 20,
+    HTTP_AHEAD_BYTES_MAX = 64 << 10, /* requests that come before the last one is answered */
+    WS_MESSAGE_MAX = 1 << 20,
+    WS_FRAGMENTS_MAX = 1024,
+    WS_PINGS_PER_S_MAX = 16,
+
+    /* API */
+    JSON_DEPTH_MAX = 64,
+    JSON_VALUES_MAX = 200000,
+    CHOICES_MAX = 16, /* n times prompts of one request */
+    EMBEDDING_INPUTS_MAX = 2048,
+    LOGIT_BIAS_MAX = 1024,
+    WS_CALLS_MAX = 64,    /* open on one connection */
+    API_WORKERS = 4,      /* threads that load, render and tokenise */
+    API_GUESTS_MAX = 256, /* threads that run guests */
 };
 
 #endif

@@ -6,9 +6,6 @@
 #include "base/limits.h"
 #include "base/mem.h"
 
-/* Deeper JSON than this is nobody's conversation. */
-enum { JSON_DEPTH_MAX = 64 };
-
 struct chat {
     struct helper *helper;
 };

@@ -7,56 +7,6 @@
 #include "base/limits.h"
 #include "chat/chat.h"
 
-enum { DEPTH_MAX = 64, VALUES_MAX = 200000 };
-
-/* Brackets and commas outside strings: no recursion, nothing built. */
-static int check_shape(const char *text, size_t n, struct realm_error *err)
-{
-    size_t depth = 0, values = 0;
-    bool quoted = false;
-    for (size_t i = 0; i < n; i++) {
-        char c = text[i];
-        if (quoted) {
-            if (c == '\\')
-                i++;
-            else if (c == '"')
-                quoted = false;
-            continue;
-        }
-        if (c == '"')
-            quoted = true;
-        else if (c == ']' || c == '}')
-            depth -= depth > 0;
-        else if (c == '[' || c == '{' || c == ',') {
-            values++;
-            depth += c != ',';
-        }
-        if (depth > DEPTH_MAX || values > VALUES_MAX)
-            return err_set(err, REALM_E_ARG, "the JSON is over %d levels deep or %d values long",
-                           DEPTH_MAX, VALUES_MAX);
-    }
-    return 0;
-}
-
-int json_read(const char *text, size_t bytes, json_t **out, struct realm_error *err)
-{
-    json_error_t why;
-    *out = NULL;
-    int status = check_shape(text, bytes, err);
-    if (status)
-        return status;
-    json_t *value = json_loadb(text, bytes, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why);
-    if (!value)
-        return err_set(err, REALM_E_ARG, "the JSON is wrong at line %d, column %d: %s", why.line,
-                       why.column, why.text);
-    if (!json_is_object(value)) {
-        json_decref(value);
-        return err_set(err, REALM_E_ARG, "the JSON must be an object");
-    }
-    *out = value;
-    return 0;
-}
-
 static int read_number(const json_t *request, const char *key, const char *name,
                        struct realm_sampling *s, struct realm_error *err)
 {

@@ -6,11 +6,8 @@
 #include <stddef.h>
 
 #include "base/compiler.h"
+#include "chat/json.h"
 #include "realm/realm.h"
-
-/* An object; depth and number of values are checked before anything is built,
- * and a key that stands twice is refused.  REALM_E_ARG says where it is wrong. */
-MUST_USE int json_read(const char *text, size_t bytes, json_t **out, struct realm_error *err);
 
 enum { JSON_STOP_MAX = 16 };
 

@@ -1,0 +1,45 @@
+/* api/error.h - what a client is told when something goes wrong.
+ *
+ * One struct for every door; each door writes it in its own form: OpenAI's and
+ * llama-server's {"error":{message,type,code,param,request_id}}, Anthropic's
+ * {"type":"error","error":{type,message},request_id}, the WebSocket's {code,message,…}.
+ * No message holds a pointer, a path, a key or a prompt. */
+#ifndef API_ERROR_H
+#define API_ERROR_H
+
+#include <jansson.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+#include "realm/status.h"
+
+struct api_error {
+    int http;         /* status code */
+    const char *type; /* "invalid_request_error", "server_error", … */
+    const char *code; /* "context_length_exceeded", …; NULL: none */
+    char param[96];   /* "messages[3].content"; "": none */
+    char message[REALM_ERROR_MAX];
+    uint32_t retry_ms; /* when to come again; 0: that would not help */
+};
+
+/* Each returns -1, so that a failing function ends in `return api_bad(...)`. */
+
+/* 400 invalid_request_error; param and code may be NULL. */
+int api_bad(struct api_error *e, const char *param, const char *code, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
+/* Any other status with the type that belongs to it. */
+int api_fail(struct api_error *e, int http, const char *code, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
+/* From a failure of the engine, a guest, a template: 404 model_not_found, 400
+ * context_length_exceeded, 503 overloaded with a time to come again, 507
+ * insufficient_memory, 422 model_invalid, 500 numerical_error, 502 tenant_program_error,
+ * 499 cancelled, 504 timeout, 503 shutdown, … */
+int api_from_status(struct api_error *e, int status, const struct realm_error *err);
+
+/* {"error":{…}} as OpenAI writes it; NULL when memory is short. */
+json_t *api_error_openai(const struct api_error *e, const char *request_id);
+json_t *api_error_anthropic(const struct api_error *e, const char *request_id);
+/* {code,message,details?,retry_after?} of the dispatch protocol. */
+json_t *api_error_ws(const struct api_error *e);
+
+#endif
