@@ -173,6 +173,12 @@ REALM_API int realm_tokenize(const struct realm_model *m, const char *text, size
 REALM_API int realm_guard(const struct realm_model *m, const char *text, size_t bytes, char *out,
                           size_t max, size_t *n);
 
+/* The bytes that id stands for, which need not be whole UTF-8; *n is how many, of which at most
+ * max are written.  A control token's are its name.  REALM_E_ARG: id is not below the
+ * vocabulary; REALM_E_UNSUPPORTED: the model has no tokenizer. */
+REALM_API int realm_token_bytes(const struct realm_model *m, uint32_t id, char *out, size_t max,
+                                size_t *n);
+
 /* Text of n ids: whole UTF-8, what is none replaced by U+FFFD; control tokens show
  * only when special.  *bytes is the length, without a NUL, which is not written.
  * REALM_E_ARG: an id is not below the vocabulary; REALM_E_TOO_SMALL with *bytes
@@ -339,6 +345,7 @@ struct realm_event {
     enum realm_finish finish;
     int status; /* 0, or why it failed */
     struct realm_usage usage;
+    uint32_t stop_index;    /* of request.stop, which ended it; UINT32_MAX: none did */
     const float *embedding; /* (hidden_size), not normalised; NULL without request.pooling */
 };
 
