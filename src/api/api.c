@@ -4,7 +4,6 @@
 
 #include "base/clock.h"
 #include "base/err.h"
-#include "base/log.h"
 #include "base/mem.h"
 
 enum { REQUEST_MS = 3600 * 1000 };
@@ -77,6 +76,12 @@ void api_attach(struct api *a, struct http_server *s)
 int api_set_models(struct api *a, const struct api_models *models, struct realm_error *err)
 {
     return catalog_set(a->catalog, models, err);
+}
+
+void api_preload(struct api *a, const char *const *ids, size_t n, bool pin)
+{
+    for (size_t i = 0; i < n; i++)
+        job_open_load(a, ids[i], pin);
 }
 
 void api_set_limits(struct api *a, bool compat_llama_server, uint32_t request_ms)

@@ -58,14 +58,14 @@ struct call;
 void socket_open(struct api *a, struct http_exchange *x);
 void socket_message(struct api *a, struct http_ws *ws, bool text, struct slice message);
 void socket_closed(struct api *a, struct http_ws *ws);
-/* An answer to a call; data is JSON text, NULL: none. */
+/* An answer to a call; data is JSON text, or empty. */
 void call_send(struct call *c, const char *status, struct slice data);
 void call_send_error(struct call *c, const struct api_error *e);
 void call_over(struct call *c); /* c is dead afterwards */
 void call_set_job(struct call *c, struct job *j);
-const char *call_id(const struct call *c);
 
 /* health.c */
+json_t *health_json(struct api *a); /* NULL when memory is short */
 void health_answer(struct api *a, struct http_exchange *x);
 void ready_answer(struct api *a, struct http_exchange *x);
 
@@ -81,11 +81,10 @@ void admin_route(struct api *a, struct http_exchange *x);
 /* models.c */
 void models_list(struct api *a, struct http_exchange *x);
 void models_get(struct api *a, struct http_exchange *x, const char *id);
-void models_load(struct api *a, struct http_exchange *x, const char *id);
 
 /* The doors, each in the file of its name. */
 extern const struct door door_chat, door_completion, door_embeddings, door_messages,
     door_count_tokens, door_llama, door_tokenize, door_detokenize, door_apply_template,
-    door_props, door_generate_call, door_chat_call, door_load;
+    door_props, door_generate_call, door_chat_call, door_load, door_pin;
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "api/api_impl.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 
 /* Room for one answer, whatever form it takes: JSON makes up to six bytes of one. */
@@ -157,6 +158,19 @@ void job_open_call(struct api *a, struct call *call, const struct door *door, js
     start(j);
 }
 
+void job_open_load(struct api *a, const char *id, bool pin)
+{
+    struct job *j = job_alloc(a, pin ? &door_pin : &door_load, "start");
+    if (!j || !(j->param = mem_strdup(id))) {
+        log_line(LOG_ERROR, "the model %s cannot be loaded: out of memory", id);
+        if (j)
+            job_free(j);
+        return;
+    }
+    j->arrived_ns = clock_ns(clock_system());
+    start(j);
+}
+
 /* ---- ending ---- */
 
 static void cancel_choices(struct job *j)
@@ -267,6 +281,8 @@ void job_fail(struct job *j, const struct api_error *e)
         respond_error(j, e);
     else if (j->call)
         call_send_error(j->call, e);
+    else
+        log_line(LOG_ERROR, "the model %s cannot be loaded: %s", j->param, e->message);
     leave(j, e->http < 500 ? OUTCOME_REFUSED : OUTCOME_FAILED);
 }
 

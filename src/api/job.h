@@ -78,6 +78,7 @@ struct choice {
     struct reason reason;
     struct buf text, reasoning; /* the whole answer, where it is kept */
     uint64_t text_bytes;        /* shown so far */
+    uint64_t offset;            /* characters before the next token to be shown */
     struct buf tokens;          /* struct token_record; the prompt's first */
     size_t n_prompt_tokens;     /* of these */
     struct buf tops;            /* struct realm_logprob */
@@ -111,6 +112,7 @@ struct job {
     /* Of the worker while PREPARING, then constant. */
     struct buf body;
     char *param; /* from the path: an id; may be NULL */
+    bool pin;    /* the model is to stay loaded */
     struct ask ask;
     struct catalog_model named;
     struct realm_model *model;
@@ -138,6 +140,8 @@ void job_open_http(struct api *a, struct http_exchange *x, const struct door *do
 /* The same for a call on a WebSocket, whose params it takes over. */
 void job_open_call(struct api *a, struct call *call, const struct door *door, json_t *params,
                    const char *ws_id);
+/* Loads a model for nobody. */
+void job_open_load(struct api *a, const char *id, bool pin);
 /* Has the server's thread look at j soon.  Any thread; the engine's notify. */
 void job_wake(void *j);
 /* After j was woken: does what there is to do, and frees it when it is over.  worked: as

@@ -116,6 +116,7 @@ static int start_all(struct job *j, struct api_error *e)
         if (status)
             return api_from_status(e, status, &err);
     }
+    j->prepared_ns = clock_ns(clock_system());
     return 0;
 }
 
