@@ -285,9 +285,11 @@ struct realm_request {
 
     const char *tenant; /* whom the work is for; NULL: "default" */
 
-    /* Told, from a thread of the engine and with no lock held, that an event has come which
-     * realm_gen_next will give without waiting.  Must return soon and call nothing of this
-     * header.  Not called any more once realm_gen_close has returned; NULL: nobody is told. */
+    /* Told, from a thread of the engine and with no lock held, that events have come which
+     * realm_gen_next will give without waiting: once for all of a step, maybe for some that
+     * have been read meanwhile, maybe before realm_gen_start has returned.  Must return soon
+     * and call nothing of this header.  Not called any more once realm_gen_close has
+     * returned, which waits for a call that runs; NULL: nobody is told. */
     void (*notify)(void *ctx);
     void *notify_ctx;
 };
@@ -349,7 +351,7 @@ struct realm_event {
     const float *embedding; /* (hidden_size), not normalised; NULL without request.pooling */
 };
 
-/* The next event; waits for it.  An answer of which 64 MiB of events have piled up
+/* The next event; waits for it, but with a deadline that is over.  An answer of which 64 MiB of events have piled up
  * unread ends with REALM_E_LIMIT.  0, or without an event REALM_E_DEADLINE or
  * REALM_E_CANCELLED as wait says (the generation goes on until it is cancelled
  * or closed).  After the end event it gives that again. */
@@ -364,7 +366,8 @@ REALM_API void realm_gen_cancel(struct realm_gen *g);
 /* The seed that is used, drawn or given. */
 REALM_API uint64_t realm_gen_seed(const struct realm_gen *g);
 
-/* Cancels what still runs and frees it; NULL is fine. */
+/* Cancels what still runs and frees it; NULL is fine.  Waits for the rest of one step at
+ * most, and once the end event was read for no longer than a call of notify. */
 REALM_API void realm_gen_close(struct realm_gen *g);
 
 /* Log-probabilities of n given ids, each given those before it: logprobs[i] for
@@ -391,12 +394,13 @@ struct realm_model_status {
     uint64_t bytes; /* reserved for it */
 };
 
-/* Never waits; a path without a file is ABSENT. */
+/* Never waits; a path without a file is ABSENT.  A model whose file was replaced is LOADED
+ * until somebody opens the new one. */
 REALM_API void realm_model_status(struct realm *r, const char *path,
                                   struct realm_model_status *out);
 
-/* A lease if the model in the file at path is loaded and still that file's; never waits for a
- * load.  REALM_E_NOT_FOUND when it is not loaded; REALM_E_NOMEM, REALM_E_SHUTDOWN. */
+/* A lease if the model in the file at path is loaded and still that file's (or the file is
+ * gone); never waits for a load.  REALM_E_NOT_FOUND when it is not loaded; REALM_E_NOMEM, REALM_E_SHUTDOWN. */
 REALM_API int realm_model_find(struct realm_model **out, struct realm *r, const char *path,
                                struct realm_error *err);
 
@@ -413,7 +417,7 @@ struct realm_stats {
     uint64_t misses; /* leases that had to wait for a load */
     uint64_t loads;  /* files loaded */
     uint64_t loads_failed;
-    uint64_t evictions; /* models unloaded for room, by idle time or by clear */
+    uint64_t evictions; /* models unloaded for room, by idle time, by clear or unload */
     uint64_t load_ns;   /* spent loading, in all */
     uint64_t load_ns_last;
     uint64_t bytes, bytes_peak, bytes_max; /* of models */

@@ -52,6 +52,7 @@ int gen_push_event(struct sched_gen *g, uint32_t token, float logprob)
     int status = write_record(&g->events, g, &r);
     cond_signal(&g->changed);
     mutex_unlock(&g->lock);
+    g->untold = true;
     return status;
 }
 

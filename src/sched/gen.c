@@ -18,6 +18,7 @@ uint32_t gen_pending(const struct sched_gen *g)
 static void gen_free(struct sched_gen *g)
 {
     mem_free(g->stop_ids);
+    mem_free(g->bias);
     mem_free(g->tenant);
     mem_free(g->tokens);
     mem_free(g->top);
@@ -57,23 +58,29 @@ static struct sched_gen *gen_alloc(struct sched_model *m)
     return g;
 }
 
+/* A copy of n items for the caller to free, NULL when memory is short. */
+static void *copy(const void *items, size_t n, size_t size)
+{
+    void *copied = mem_array(n, size);
+    if (copied && n)
+        memcpy(copied, items, n * size);
+    return copied;
+}
+
 static int copy_ids(struct sched_gen *g, const uint32_t *ids, size_t n)
 {
-    g->tokens = mem_array(n, sizeof(*ids));
+    g->tokens = copy(ids, n, sizeof(*ids));
     if (!g->tokens)
         return REALM_E_NOMEM;
-    memcpy(g->tokens, ids, n * sizeof(*ids));
     g->n_prompt = g->n_tokens = g->tokens_cap = (uint32_t)n;
     return 0;
 }
 
 static int copy_stops(struct sched_gen *g, const struct realm_request *r)
 {
-    g->stop_ids = mem_array(r->n_stop_ids, sizeof(*r->stop_ids));
+    g->stop_ids = copy(r->stop_ids, r->n_stop_ids, sizeof(*r->stop_ids));
     if (!g->stop_ids)
         return REALM_E_NOMEM;
-    if (r->n_stop_ids)
-        memcpy(g->stop_ids, r->stop_ids, r->n_stop_ids * sizeof(*r->stop_ids));
     g->n_stop_ids = r->n_stop_ids;
     return stop_init(&g->stop, r->stop, r->n_stop);
 }
@@ -82,12 +89,17 @@ static int copy_options(struct sched_gen *g, const struct realm_request *r)
 {
     const struct model *model = g->model->model;
     g->sampling = r->sampling;
+    g->choice = r->choice;
     g->ignore_end = r->ignore_end;
+    g->notify = r->notify;
+    g->notify_ctx = r->notify_ctx;
     g->logprobs = r->logprobs || r->top_logprobs;
     g->n_top = (uint32_t)min_size(r->top_logprobs, model->config.vocab);
     g->top = mem_array(g->n_top, sizeof(*g->top));
     g->tenant = mem_strdup(r->tenant ? r->tenant : "default");
-    if (!g->top || !g->tenant)
+    g->bias = copy(r->logit_bias, r->n_logit_bias, sizeof(*r->logit_bias));
+    g->n_bias = r->n_logit_bias;
+    if (!g->top || !g->tenant || !g->bias)
         return REALM_E_NOMEM;
     if (model->vocab)
         detok_init(&g->detok, model->vocab, false, r->show_special);
@@ -244,6 +256,24 @@ static void leave(struct sched_gen *g, struct outcome outcome)
     mutex_unlock(&s->lock);
 }
 
+void gen_notify(struct sched_gen *g)
+{
+    if (g->untold && g->notify)
+        g->notify(g->notify_ctx);
+    g->untold = false;
+}
+
+/* With let_go the closing thread may free g as soon as the lock is open: a mutex
+ * may be destroyed right after another thread's unlock, and that is all that is
+ * left to do here. */
+static void let_go(struct sched_gen *g)
+{
+    mutex_lock(&g->lock);
+    g->let_go = true;
+    cond_broadcast(&g->changed);
+    mutex_unlock(&g->lock);
+}
+
 void gen_finish(struct sched_gen *g, struct outcome outcome)
 {
     g->usage = usage_of(g);
@@ -255,6 +285,10 @@ void gen_finish(struct sched_gen *g, struct outcome outcome)
     g->done = true;
     cond_broadcast(&g->changed);
     mutex_unlock(&g->lock);
+    /* The reader may have the end by now, but not yet have closed. */
+    g->untold = true;
+    gen_notify(g);
+    let_go(g);
 }
 
 void sched_gen_cancel(struct sched_gen *g)
@@ -268,7 +302,7 @@ void sched_gen_close(struct sched_gen *g)
         return;
     sched_gen_cancel(g);
     mutex_lock(&g->lock);
-    while (!g->done)
+    while (!g->let_go)
         cond_wait(&g->changed, &g->lock);
     mutex_unlock(&g->lock);
     gen_free(g);

@@ -42,10 +42,15 @@ struct sched_gen {
     uint32_t positions_max; /* that may want keys and values */
     uint32_t *stop_ids;
     size_t n_stop_ids;
+    struct realm_logit_bias *bias;
+    size_t n_bias;
+    uint32_t choice;
     bool ignore_end;
     bool logprobs;
     uint32_t n_top;
     char *tenant;
+    void (*notify)(void *ctx); /* NULL: nobody is told */
+    void *notify_ctx;
     const struct sched_score *score; /* NULL: a generation */
     uint64_t start_ns;
 
@@ -68,11 +73,13 @@ struct sched_gen {
     struct realm_logprob *top; /* (n_top) of one event */
     struct outcome outcome;
     uint64_t first_step_ns, first_token_ns;
+    bool untold; /* events came since notify was last called */
 
     struct mutex lock;
     struct cond changed;
     struct buf events; /* under lock: written and not yet taken */
-    bool done;         /* under lock: the scheduler has let go */
+    bool done;         /* under lock: nothing comes any more */
+    bool let_go;       /* under lock: and the scheduler does not touch it any more */
 
     /* Written before done is set, constant after. */
     enum realm_finish finish;
@@ -170,6 +177,9 @@ static inline struct sched_model *model_of(struct list *link)
 uint32_t gen_pending(const struct sched_gen *g); /* rows to compute before the next draw */
 /* Ends g: gives back what it holds and lets go of it; g may be gone on return. */
 void gen_finish(struct sched_gen *g, struct outcome outcome);
+
+/* Calls notify if events have come since the last time. */
+void gen_notify(struct sched_gen *g);
 
 /* events.c */
 /* A token with g->text and g->top; REALM_E_NOMEM, REALM_E_LIMIT. */

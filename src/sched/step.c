@@ -122,7 +122,10 @@ static int draw(struct sched_gen *g, const struct sample_item *item, struct samp
                                      .history = g->tokens,
                                      .n_history = g->n_tokens,
                                      .sampling = &g->sampling,
+                                     .bias = g->bias,
+                                     .n_bias = g->n_bias,
                                      .seed = g->seed,
+                                     .choice = g->choice,
                                      .position = g->n_tokens,
                                  });
     g->tokens[g->n_tokens++] = token;
@@ -176,6 +179,8 @@ static void note_step(struct sched *s, uint64_t ns)
     struct sched_stats *stats = &s->stats;
     stats->steps++;
     stats->step_ns += ns;
+    if (ns > stats->step_ns_max)
+        stats->step_ns_max = ns;
     stats->decode_rows += b->n_decode;
     stats->prompt_rows += b->n_rows - b->n_decode;
     stats->decode_steps += b->n_decode > 0;
@@ -195,6 +200,8 @@ static void settle(struct sched_gen *g, uint64_t now)
         g->first_token_ns = now;
     if (g->outcome.over)
         gen_finish(g, g->outcome);
+    else
+        gen_notify(g);
 }
 
 void sched_step(struct sched *s, struct sched_model *m)
