@@ -17,13 +17,12 @@ static void cache_stats(struct api *a, struct http_exchange *x)
     api_answer_json(
         x, 200,
         json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:i,s:i,s:i,s:I,s:I,s:I}", "hits",
-                  (json_int_t)s.hits, "misses", (json_int_t)s.misses, "loads",
-                  (json_int_t)s.loads, "loads_failed", (json_int_t)s.loads_failed, "evictions",
-                  (json_int_t)s.evictions, "bytes", (json_int_t)s.bytes, "bytes_peak",
-                  (json_int_t)s.bytes_peak, "bytes_max", (json_int_t)s.bytes_max, "models",
-                  (int)s.models, "leases", (int)s.leases, "loading", (int)s.loading, "kv_pages",
-                  (json_int_t)s.kv_pages, "kv_bytes", (json_int_t)s.kv_bytes, "kv_bytes_max",
-                  (json_int_t)s.kv_bytes_max));
+                  (json_int_t)s.hits, "misses", (json_int_t)s.misses, "loads", (json_int_t)s.loads,
+                  "loads_failed", (json_int_t)s.loads_failed, "evictions", (json_int_t)s.evictions,
+                  "bytes", (json_int_t)s.bytes, "bytes_peak", (json_int_t)s.bytes_peak, "bytes_max",
+                  (json_int_t)s.bytes_max, "models", (int)s.models, "leases", (int)s.leases,
+                  "loading", (int)s.loading, "kv_pages", (json_int_t)s.kv_pages, "kv_bytes",
+                  (json_int_t)s.kv_bytes, "kv_bytes_max", (json_int_t)s.kv_bytes_max));
 }
 
 static void cache_clear(struct api *a, struct http_exchange *x)

@@ -89,8 +89,7 @@ static bool name_allowed(const char *name)
 
 /* Where the model of that name would be; nothing is looked at.  *in_dir: nobody but the
  * folder says that it exists. */
-static bool locate(const struct table *t, const char *name, struct catalog_model *out,
-                   bool *in_dir)
+static bool locate(const struct table *t, const char *name, struct catalog_model *out, bool *in_dir)
 {
     const struct entry *e = find(t, name);
     if (e && e->alias) {
@@ -145,7 +144,8 @@ static int check_aliases(const struct table *t, struct realm_error *err)
     struct catalog_model model;
     for (size_t i = 0; i < t->n; i++)
         if (t->entries[i].alias && !resolve(t, t->entries[i].id, &model))
-            return err_set(err, REALM_E_ARG, "the alias %s stands for %s, and no model has this name",
+            return err_set(err, REALM_E_ARG,
+                           "the alias %s stands for %s, and no model has this name",
                            t->entries[i].id, t->entries[i].path);
     if (t->main_model && !resolve(t, t->main_model, &model))
         return err_set(err, REALM_E_ARG, "no model is named %s", t->main_model);

@@ -70,8 +70,9 @@ static void end(struct job *j, struct choice *c)
 
 static void write_choice(struct job *j, struct choice *c)
 {
-    write_f(&j->w, "%s{\"index\":%u,\"message\":{\"role\":\"assistant\",\"content\":",
-            c->index ? "," : "", c->index);
+    write_f(&j->w,
+            "%s{\"index\":%u,\"message\":{\"role\":\"assistant\",\"content\":", c->index ? "," : "",
+            c->index);
     write_string(&j->w, c->text.p, c->text.n);
     if (c->reasoning.n) {
         write_text(&j->w, ",\"reasoning_content\":");

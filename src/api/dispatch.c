@@ -19,19 +19,35 @@ struct function {
 };
 
 static const struct function functions[] = {
-    {"generate", "continues a prompt", "{text, tokens_generated, prompt_tokens, time_ms}", true,
-     true, {{"prompt", "string", "the text to continue", true}}},
-    {"chat", "answers a conversation", "{text, tokens_generated, prompt_tokens, time_ms}", true,
-     true, {{"messages", "array", "objects with role and content", true}}},
+    {"generate",
+     "continues a prompt",
+     "{text, tokens_generated, prompt_tokens, time_ms}",
+     true,
+     true,
+     {{"prompt", "string", "the text to continue", true}}},
+    {"chat",
+     "answers a conversation",
+     "{text, tokens_generated, prompt_tokens, time_ms}",
+     true,
+     true,
+     {{"messages", "array", "objects with role and content", true}}},
     {"pipeline",
      "runs a configured chain of models",
      "{outputs, steps}",
      false,
      false,
      {{"pipeline", "string", "its name", true}, {"input", "object", "what it works on", true}}},
-    {"health", "tells whether the server works", "{status, version, uptime_seconds}", false, false,
+    {"health",
+     "tells whether the server works",
+     "{status, version, uptime_seconds}",
+     false,
+     false,
      {{NULL, NULL, NULL, false}}},
-    {"metadata", "lists the functions", "{version, functions}", false, false,
+    {"metadata",
+     "lists the functions",
+     "{version, functions}",
+     false,
+     false,
      {{NULL, NULL, NULL, false}}},
     {"cancel",
      "ends an open call of this connection",
@@ -87,8 +103,7 @@ json_t *dispatch_metadata(void)
         const struct function *f = &functions[i];
         json_array_append_new(all, json_pack("{s:s,s:s,s:o,s:s,s:b}", "name", f->name,
                                              "description", f->help, "params", params_json(f),
-                                             "returns", f->returns, "streaming",
-                                             (int)f->streams));
+                                             "returns", f->returns, "streaming", (int)f->streams));
     }
     return json_pack("{s:s,s:o}", "version", realm_version(), "functions", all);
 }

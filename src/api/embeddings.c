@@ -9,6 +9,22 @@
 #include "base/ckd.h"
 #include "base/mem.h"
 
+/* "pooling" is ours: OpenAI's models have one of their own. */
+static int read(struct ask *a, json_t *body, struct api_error *e)
+{
+    if (ask_embeddings(a, body, e))
+        return -1;
+    const json_t *pooling = json_object_get(a->body, "pooling");
+    const char *name = json_string_value(pooling);
+    if (!pooling || json_is_null(pooling) || (name && strcmp(name, "mean") == 0))
+        a->pooling = REALM_POOL_MEAN;
+    else if (name && strcmp(name, "last") == 0)
+        a->pooling = REALM_POOL_LAST;
+    else
+        return api_bad(e, "pooling", "invalid_value", "pooling must be mean or last");
+    return 0;
+}
+
 /* Cut to the dimensions that are wanted, then of length 1, as OpenAI's are. */
 static size_t normalise(const struct job *j, struct choice *c)
 {
@@ -82,7 +98,7 @@ static void finish(struct job *j)
 
 const struct door door_embeddings = {
     .name = "embeddings",
-    .read = ask_embeddings,
+    .read = read,
     .embeds = true,
     .error = api_error_openai,
     .finish = finish,

@@ -43,14 +43,14 @@ struct door {
     int (*read)(struct ask *a, json_t *body, struct api_error *e);
     /* Worker.  Makes the whole answer into j->out, or NULL: generations do. */
     int (*work)(struct job *j, struct api_error *e);
-    bool embeds;    /* prompts are not continued but embedded */
-    bool reasons;   /* what stands between think tags is told apart */
-    bool by_guest;  /* a guest that is set answers in the model's place */
-    bool keeps;     /* streams, too, keep the whole text */
+    bool embeds;   /* prompts are not continued but embedded */
+    bool reasons;  /* what stands between think tags is told apart */
+    bool by_guest; /* a guest that is set answers in the model's place */
+    bool keeps;    /* streams, too, keep the whole text */
     json_t *(*error)(const struct api_error *e, const char *request_id);
-    void (*begin)(struct job *j); /* of a stream */
+    void (*begin)(struct job *j);                                          /* of a stream */
     void (*piece)(struct job *j, struct choice *c, const struct piece *p); /* of a stream */
-    void (*end)(struct job *j, struct choice *c);                          /* of a stream's choice */
+    void (*end)(struct job *j, struct choice *c); /* of a stream's choice */
     void (*finish)(struct job *j); /* the whole answer, or the last events of a stream */
     void (*fail)(struct job *j, const struct api_error *e); /* of a stream that cannot go on */
 };
@@ -125,8 +125,8 @@ struct job {
     bool failed;
     struct api_error error; /* why, when failed */
 
-    struct buf out;  /* what is being written */
-    struct writer w; /* to out */
+    struct buf out;             /* what is being written */
+    struct writer w;            /* to out */
     struct buf text, reasoning; /* of the piece that is being shown */
     uint64_t first_ns, last_ns; /* of tokens */
     int status;                 /* of HTTP, for the log */

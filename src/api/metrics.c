@@ -149,8 +149,7 @@ static void write_store(struct metrics_out *o, const struct realm_stats *s)
          (double)s->loads_failed},
         {"realm_model_load_seconds_total", METRICS_COUNTER, "Time spent loading.",
          (double)s->load_ns * 1e-9},
-        {"realm_model_evictions_total", METRICS_COUNTER, "Models unloaded.",
-         (double)s->evictions},
+        {"realm_model_evictions_total", METRICS_COUNTER, "Models unloaded.", (double)s->evictions},
     };
     write_rows(o, rows, ARRAY_LEN(rows));
 }
@@ -231,8 +230,7 @@ void metrics_answer(struct api *a, struct http_exchange *x)
         (void)api_from_status(&e, out.status, NULL);
         api_refuse(x, &e);
     } else {
-        http_respond(x, 200, "text/plain; version=0.0.4; charset=utf-8", NULL, 0,
-                     buf_slice(&text));
+        http_respond(x, 200, "text/plain; version=0.0.4; charset=utf-8", NULL, 0, buf_slice(&text));
     }
     buf_free(&text);
 }

@@ -17,9 +17,8 @@ static json_t *model_json(struct api *a, const struct catalog_model *m, const ch
     realm_model_status(a->options.engine, m->path, &status);
     json_t *json =
         json_pack("{s:s,s:s,s:I,s:s,s:s,s:b,s:I}", "id", m->id, "object", "model", "created",
-                  (json_int_t)m->created_s, "owned_by", "realm", "state",
-                  state_name(status.state), "pinned", (int)status.pinned, "memory_bytes",
-                  (json_int_t)status.bytes);
+                  (json_int_t)m->created_s, "owned_by", "realm", "state", state_name(status.state),
+                  "pinned", (int)status.pinned, "memory_bytes", (json_int_t)status.bytes);
     if (alias_of)
         json_object_set_new(json, "alias_of", json_string(alias_of));
     return json;

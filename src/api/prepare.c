@@ -17,7 +17,8 @@ int job_open_model(struct job *j, struct api_error *e)
     if (!status) {
         status = realm_model_find(&j->model, j->api->options.engine, j->named.path, &err);
         if (status == REALM_E_NOT_FOUND)
-            status = realm_model_open(&j->model, j->api->options.engine, j->named.path, &wait, &err);
+            status =
+                realm_model_open(&j->model, j->api->options.engine, j->named.path, &wait, &err);
     }
     if (status)
         return api_from_status(e, status, &err);
@@ -50,8 +51,7 @@ void job_request(const struct job *j, struct realm_request *r)
     r->top_logprobs = a->top_logprobs;
     r->prompt_logprobs = a->echo && a->logprobs;
     r->prompt_only = a->prompt_only || j->door->embeds;
-    if (j->door->embeds)
-        r->pooling = REALM_POOL_MEAN;
+    r->pooling = a->pooling;
     r->notify = job_wake;
     r->notify_ctx = (void *)j;
 }

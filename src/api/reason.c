@@ -2,14 +2,11 @@
 
 #include <string.h>
 
-
 static const char OPEN[] = "<think>", CLOSE[] = "</think>";
 
 void reason_init(struct reason *r, bool on, bool thinking)
 {
-    *r = (struct reason){.state = !on        ? REASON_OFF
-                                  : thinking ? REASON_INSIDE
-                                             : REASON_START};
+    *r = (struct reason){.state = !on ? REASON_OFF : thinking ? REASON_INSIDE : REASON_START};
 }
 
 static bool is_space(char c)

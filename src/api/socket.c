@@ -168,8 +168,8 @@ static int cancel(struct socket *s, const json_t *params, struct api_error *e)
 }
 
 /* Functions that answer at once; false: it is none of them. */
-static bool answer_now(struct socket *s, const char *id, const char *function,
-                       const json_t *params, struct api_error *e, int *status)
+static bool answer_now(struct socket *s, const char *id, const char *function, const json_t *params,
+                       struct api_error *e, int *status)
 {
     if (strcmp(function, "health") == 0) {
         send_json(s, id, "complete", "data", health_json(s->api));

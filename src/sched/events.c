@@ -113,6 +113,7 @@ static void read_end(const struct sched_gen *g, struct realm_event *event)
         .finish = g->finish,
         .status = g->status,
         .usage = g->usage,
+        .stop_index = g->stopped ? (uint32_t)g->stop.which : UINT32_MAX,
     };
 }
 
