@@ -21,7 +21,7 @@ struct forward_row {
     uint32_t token;     /* below the vocabulary */
     uint32_t pos;       /* below the context */
     bool wants_logits;
-    bool wants_hidden;  /* any number of rows */
+    bool wants_hidden; /* any number of rows */
 };
 
 struct forward;

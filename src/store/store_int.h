@@ -41,10 +41,9 @@ struct store {
     const struct clock *clock;
 
     struct mutex lock;
-    struct cond
-        changed; /* a load or a wait for one ended, a lease closed, a list grew, closing */
+    struct cond changed; /* a load or a wait for one ended, a lease closed, a list grew, closing */
     struct list entries;
-    struct list idle;  /* least recently used first */
+    struct list idle;   /* least recently used first */
     struct list graves; /* no lease, off the index: for the loader to unload */
     struct list queue;  /* first come, first served, but for what waits for room */
     bool closing;
