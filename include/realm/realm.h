@@ -197,7 +197,7 @@ enum realm_door {
     REALM_DOORS
 };
 
-/* How tokens are drawn, in this order: penalties (over the last 64 tokens, prompt
+/* How tokens are drawn, in this order: logit_bias, penalties (over the last 64 tokens, prompt
  * included), top_k, top_p, min_p, temperature, draw. */
 struct realm_sampling {
     uint32_t max_tokens;      /* 0: what is left of the context; more is clamped to that */
@@ -249,7 +249,7 @@ struct realm_logit_bias {
 /* What becomes of the final hidden states of a prompt's tokens (after the last norm). */
 enum realm_pooling {
     REALM_POOL_NONE,
-    REALM_POOL_MEAN, /* their mean, summed in the order of the tokens */
+    REALM_POOL_MEAN, /* their mean, summed in float64 in the order of the tokens */
     REALM_POOL_LAST, /* the last one's */
 };
 
@@ -271,15 +271,17 @@ struct realm_request {
     bool logprobs;            /* events carry log-probabilities, those before the chain */
     uint32_t top_logprobs;    /* and those of this many likeliest tokens, up to 1024 */
 
-    /* Added to the logits before all else; ids below the vocabulary, up to 1024 of them. */
+    /* Added to the logits before all else, of one token all of its own; ids below the
+     * vocabulary, up to 1024 of them.  Log-probabilities are those without it. */
     const struct realm_logit_bias *logit_bias;
     size_t n_logit_bias;
     uint32_t choice; /* which of several answers to one prompt: the same seed draws otherwise */
 
     /* Log-probabilities of the prompt's tokens come first, as REALM_EVENT_PROMPT, each given
-     * those before it; top_logprobs holds for them, too. */
+     * those before it; top_logprobs holds for them, too.  The first token has none. */
     bool prompt_logprobs;
-    /* Ends after the prompt, without drawing a token: with prompt_logprobs, or with pooling. */
+    /* Ends after the prompt, which may fill the context, without drawing a token, and with
+     * REALM_FINISH_LENGTH: with prompt_logprobs, or with pooling. */
     bool prompt_only;
     enum realm_pooling pooling; /* the end event carries the prompt's embedding; prompt_only */
 
@@ -318,7 +320,7 @@ enum realm_event_kind { REALM_EVENT_TOKEN, REALM_EVENT_END, REALM_EVENT_PROMPT }
 
 enum realm_finish {
     REALM_FINISH_STOP,   /* an end token, stop id or stop string */
-    REALM_FINISH_LENGTH, /* max_tokens, or the context is full */
+    REALM_FINISH_LENGTH, /* max_tokens, the context is full, or prompt_only */
     REALM_FINISH_ERROR,  /* status says why; cancelled and deadline among them */
 };
 
@@ -351,10 +353,11 @@ struct realm_event {
     const float *embedding; /* (hidden_size), not normalised; NULL without request.pooling */
 };
 
-/* The next event; waits for it, but with a deadline that is over.  An answer of which 64 MiB of events have piled up
+/* The next event; waits for it.  An answer of which 64 MiB of events have piled up
  * unread ends with REALM_E_LIMIT.  0, or without an event REALM_E_DEADLINE or
  * REALM_E_CANCELLED as wait says (the generation goes on until it is cancelled
- * or closed).  After the end event it gives that again. */
+ * or closed).  With a deadline that is over it gives what is there and never
+ * waits.  After the end event it gives that again. */
 REALM_API int realm_gen_next(struct realm_gen *g, struct realm_event *event,
                              const struct realm_wait *wait);
 
@@ -400,7 +403,8 @@ REALM_API void realm_model_status(struct realm *r, const char *path,
                                   struct realm_model_status *out);
 
 /* A lease if the model in the file at path is loaded and still that file's (or the file is
- * gone); never waits for a load.  REALM_E_NOT_FOUND when it is not loaded; REALM_E_NOMEM, REALM_E_SHUTDOWN. */
+ * gone); never waits for a load.  REALM_E_NOT_FOUND when it is not loaded; REALM_E_NOMEM,
+ * REALM_E_SHUTDOWN. */
 REALM_API int realm_model_find(struct realm_model **out, struct realm *r, const char *path,
                                struct realm_error *err);
 

@@ -65,6 +65,18 @@ static int check_bias(const struct realm_model *m, const struct realm_request *r
     return 0;
 }
 
+static int check_prompt(const struct realm_request *r, struct realm_error *err)
+{
+    if (r->pooling != REALM_POOL_NONE && r->pooling != REALM_POOL_MEAN &&
+        r->pooling != REALM_POOL_LAST)
+        return err_set(err, REALM_E_ARG, "pooling: no such kind");
+    if (r->pooling && !r->prompt_only)
+        return err_set(err, REALM_E_ARG, "pooling: only with prompt_only");
+    if (r->prompt_only && !r->pooling && !r->prompt_logprobs)
+        return err_set(err, REALM_E_ARG, "prompt_only: only with prompt_logprobs or pooling");
+    return 0;
+}
+
 static int check(const struct realm_model *m, const struct realm_request *r,
                  struct realm_error *err)
 {
@@ -74,7 +86,9 @@ static int check(const struct realm_model *m, const struct realm_request *r,
     if (r->top_logprobs > TOP_LOGPROBS_MAX)
         return err_set(err, REALM_E_ARG, "top_logprobs: %u, at most %d", r->top_logprobs,
                        TOP_LOGPROBS_MAX);
-    status = check_bias(m, r, err);
+    status = check_prompt(r, err);
+    if (!status)
+        status = check_bias(m, r, err);
     return status ? status : check_stops(m, r, err);
 }
 
