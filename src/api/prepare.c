@@ -1,4 +1,5 @@
 /* api/prepare.c - a worker's part of a job: from the body to generations. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -41,7 +42,8 @@ void job_request(const struct job *j, struct realm_request *r)
 {
     const struct ask *a = &j->ask;
     realm_request_init(r, REALM_DOOR_OPENAI);
-    r->sampling = a->sampling;
+    if (!j->door->embeds)
+        r->sampling = a->sampling;
     r->stop = a->stop;
     r->n_stop = a->n_stop;
     r->logit_bias = a->bias;
@@ -98,6 +100,45 @@ static int make_choices(struct job *j, struct api_error *e)
     return 0;
 }
 
+/* The first token of a prompt, which has no log-probability: BOS, which is not shown, if the
+ * model puts one before texts. */
+static int first_token(const struct job *j, const struct realm_request *r, uint32_t *id, bool *shown)
+{
+    *shown = true;
+    if (!r->text) {
+        *id = r->n_ids ? r->ids[0] : 0;
+        return 0;
+    }
+    *shown = !j->info.adds_bos && r->text_bytes > 0;
+    if (!*shown)
+        return 0;
+    size_t n = 0, max = r->text_bytes + 1;
+    uint32_t *ids = mem_array(max, sizeof(*ids));
+    if (!ids)
+        return REALM_E_NOMEM;
+    int status = realm_tokenize(j->model, r->text, r->text_bytes, r->text_flags, ids, max, &n);
+    *id = ids[0];
+    mem_free(ids);
+    return status;
+}
+
+/* An echo shows the prompt's first token, too. */
+static int record_first(struct choice *c, const struct realm_request *r, struct realm_error *err)
+{
+    bool shown;
+    struct realm_event first = {.kind = REALM_EVENT_PROMPT, .logprob = NAN};
+    int status = first_token(c->job, r, &first.token, &shown);
+    if (!status && shown)
+        status = choice_record(c, &first);
+    return status ? err_set(err, status, "prompt: %s", realm_status_name(status)) : 0;
+}
+
+static int start_one(struct choice *c, const struct realm_request *r, struct realm_error *err)
+{
+    int status = r->prompt_logprobs ? record_first(c, r, err) : 0;
+    return status ? status : realm_gen_start(&c->gen, c->job->model, r, err);
+}
+
 static int start_all(struct job *j, struct api_error *e)
 {
     struct realm_request r;
@@ -112,7 +153,7 @@ static int start_all(struct job *j, struct api_error *e)
             r.sampling.seed = realm_gen_seed(j->choices[0].gen);
             r.sampling.has_seed = true;
         }
-        int status = realm_gen_start(&c->gen, j->model, &r, &err);
+        int status = start_one(c, &r, &err);
         if (status)
             return api_from_status(e, status, &err);
     }

@@ -12,6 +12,7 @@
 #include "base/ckd.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "http/ws.h"
 
 enum {
     LINGER_MS = 2000,
@@ -302,7 +303,8 @@ static void hand_over(struct conn *c)
     x->handed = true;
     c->s->stats.requests++;
     c->s->stats.exchanges++;
-    c->s->handler.request(c->s->handler.ctx, x);
+    if (!http_wants_ws(x) || ws_check(x))
+        c->s->handler.request(c->s->handler.ctx, x);
 }
 
 static bool act_body(struct conn *c)
