@@ -190,7 +190,7 @@ static bool put_value(struct line *l, bool json, const struct log_field *f)
 {
     char number[32];
     if (f->text)
-        return !json && is_plain(f->text) ? put_text(l, f->text) : put_json(l, f->text);
+        return (!json && is_plain(f->text) && put_text(l, f->text)) || put_json(l, f->text);
     if (!isfinite(f->number))
         return put_text(l, "null");
     snprintf(number, sizeof(number), "%.15g", f->number);
