@@ -16,11 +16,12 @@
 #include "base/limits.h"
 #include "realm/realm.h"
 
-/* A prompt of its own: text, or ids. */
+/* A prompt of its own: text, or ids, or (llama-server's) both by turns. */
 struct ask_prompt {
-    const char *text; /* of the body; NULL: ids */
+    const char *text; /* of the body; NULL: ids, or parts */
     size_t bytes;
-    uint32_t *ids; /* owned */
+    const json_t *parts; /* of the body: strings and ids, checked; NULL: text or ids */
+    uint32_t *ids;       /* owned */
     size_t n_ids;
 };
 
@@ -55,6 +56,7 @@ struct ask {
     bool return_tokens;       /* llama-server: ids of the answer */
 
     /* embeddings */
+    enum realm_pooling pooling; /* of an embedding */
     bool base64;
     uint32_t dimensions; /* 0: all */
 };

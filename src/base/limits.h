@@ -91,9 +91,8 @@ enum {
     CHOICES_MAX = 16, /* n times prompts of one request */
     EMBEDDING_INPUTS_MAX = 2048,
     LOGIT_BIAS_MAX = 1024,
-    WS_CALLS_MAX = 64,    /* open on one connection */
-    API_WORKERS = 4,      /* threads that load, render and tokenise */
-    API_GUESTS_MAX = 256, /* threads that run guests */
+    WS_CALLS_MAX = 64,     /* open on one connection */
+    API_WORKERS_MAX = 512, /* threads that load, render, tokenise and run guests */
 };
 
 #endif

@@ -144,6 +144,7 @@ static bool collect(struct sched *s)
         list_remove(link);
         list_add_tail(&s->waiting, link);
     }
+    s->stats.turns++;
     bool go_on = !s->closing;
     mutex_unlock(&s->lock);
     return go_on;

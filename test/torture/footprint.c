@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <dirent.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "realm/status.h"
@@ -27,9 +28,23 @@ struct footprint footprint_now(void)
     return (struct footprint){mem_live(), entries("/proc/self/fd"), entries("/proc/self/task")};
 }
 
+/* A thread that was joined shows in /proc for a moment longer: the kernel wakes who joins
+ * before it is done with the thread. */
+static struct footprint footprint_settled(unsigned threads)
+{
+    enum { TRIES = 2000 };
+    const struct timespec ms = {.tv_nsec = 1000000};
+    struct footprint now = footprint_now();
+    for (int i = 0; i < TRIES && now.threads > threads; i++) {
+        nanosleep(&ms, NULL);
+        now = footprint_now();
+    }
+    return now;
+}
+
 void assert_same_footprint(struct footprint before, uint64_t n)
 {
-    struct footprint now = footprint_now();
+    struct footprint now = footprint_settled(before.threads);
     if (now.allocations != before.allocations || now.files != before.files ||
         now.threads != before.threads)
         fail_msg("allocation %llu: %lld allocations, %d files and %d threads more than before",
