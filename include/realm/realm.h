@@ -434,7 +434,8 @@ struct realm_stats {
     uint32_t decode_batch_max;
     uint64_t step_ns; /* in forward passes and sampling */
     uint64_t step_ns_max;
-    uint64_t turns; /* of the scheduler's loop: stands still when idle, or when stuck */
+    uint64_t turns; /* of the scheduler's loop, and layers of its steps: stands still when idle,
+                     * or when stuck */
     uint32_t running, waiting;
     uint64_t preempted; /* times that a generation gave its pages back */
     uint64_t started, finished, cancelled, failed;

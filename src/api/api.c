@@ -171,6 +171,8 @@ static void on_tick(void *ctx)
         if (job_of(i)->stage != JOB_OVER && job_of(i)->deadline_ns <= now)
             job_fail(job_of(i), &e);
     }
+    if (a->options.on_tick)
+        a->options.on_tick(a->options.ctx);
 }
 
 static void on_signal(void *ctx, int sig)

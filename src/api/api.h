@@ -51,6 +51,7 @@ struct api_options {
     uint32_t request_ms;
     const char *admin_key; /* for /admin on the main port from loopback; NULL: not there */
     void (*on_signal)(void *ctx, int sig); /* handed on from the http_server */
+    void (*on_tick)(void *ctx);            /* so is this */
     void *ctx;
 };
 

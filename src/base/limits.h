@@ -62,6 +62,11 @@ enum {
     GUEST_OUTPUT_BYTES_MAX = 4 << 20,
     GUEST_MODELS_MAX = 8, /* model ids of one tenant */
 
+    /* configuration */
+    CONF_FILE_BYTES_MAX = 256 << 10,
+    CONF_TEXT_MAX = 4096, /* bytes of one value */
+    CONF_LIST_MAX = 256,
+
     /* HTTP */
     HTTP_LINE_MAX = 8 << 10,  /* request line, and one header field */
     HTTP_HEAD_MAX = 32 << 10, /* all of them */

@@ -158,6 +158,7 @@ struct sched {
     struct sched_stats stats;
 
     atomic_bool shutdown;
+    _Atomic uint64_t layers; /* begun, of all steps: a step that is long still moves */
 
     /* The scheduler's thread. */
     struct list models;  /* whose turn it is first */

@@ -7,10 +7,11 @@
 
 enum { TOKENS_FIRST = 64 };
 
-/* Asked between layers: nobody waits for this step any more. */
+/* Asked between layers, which it counts: nobody waits for this step any more. */
 static bool nobody_waits(void *ctx)
 {
-    const struct sched *s = ctx;
+    struct sched *s = ctx;
+    atomic_fetch_add_explicit(&s->layers, 1, memory_order_relaxed);
     if (atomic_load_explicit(&s->shutdown, memory_order_relaxed))
         return true;
     for (size_t i = 0; i < s->batch.n_parts; i++)
