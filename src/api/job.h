@@ -24,6 +24,9 @@
 #include "base/list.h"
 #include "base/thread.h"
 
+/* How requests end. */
+enum outcome_kind { OUTCOME_OK, OUTCOME_CANCELLED, OUTCOME_REFUSED, OUTCOME_FAILED, OUTCOMES };
+
 struct job;
 struct choice;
 struct guest_run;
@@ -134,6 +137,9 @@ struct job {
     struct buf text, reasoning; /* of the piece that is being shown */
     uint64_t first_ns, last_ns; /* of tokens */
     int status;                 /* of HTTP, for the log */
+    enum outcome_kind outcome;
+    const char *code; /* of the error it ended with */
+    uint64_t ended_ns;
 };
 
 /* job.c */
