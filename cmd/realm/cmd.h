@@ -29,6 +29,7 @@ int cmd_tokenize(int argc, char **argv);
 int cmd_score(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_quantize(int argc, char **argv);
+int cmd_pull(int argc, char **argv);
 int cmd_helper(int argc, char **argv); /* not listed: the child process that compiles and renders */
 
 /* ---- options (cmd/realm/opt.c): getopt_long's rules, written once ---- */
@@ -99,6 +100,7 @@ int cmd_text(const char *cmd, const char *operand, const char *file, char **text
 /* A line of progress that rewrites itself: on a terminal alone. */
 void progress_show(const char *what, uint64_t done, uint64_t total);
 void progress_wait(const char *what, double seconds);
+void progress_line(const char *text);
 void progress_clear(void);
 
 /* JSON text of n bytes on stdout, quoted. */

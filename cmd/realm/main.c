@@ -13,6 +13,7 @@ static const struct cmd commands[] = {
     {"score", "log-probabilities of a text under a model", cmd_score},
     {"bench", "measure tokens per second", cmd_bench},
     {"quantize", "write a model with smaller weights", cmd_quantize},
+    {"pull", "fetch a model from a hub", cmd_pull},
 };
 
 static void print_help(FILE *to)

@@ -178,6 +178,15 @@ void progress_wait(const char *what, double seconds)
     progress_shown = true;
 }
 
+void progress_line(const char *text)
+{
+    if (!isatty(STDERR_FILENO))
+        return;
+    fprintf(stderr, "\r\033[K%s", text);
+    fflush(stderr);
+    progress_shown = true;
+}
+
 void progress_clear(void)
 {
     if (progress_shown)

@@ -281,7 +281,7 @@ struct realm_request {
      * those before it; top_logprobs holds for them, too.  The first token has none. */
     bool prompt_logprobs;
     /* Ends after the prompt, which may fill the context, without drawing a token, and with
-     * REALM_FINISH_LENGTH: with prompt_logprobs, or with pooling. */
+     * REALM_FINISH_LENGTH; for prompt_logprobs or pooling, without them for the usage alone. */
     bool prompt_only;
     enum realm_pooling pooling; /* the end event carries the prompt's embedding; prompt_only */
 

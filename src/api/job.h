@@ -47,6 +47,7 @@ struct door {
     bool reasons;  /* what stands between think tags is told apart */
     bool by_guest; /* a guest that is set answers in the model's place */
     bool keeps;    /* streams, too, keep the whole text */
+    bool counts;   /* the prompt's tokens are counted before the answer begins */
     json_t *(*error)(const struct api_error *e, const char *request_id);
     void (*begin)(struct job *j);                                          /* of a stream */
     void (*piece)(struct job *j, struct choice *c, const struct piece *p); /* of a stream */
@@ -78,11 +79,13 @@ struct choice {
     struct reason reason;
     struct buf text, reasoning; /* the whole answer, where it is kept */
     uint64_t text_bytes;        /* shown so far */
+    uint32_t n_tokens_shown;    /* in events */
     uint64_t offset;            /* characters before the next token to be shown */
     struct buf tokens;          /* struct token_record; the prompt's first */
     size_t n_prompt_tokens;     /* of these */
     struct buf tops;            /* struct realm_logprob */
     float *embedding;           /* (hidden_size) owned */
+    uint32_t block, n_blocks;   /* of a message that is streamed: the open one's kind; so far */
     const char *finish_reason;  /* what a guest's own answer says; NULL: as finish says */
 };
 
@@ -118,6 +121,7 @@ struct job {
     struct realm_model *model;
     struct realm_model_info info;
     struct chat_prompt rendered;
+    uint32_t prompt_tokens; /* with door.counts */
     struct choice *choices; /* (n_choices) */
     size_t n_choices;
     struct guest_run *guest; /* of the single choice */
@@ -172,6 +176,11 @@ void job_prepare(struct job *j);
 int job_open_model(struct job *j, struct api_error *e);
 /* Worker: renders ask's messages into j->rendered. */
 int job_render(struct job *j, struct api_error *e);
+/* Worker: ids of valid UTF-8 text, for mem_free. */
+int job_tokenize(const struct job *j, const char *text, size_t bytes, unsigned flags,
+                 uint32_t **ids, size_t *n, struct api_error *e);
+/* Worker: j->prompt_tokens of the rendered prompt. */
+int job_count(struct job *j, struct api_error *e);
 /* Worker: what the generations of one prompt are asked for, but for the prompt. */
 void job_request(const struct job *j, struct realm_request *r);
 
@@ -201,7 +210,11 @@ const struct realm_logprob *record_top(const struct choice *c, const struct toke
 /* Streams show each record once. */
 void choice_forget_tokens(struct choice *c);
 void write_token(struct job *j, uint32_t token); /* as a JSON string */
+/* The same where it is text, else an array of its bytes. */
+void write_token_or_bytes(struct job *j, uint32_t token);
 void write_logprob(struct job *j, float logprob);
+/* "token":…,"logprob":…,"bytes":… */
+void write_token_members(struct job *j, uint32_t token, float logprob);
 /* The members of a chat's logprobs.content, without brackets. */
 void write_chat_logprobs(struct job *j, const struct choice *c);
 

@@ -46,16 +46,21 @@ static double each_ms(uint32_t tokens, uint64_t ns)
 void write_timings(struct job *j)
 {
     struct realm_usage u = job_usage(j);
-    uint32_t computed = u.prompt_tokens - u.cached_tokens;
+    write_timings_of(j, &u);
+}
+
+void write_timings_of(struct job *j, const struct realm_usage *u)
+{
+    uint32_t computed = u->prompt_tokens - u->cached_tokens;
     write_f(&j->w,
             "\"timings\":{\"cache_n\":%u,\"prompt_n\":%u,\"prompt_ms\":%.3f,"
             "\"prompt_per_token_ms\":%.3f,\"prompt_per_second\":%.3f,\"predicted_n\":%u,"
             "\"predicted_ms\":%.3f,\"predicted_per_token_ms\":%.3f,\"predicted_per_second\":%.3f,"
             "\"queued_ms\":%.3f}",
-            u.cached_tokens, computed, (double)u.prefill_ns * 1e-6, each_ms(computed, u.prefill_ns),
-            rate(computed, u.prefill_ns), u.completion_tokens, (double)u.decode_ns * 1e-6,
-            each_ms(u.completion_tokens, u.decode_ns), rate(u.completion_tokens, u.decode_ns),
-            (double)u.queued_ns * 1e-6);
+            u->cached_tokens, computed, (double)u->prefill_ns * 1e-6, each_ms(computed, u->prefill_ns),
+            rate(computed, u->prefill_ns), u->completion_tokens, (double)u->decode_ns * 1e-6,
+            each_ms(u->completion_tokens, u->decode_ns), rate(u->completion_tokens, u->decode_ns),
+            (double)u->queued_ns * 1e-6);
 }
 
 static void write_obfuscation(struct job *j)

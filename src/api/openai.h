@@ -17,5 +17,6 @@ void openai_fail(struct job *j, const struct api_error *e);
 const char *openai_model(const struct job *j);
 /* "timings":{…} as llama-server has it. */
 void write_timings(struct job *j);
+void write_timings_of(struct job *j, const struct realm_usage *u);
 
 #endif

@@ -1,4 +1,5 @@
 /* api/prepare.c - a worker's part of a job: from the body to generations. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -37,11 +38,39 @@ int job_render(struct job *j, struct api_error *e)
     return status ? api_from_status(e, status, &err) : 0;
 }
 
+/* Ids of text, for the caller to free. */
+int job_tokenize(const struct job *j, const char *text, size_t bytes, unsigned flags,
+                 uint32_t **ids, size_t *n, struct api_error *e)
+{
+    size_t max = bytes + 2; // one for each byte, and BOS
+    *n = 0;
+    *ids = mem_array(max, sizeof(**ids));
+    int status = *ids ? realm_tokenize(j->model, text, bytes, flags, *ids, max, n) : REALM_E_NOMEM;
+    if (!status)
+        return 0;
+    mem_free(*ids);
+    *ids = NULL;
+    return api_from_status(e, status, NULL);
+}
+
+int job_count(struct job *j, struct api_error *e)
+{
+    uint32_t *ids;
+    size_t n;
+    const char *text = j->rendered.text ? j->rendered.text : "";
+    if (job_tokenize(j, text, j->rendered.bytes, j->rendered.flags, &ids, &n, e))
+        return -1;
+    mem_free(ids);
+    j->prompt_tokens = (uint32_t)n;
+    return 0;
+}
+
 void job_request(const struct job *j, struct realm_request *r)
 {
     const struct ask *a = &j->ask;
     realm_request_init(r, REALM_DOOR_OPENAI);
-    r->sampling = a->sampling;
+    if (!j->door->embeds)
+        r->sampling = a->sampling;
     r->stop = a->stop;
     r->n_stop = a->n_stop;
     r->logit_bias = a->bias;
@@ -98,10 +127,50 @@ static int make_choices(struct job *j, struct api_error *e)
     return 0;
 }
 
+/* The first token of a prompt, which has no log-probability: BOS, which is not shown, if the
+ * model puts one before texts. */
+static int first_token(const struct job *j, const struct realm_request *r, uint32_t *id,
+                       bool *shown, struct api_error *e)
+{
+    *shown = true;
+    if (!r->text) {
+        *id = r->n_ids ? r->ids[0] : 0;
+        return 0;
+    }
+    *shown = !j->info.adds_bos && r->text_bytes > 0;
+    if (!*shown)
+        return 0;
+    uint32_t *ids;
+    size_t n;
+    if (job_tokenize(j, r->text, r->text_bytes, r->text_flags, &ids, &n, e))
+        return -1;
+    *id = ids[0];
+    mem_free(ids);
+    return 0;
+}
+
+/* An echo shows the prompt's first token, too. */
+static int record_first(struct choice *c, const struct realm_request *r, struct api_error *e)
+{
+    bool shown;
+    struct realm_event first = {.kind = REALM_EVENT_PROMPT, .logprob = NAN};
+    if (first_token(c->job, r, &first.token, &shown, e))
+        return -1;
+    return shown && choice_record(c, &first) ? api_from_status(e, REALM_E_NOMEM, NULL) : 0;
+}
+
+static int start_one(struct choice *c, const struct realm_request *r, struct api_error *e)
+{
+    struct realm_error err = {0};
+    if (r->prompt_logprobs && record_first(c, r, e))
+        return -1;
+    int status = realm_gen_start(&c->gen, c->job->model, r, &err);
+    return status ? api_from_status(e, status, &err) : 0;
+}
+
 static int start_all(struct job *j, struct api_error *e)
 {
     struct realm_request r;
-    struct realm_error err = {0};
     job_request(j, &r);
     for (size_t i = 0; i < j->n_choices; i++) {
         struct choice *c = &j->choices[i];
@@ -112,9 +181,8 @@ static int start_all(struct job *j, struct api_error *e)
             r.sampling.seed = realm_gen_seed(j->choices[0].gen);
             r.sampling.has_seed = true;
         }
-        int status = realm_gen_start(&c->gen, j->model, &r, &err);
-        if (status)
-            return api_from_status(e, status, &err);
+        if (start_one(c, &r, e))
+            return -1;
     }
     j->prepared_ns = clock_ns(clock_system());
     return 0;
@@ -122,7 +190,8 @@ static int start_all(struct job *j, struct api_error *e)
 
 static int generate(struct job *j, struct api_error *e)
 {
-    if (job_open_model(j, e) || (j->ask.messages && job_render(j, e)) || make_choices(j, e))
+    if (job_open_model(j, e) || (j->ask.messages && job_render(j, e)) ||
+        (j->door->counts && job_count(j, e)) || make_choices(j, e))
         return -1;
     j->prepared_ns = clock_ns(clock_system());
     return j->door->by_guest && j->api->options.guest ? guest_run(j, e) : start_all(j, e);

@@ -127,6 +127,15 @@ static bool is_socket_path(const char *path)
     return strcmp(path, "/") == 0 || strcmp(path, "/ws") == 0;
 }
 
+/* "model=…" of a query, for doors without a body; NULL: none.  Names that would have to be
+ * decoded are none that is known. */
+static const char *query_model(const struct http_exchange *x)
+{
+    static const char NAME[] = "model=";
+    const char *query = http_query(x);
+    return strncmp(query, NAME, strlen(NAME)) == 0 ? query + strlen(NAME) : NULL;
+}
+
 static void go(struct api *a, struct http_exchange *x, const struct route *r)
 {
     if (r->answer) {
@@ -136,7 +145,7 @@ static void go(struct api *a, struct http_exchange *x, const struct route *r)
         (void)api_from_status(&e, REALM_E_SHUTDOWN, NULL);
         api_refuse(x, &e);
     } else {
-        job_open_http(a, x, r->door, NULL);
+        job_open_http(a, x, r->door, query_model(x));
     }
 }
 

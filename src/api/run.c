@@ -113,7 +113,7 @@ static void take(struct choice *c, const struct realm_event *e)
     }
     if (e->kind == REALM_EVENT_TOKEN)
         counts_token(j->api, j, clock_ns(clock_system()));
-    if (j->ask.logprobs)
+    if (j->ask.logprobs || j->ask.return_tokens)
         status = choice_record(c, e);
     if (!status && e->kind == REALM_EVENT_TOKEN)
         status = choice_text(c, e->text, e->text_bytes, e);

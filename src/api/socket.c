@@ -38,6 +38,11 @@ void socket_open(struct api *a, struct http_exchange *x)
     list_init(&s->calls);
     list_add_tail(&a->sockets, &s->link);
     s->ws = http_ws_accept(x);
+    if (!s->ws) {
+        list_remove(&s->link);
+        mem_free(s);
+        return;
+    }
     http_ws_set_user(s->ws, s);
 }
 

@@ -4,6 +4,7 @@
 
 #include "api/job.h"
 #include "base/ckd.h"
+#include "base/utf8.h"
 
 size_t token_bytes(const struct job *j, uint32_t token, char *out, size_t max)
 {
@@ -60,6 +61,16 @@ static void write_token_bytes(struct job *j, uint32_t token)
     write_text(&j->w, "]");
 }
 
+void write_token_or_bytes(struct job *j, uint32_t token)
+{
+    char text[TOKEN_SHOWN_MAX];
+    size_t n = token_bytes(j, token, text, sizeof(text));
+    if (utf8_valid(text, n))
+        write_string(&j->w, text, n);
+    else
+        write_token_bytes(j, token);
+}
+
 /* What JSON can say of a log-probability. */
 void write_logprob(struct job *j, float logprob)
 {
@@ -69,9 +80,9 @@ void write_logprob(struct job *j, float logprob)
     write_number(&j->w, (double)logprob);
 }
 
-static void write_entry(struct job *j, uint32_t token, float logprob)
+void write_token_members(struct job *j, uint32_t token, float logprob)
 {
-    write_text(&j->w, "{\"token\":");
+    write_text(&j->w, "\"token\":");
     write_token(j, token);
     write_text(&j->w, ",\"logprob\":");
     write_logprob(j, logprob);
@@ -85,12 +96,12 @@ void write_chat_logprobs(struct job *j, const struct choice *c)
     const struct token_record *r = choice_tokens(c, &n);
     for (size_t i = 0; i < n; i++) {
         const struct realm_logprob *top = record_top(c, &r[i]);
-        write_text(&j->w, i ? "," : "");
-        write_entry(j, r[i].token, r[i].logprob);
+        write_text(&j->w, i ? ",{" : "{");
+        write_token_members(j, r[i].token, r[i].logprob);
         write_text(&j->w, ",\"top_logprobs\":[");
         for (size_t k = 0; k < r[i].n_top; k++) {
-            write_text(&j->w, k ? "," : "");
-            write_entry(j, top[k].token, top[k].logprob);
+            write_text(&j->w, k ? ",{" : "{");
+            write_token_members(j, top[k].token, top[k].logprob);
             write_text(&j->w, "}");
         }
         write_text(&j->w, "]}");

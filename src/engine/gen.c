@@ -72,8 +72,6 @@ static int check_prompt(const struct realm_request *r, struct realm_error *err)
         return err_set(err, REALM_E_ARG, "pooling: no such kind");
     if (r->pooling && !r->prompt_only)
         return err_set(err, REALM_E_ARG, "pooling: only with prompt_only");
-    if (r->prompt_only && !r->pooling && !r->prompt_logprobs)
-        return err_set(err, REALM_E_ARG, "prompt_only: only with prompt_logprobs or pooling");
     return 0;
 }
 

@@ -150,7 +150,8 @@ bool http_streaming(const struct http_exchange *x);
 
 /* Whether x asks to become one; a broken handshake is answered by the layer itself. */
 bool http_wants_ws(const struct http_exchange *x);
-/* Answers 101; x is dead and the connection is ws. */
+/* Answers 101; x is dead and the connection is ws.  NULL: memory is short, and x is as one
+ * whose client has left: gone follows. */
 struct http_ws *http_ws_accept(struct http_exchange *x);
 void http_ws_set_user(struct http_ws *ws, void *user);
 void *http_ws_user(const struct http_ws *ws);
