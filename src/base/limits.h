@@ -93,9 +93,6 @@ enum {
     LOGIT_BIAS_MAX = 1024,
     WS_CALLS_MAX = 64,     /* open on one connection */
     API_WORKERS_MAX = 512, /* threads that load, render, tokenise and run guests */
-    WS_CALLS_MAX = 64,    /* open on one connection */
-    API_WORKERS = 4,      /* threads that load, render and tokenise */
-    API_GUESTS_MAX = 256, /* threads that run guests */
 
     /* realm pull */
     PULL_PAGE_BYTES_MAX = 8 << 20, /* of a hub's listing */
