@@ -1,4 +1,5 @@
 /* cmd/realm/cmd_serve.c - `realm serve`: the server's command line. */
+#include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -102,6 +103,7 @@ static int serve(struct serve *s)
 {
     struct realm_error err;
     serve_conf_log(&s->conf);
+    (void)signal(SIGHUP, SIG_IGN); // until there is a loop that reads the configuration again
     raise_descriptors(&s->conf);
     int status = serve_open(s, &err);
     if (status) {

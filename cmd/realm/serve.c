@@ -4,6 +4,7 @@
  * server any more, and everything that holds a lease on a model ends before the engine. */
 #include "serve.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -205,8 +206,20 @@ int serve_open(struct serve *s, struct realm_error *err)
     return status;
 }
 
+/* While it closes, a signal changes nothing: that it ends soon is the watchdog's care. */
+static void block_signals(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
 void serve_close(struct serve *s)
 {
+    block_signals();
     if (s->watchdog)
         watchdog_leave(s->watchdog);
     if (s->api)

@@ -20,7 +20,7 @@ enum {
     PIECE_MS_MAX = 2 * LOOK_MS, /* most that one look adds */
     STILL_MS = 2000,
     GIVE_UP_MS = 10000,
-    LEAVE_MS = 10000,
+    LEAVE_MS = 5000,
     EXIT_STUCK = 70,
 };
 
