@@ -137,9 +137,9 @@ static int queue(struct ws_frames *f, uint8_t opcode, struct slice text)
     return status || wslay_event_send(f->wslay) ? REALM_E_NOMEM : 0;
 }
 
-int ws_frames_send(struct ws_frames *f, struct slice text)
+int ws_frames_send(struct ws_frames *f, bool text, struct slice message)
 {
-    return queue(f, WSLAY_TEXT_FRAME, text);
+    return queue(f, text ? WSLAY_TEXT_FRAME : WSLAY_BINARY_FRAME, message);
 }
 
 int ws_frames_ping(struct ws_frames *f)
