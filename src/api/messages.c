@@ -34,8 +34,8 @@ static void write_usage(struct job *j, uint32_t input, uint32_t output, uint32_t
 /* {"id":…,"type":"message","role":"assistant","model":… */
 static void write_message(struct job *j)
 {
-    write_f(&j->w, "{\"id\":\"msg_%s\",\"type\":\"message\",\"role\":\"assistant\",\"model\":",
-            j->id + 4);
+    write_f(&j->w,
+            "{\"id\":\"msg_%s\",\"type\":\"message\",\"role\":\"assistant\",\"model\":", j->id + 4);
     write_quoted(&j->w, openai_model(j));
 }
 

@@ -66,7 +66,8 @@ static int tokenize(struct job *j, struct api_error *e)
     uint32_t *ids;
     size_t n;
     unsigned flags = (add_special ? REALM_TEXT_BOS : 0) | (parse_special ? REALM_TEXT_SPECIAL : 0);
-    if (job_tokenize(j, json_string_value(content), json_string_length(content), flags, &ids, &n, e))
+    if (job_tokenize(j, json_string_value(content), json_string_length(content), flags, &ids, &n,
+                     e))
         return -1;
     write_text(&j->w, "{\"tokens\":[");
     for (size_t i = 0; i < n; i++) {

@@ -124,7 +124,8 @@ bool ws_frames_take(struct ws_frames *f, struct slice bytes, uint64_t now_ms)
     f->in = (struct slice){0};
     if (!failed)
         failed = wslay_event_send(f->wslay);
-    return !failed && !f->failed && (wslay_event_want_read(f->wslay) || wslay_event_want_write(f->wslay));
+    return !failed && !f->failed &&
+           (wslay_event_want_read(f->wslay) || wslay_event_want_write(f->wslay));
 }
 
 static int queue(struct ws_frames *f, uint8_t opcode, struct slice text)
