@@ -271,15 +271,27 @@ void job_drop(struct job *j)
 
 /* ---- answers ---- */
 
+/* The request's id under the name that the door's clients look for. */
+static size_t add_id(const struct job *j, struct http_header *headers, size_t n)
+{
+    if (j->door->id_field)
+        headers[n++] = (struct http_header){j->door->id_field, j->shown_id};
+    return n;
+}
+
 static void respond(struct job *j, int status, struct slice body, uint32_t retry_ms)
 {
     char seconds[16], ms[16];
-    const struct http_header headers[] = {{"Retry-After", seconds}, {"retry-after-ms", ms}};
+    struct http_header headers[3];
+    size_t n = add_id(j, headers, 0);
     snprintf(seconds, sizeof(seconds), "%u", (retry_ms + 999) / 1000);
     snprintf(ms, sizeof(ms), "%u", retry_ms);
+    if (retry_ms) {
+        headers[n++] = (struct http_header){"Retry-After", seconds};
+        headers[n++] = (struct http_header){"retry-after-ms", ms};
+    }
     j->status = status;
-    http_respond(j->x, status, "application/json", headers, retry_ms ? ARRAY_LEN(headers) : 0,
-                 body);
+    http_respond(j->x, status, "application/json", headers, n, body);
 }
 
 static void respond_error(struct job *j, const struct api_error *e)
@@ -349,8 +361,9 @@ void job_event(struct job *j, const char *event)
     if (j->call) {
         call_send(j->call, "streaming", buf_slice(&j->out));
     } else {
+        struct http_header id;
         if (!j->streaming)
-            http_stream_start(j->x, 200, "text/event-stream", NULL, 0);
+            http_stream_start(j->x, 200, "text/event-stream", &id, add_id(j, &id, 0));
         j->streaming = true;
         j->status = 200;
         http_stream_event(j->x, event, buf_slice(&j->out));
