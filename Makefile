@@ -32,7 +32,7 @@ tidy:  ## style, layers, lengths
 
 asan:  ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) --no-print-directory test BUILD=build-asan \
-	    MESON_FLAGS="-Db_sanitize=address,undefined -Db_lundef=false"
+	    MESON_FLAGS="-Db_sanitize=address,undefined -Db_lundef=false -Ddeps=shared"
 
 tsan:  ## the tests of what threads share under ThreadSanitizer
 	@$(MAKE) --no-print-directory all BUILD=build-tsan \
