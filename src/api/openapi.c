@@ -31,6 +31,23 @@ static const struct plain plains[] = {
      "application/json"},
 };
 
+/* What several bodies have; rows refer to them. */
+static const char COMPONENTS[] =
+    "{\"TextBlock\":{\"type\":\"object\",\"required\":[\"type\",\"text\"],\"properties\":{"
+    "\"type\":{\"const\":\"text\"},\"text\":{\"type\":\"string\"}}},"
+    "\"Content\":{\"anyOf\":[{\"type\":\"string\"},{\"type\":\"array\",\"items\":{\"$ref\":"
+    "\"#/components/schemas/TextBlock\"}}]},"
+    "\"Message\":{\"type\":\"object\",\"required\":[\"role\",\"content\"],\"properties\":{"
+    "\"role\":{\"enum\":[\"system\",\"developer\",\"user\",\"assistant\",\"tool\"]},"
+    "\"content\":{\"$ref\":\"#/components/schemas/Content\"}}},"
+    "\"AnthropicMessage\":{\"type\":\"object\",\"required\":[\"role\",\"content\"],\"properties\":"
+    "{\"role\":{\"enum\":[\"user\",\"assistant\",\"system\"]},"
+    "\"content\":{\"$ref\":\"#/components/schemas/Content\"}}},"
+    "\"Error\":{\"type\":\"object\",\"required\":[\"error\"],\"properties\":{\"error\":{\"type\":"
+    "\"object\",\"required\":[\"message\",\"type\"],\"properties\":{\"message\":{\"type\":"
+    "\"string\"},\"type\":{\"type\":\"string\"},\"code\":{\"type\":[\"string\",\"null\"]},"
+    "\"param\":{\"type\":[\"string\",\"null\"]},\"request_id\":{\"type\":\"string\"}}}}}}";
+
 /* ---- schemas of members ---- */
 
 static json_t *types_of(unsigned types)
@@ -38,8 +55,8 @@ static json_t *types_of(unsigned types)
     static const struct {
         enum ask_type type;
         const char *name;
-    } names[] = {{ASK_STRING, "string"},   {ASK_BOOL, "boolean"}, {ASK_INT, "integer"},
-                 {ASK_NUMBER, "number"},   {ASK_ARRAY, "array"},  {ASK_OBJECT, "object"}};
+    } names[] = {{ASK_STRING, "string"}, {ASK_BOOL, "boolean"}, {ASK_INT, "integer"},
+                 {ASK_NUMBER, "number"}, {ASK_ARRAY, "array"},  {ASK_OBJECT, "object"}};
     json_t *list = json_array();
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         if (types & names[i].type)
@@ -167,8 +184,8 @@ static json_t *operation(const char *summary, json_t *body, const char *answer)
 static void add_endpoints(json_t *paths)
 {
     static const struct ask_endpoint *const endpoints[] = {
-        &ask_chat_endpoint,  &ask_completion_endpoint, &ask_embeddings_endpoint,
-        &ask_messages_endpoint, &ask_count_endpoint,   &ask_llama_endpoint,
+        &ask_chat_endpoint,     &ask_completion_endpoint, &ask_embeddings_endpoint,
+        &ask_messages_endpoint, &ask_count_endpoint,      &ask_llama_endpoint,
     };
     for (size_t i = 0; i < ARRAY_LEN(endpoints); i++) {
         const struct ask_endpoint *e = endpoints[i];
@@ -201,10 +218,8 @@ json_t *openapi_document(void)
     json_t *paths = json_object();
     add_endpoints(paths);
     add_plains(paths);
-    return json_pack(
-        "{s:s,s:{s:s,s:s,s:s},s:o,s:{s:{s:{s:s,s:[s],s:{s:{s:s}}}}}}", "openapi", "3.1.0", "info",
-        "title", "Realm", "version", realm_version(), "description",
-        "Open-weight language models: OpenAI's, Anthropic's and llama-server's calls", "paths",
-        paths, "components", "schemas", "Error", "type", "object", "required", "error",
-        "properties", "error", "type", "object");
+    return json_pack("{s:s,s:{s:s,s:s,s:s},s:o,s:{s:o}}", "openapi", "3.1.0", "info", "title",
+                     "Realm", "version", realm_version(), "description",
+                     "Open-weight language models: OpenAI's, Anthropic's and llama-server's calls",
+                     "paths", paths, "components", "schemas", json_loads(COMPONENTS, 0, NULL));
 }

@@ -54,9 +54,8 @@ static int scan_byte(struct head_scan *s, uint8_t c, struct http_fault *fault)
     if (s->begun && s->line == 0 && (c == ' ' || c == '\t'))
         return malformed(fault, "header fields are not folded");
     if (++s->line > HTTP_LINE_MAX)
-        return s->begun
-                   ? refuse(fault, 431, "header_too_large", "a header field is over the limit")
-                   : refuse(fault, 414, "uri_too_long", "the request line is over the limit");
+        return s->begun ? refuse(fault, 431, "header_too_large", "a header field is over the limit")
+                        : refuse(fault, 414, "uri_too_long", "the request line is over the limit");
     return 0;
 }
 

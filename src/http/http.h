@@ -158,6 +158,8 @@ void *http_ws_user(const struct http_ws *ws);
 const char *http_ws_id(const struct http_ws *ws); /* as http_id */
 bool http_ws_from_loopback(const struct http_ws *ws);
 void http_ws_send(struct http_ws *ws, struct slice text);
+/* The same with text false for a binary message. */
+void http_ws_send_as(struct http_ws *ws, bool text, struct slice message);
 /* Starts the closing handshake; ws_closed follows. */
 void http_ws_close(struct http_ws *ws, uint16_t code, const char *reason);
 

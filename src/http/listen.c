@@ -180,8 +180,8 @@ static bool is_stale(const struct sockaddr_un *address)
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return false;
-    bool refused = connect(fd, (const struct sockaddr *)address, sizeof(*address)) &&
-                   errno == ECONNREFUSED;
+    bool refused =
+        connect(fd, (const struct sockaddr *)address, sizeof(*address)) && errno == ECONNREFUSED;
     close(fd);
     return refused;
 }
@@ -276,8 +276,8 @@ int http_listen(struct http_server *s, const struct http_listen *at, uint16_t *p
     if (!l)
         return err_nomem(err, "a listener");
     *l = (struct listener){.s = s, .fd = -1, .tag = at->tag, .tls = at->tls, .tcp = !at->unix_path};
-    int status = at->unix_path ? listen_unix(at, &l->fd, err)
-                               : listen_tcp(at, &l->fd, &l->loopback, err);
+    int status =
+        at->unix_path ? listen_unix(at, &l->fd, err) : listen_tcp(at, &l->fd, &l->loopback, err);
     if (!status && at->unix_path && !(l->unix_path = mem_strdup(at->unix_path)))
         status = err_nomem(err, "a listener");
     if (status) {

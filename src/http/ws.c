@@ -141,9 +141,14 @@ bool http_ws_from_loopback(const struct http_ws *ws)
 
 void http_ws_send(struct http_ws *ws, struct slice text)
 {
+    http_ws_send_as(ws, true, text);
+}
+
+void http_ws_send_as(struct http_ws *ws, bool text, struct slice message)
+{
     if (ws->ending_ms)
         return;
-    if (ws_frames_send(ws->frames, text))
+    if (ws_frames_send(ws->frames, text, message))
         conn_fail(ws->c);
 }
 

@@ -24,7 +24,7 @@ void ws_frames_close(struct ws_frames *f);
  * is sent. */
 bool ws_frames_take(struct ws_frames *f, struct slice bytes, uint64_t now_ms);
 /* Each queues and writes; REALM_E_NOMEM. */
-MUST_USE int ws_frames_send(struct ws_frames *f, struct slice text);
+MUST_USE int ws_frames_send(struct ws_frames *f, bool text, struct slice message);
 MUST_USE int ws_frames_ping(struct ws_frames *f);
 MUST_USE int ws_frames_end(struct ws_frames *f, uint16_t code, const char *reason);
 /* Whether a closing handshake has begun, by either side. */

@@ -124,7 +124,8 @@ bool ws_frames_take(struct ws_frames *f, struct slice bytes, uint64_t now_ms)
     f->in = (struct slice){0};
     if (!failed)
         failed = wslay_event_send(f->wslay);
-    return !failed && !f->failed && (wslay_event_want_read(f->wslay) || wslay_event_want_write(f->wslay));
+    return !failed && !f->failed &&
+           (wslay_event_want_read(f->wslay) || wslay_event_want_write(f->wslay));
 }
 
 static int queue(struct ws_frames *f, uint8_t opcode, struct slice text)
@@ -137,9 +138,9 @@ static int queue(struct ws_frames *f, uint8_t opcode, struct slice text)
     return status || wslay_event_send(f->wslay) ? REALM_E_NOMEM : 0;
 }
 
-int ws_frames_send(struct ws_frames *f, struct slice text)
+int ws_frames_send(struct ws_frames *f, bool text, struct slice message)
 {
-    return queue(f, WSLAY_TEXT_FRAME, text);
+    return queue(f, text ? WSLAY_TEXT_FRAME : WSLAY_BINARY_FRAME, message);
 }
 
 int ws_frames_ping(struct ws_frames *f)
