@@ -175,7 +175,8 @@ def timings_of_chats(s):
             "timings_per_token": True}
     found = events(s, "/v1/chat/completions", body)
     assert [e["timings"]["predicted_n"] for _, e in found[1:]] == [1, 2, 3, 3], found
-    found = events(s, "/v1/completions", {"prompt": "Hi", "max_tokens": 3, "timings_per_token": True})
+    found = events(s, "/v1/completions",
+                   {"prompt": "Hi", "max_tokens": 3, "timings_per_token": True})
     assert found[0][1]["timings"]["predicted_n"] == 1
 
 
