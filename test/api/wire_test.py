@@ -78,7 +78,8 @@ def methods_and_paths(s):
 
 @test
 def another_sites_page_is_refused(s):
-    out = curl("-o", "/dev/null", "-w", "%{http_code}", "-H", "Host: evil.example", s.url + "/health")
+    out = curl("-o", "/dev/null", "-w", "%{http_code}", "-H", "Host: evil.example",
+               s.url + "/health")
     assert out == "403"
 
 
@@ -163,8 +164,8 @@ def keep_alive_and_pipelines(s):
 def who_leaves_is_noticed(s):
     body = json.dumps({"messages": [{"role": "user", "content": "Tell me a story."}],
                        "max_tokens": 900, "ignore_eos": True}).encode()
-    request = (b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
-               % len(body)) + body
+    request = (b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
+               b"Content-Length: %d\r\n\r\n" % len(body)) + body
     for wait in (0, 0.02, 0.1):
         with socket.create_connection((s.host, s.port)) as c:
             c.sendall(request)
