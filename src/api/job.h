@@ -82,7 +82,7 @@ struct choice {
     struct reason reason;
     struct buf text, reasoning; /* the whole answer, where it is kept */
     uint64_t text_bytes;        /* shown so far */
-    uint32_t n_tokens_shown;    /* in events */
+    uint32_t n_drawn;           /* tokens so far; 0 for a guest's */
     uint64_t offset;            /* characters before the next token to be shown */
     struct buf tokens;          /* struct token_record; the prompt's first */
     size_t n_prompt_tokens;     /* of these */
