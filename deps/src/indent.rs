@@ -1,13 +1,17 @@
 //! The `indent` filter as Jinja2 has it; minijinja's drops the line break that a text ends with.
 
-use minijinja::value::{from_args, Kwargs, Rest, Value};
+use minijinja::value::{Kwargs, Rest, Value};
 use minijinja::{Error, ErrorKind, State};
 
 const WIDTH_MAX: usize = 1024;
 
 /// `value|indent(width=4, first=False, blank=False)`; width may be the text to put in front.
-pub fn indent(state: &State, text: String, args: Rest<Value>) -> Result<String, Error> {
-    let (positional, kwargs): (&[Value], Kwargs) = from_args(&args)?;
+pub fn indent(
+    state: &State,
+    text: String,
+    positional: Rest<Value>,
+    kwargs: Kwargs,
+) -> Result<String, Error> {
     let given = |at: usize, name: &str| match positional.get(at) {
         Some(value) => Ok(Some(value.clone())),
         None => kwargs.get::<Option<Value>>(name),
