@@ -226,6 +226,12 @@ static void skip_line(struct conn *c)
     c->skipped_line = true;
 }
 
+/* Whether what is there may yet become such a line. */
+static bool may_skip(const struct conn *c, struct slice in)
+{
+    return !c->skipped_line && c->scan.at == 0 && in.n == 1 && in.p[0] == '\r';
+}
+
 static void continue_100(struct conn *c)
 {
     static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -246,6 +252,8 @@ static bool take_head(struct conn *c)
     }
     if (c->scan.at == 0)
         c->deadline_ms = conn_now_ms(c) + c->s->limits.head_ms;
+    if (may_skip(c, in) && !c->eof)
+        return false;
     int length = head_scan(&c->scan, in, &fault);
     if (length == 0 && c->eof)
         conn_fail(c);

@@ -63,6 +63,8 @@ static void on_frame(wslay_event_context_ptr wslay,
         }
         if (++f->pings > WS_PINGS_PER_S_MAX)
             give_up(f, WSLAY_CODE_POLICY_VIOLATION, "too many pings");
+    } else if (frame->opcode == WSLAY_CONNECTION_CLOSE && frame->payload_length == 1) {
+        give_up(f, WSLAY_CODE_PROTOCOL_ERROR, "half a code");
     } else if (!wslay_is_ctrl_frame(frame->opcode)) {
         f->fragments = frame->opcode == WSLAY_CONTINUATION_FRAME ? f->fragments + 1 : 1;
         if (f->fragments > WS_FRAGMENTS_MAX)
@@ -116,12 +118,23 @@ bool ws_frames_ending(const struct ws_frames *f)
            !wslay_event_get_read_enabled(f->wslay);
 }
 
+/* wslay ends a connection whose frames it cannot take apart without a word. */
+static void say_1002(struct ws_frames *f)
+{
+    static const uint8_t close[] = {0x88, 0x02, WSLAY_CODE_PROTOCOL_ERROR >> 8,
+                                    WSLAY_CODE_PROTOCOL_ERROR & 0xff};
+    if (!wslay_event_get_close_sent(f->wslay))
+        f->events.write(f->events.ctx, (struct slice){close, sizeof(close)});
+}
+
 bool ws_frames_take(struct ws_frames *f, struct slice bytes, uint64_t now_ms)
 {
     f->in = bytes;
     f->now_ms = now_ms;
     int failed = wslay_event_recv(f->wslay);
     f->in = (struct slice){0};
+    if (failed == WSLAY_ERR_CALLBACK_FAILURE)
+        say_1002(f);
     if (!failed)
         failed = wslay_event_send(f->wslay);
     return !failed && !f->failed &&

@@ -32,8 +32,8 @@ static int render(struct slice template, const char *variables)
     struct buf out;
     buf_init(&out, PROMPT_BYTES_MAX);
     int status = chat_render_work(parts, 2, &out, &err);
-    status = status ? print("{\"error\":", slice_of(err.message), "}")
-                    : print("", buf_slice(&out), "");
+    status =
+        status ? print("{\"error\":", slice_of(err.message), "}") : print("", buf_slice(&out), "");
     buf_free(&out);
     return status;
 }
