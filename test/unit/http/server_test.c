@@ -1,9 +1,12 @@
 /* A real server: what it answers, in which order, and to whom not. */
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -134,12 +137,17 @@ static void order_over_time(void **state)
 static void byte_by_byte(void **state)
 {
     (void)state;
+    const struct timespec pause = {.tv_nsec = 200000};
+    const int yes = 1;
     static const char text[] =
         "\r\nPOST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n"
         "3\r\nhel\r\n2;x\r\nlo\r\n0\r\nA: b\r\n\r\n" GET("/echo");
     dial(&c, &v);
-    for (size_t i = 0; i < sizeof(text) - 1; i++)
+    assert_int_equal(setsockopt(c.fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes)), 0);
+    for (size_t i = 0; i < sizeof(text) - 1; i++) {
         assert_true(say_bytes(&c, text + i, 1));
+        nanosleep(&pause, NULL);
+    }
     expect(&c, &r, 200);
     body_is("hello");
     expect(&c, &r, 200);
