@@ -82,7 +82,8 @@ static void take(struct listener *l, int fd, const struct sockaddr_storage *from
         static const struct http_fault fault = {503, "too_many_connections",
                                                 "the server has too many connections"};
         s->lingering++;
-        conn_refuse(c, &fault);
+        respond_fault(c, NULL, &fault);
+        conn_close_soon(c);
         return;
     }
     s->stats.connections++;
