@@ -368,6 +368,8 @@ REALM_API void realm_gen_cancel(struct realm_gen *g);
 
 /* The seed that is used, drawn or given. */
 REALM_API uint64_t realm_gen_seed(const struct realm_gen *g);
+/* Tokens of its prompt, known from the start. */
+REALM_API uint32_t realm_gen_prompt_tokens(const struct realm_gen *g);
 
 /* Cancels what still runs and frees it; NULL is fine.  Waits for the rest of one step at
  * most, and once the end event was read for no longer than a call of notify. */

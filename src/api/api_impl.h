@@ -14,14 +14,10 @@
 
 enum { DOORS_MAX = 32 };
 
-/* How requests ended. */
-enum outcome_kind { OUTCOME_OK, OUTCOME_CANCELLED, OUTCOME_REFUSED, OUTCOME_FAILED, OUTCOMES };
-
 struct api_counts {
     const struct door *doors[DOORS_MAX]; /* in the order of their first request */
     size_t n_doors;
     uint64_t requests[DOORS_MAX][OUTCOMES];
-    uint64_t prompt_tokens, completion_tokens;
     struct histogram first_token, between_tokens, queued, whole, admit;
 };
 
@@ -72,7 +68,7 @@ void ready_answer(struct api *a, struct http_exchange *x);
 /* metrics.c */
 void metrics_answer(struct api *a, struct http_exchange *x);
 void counts_init(struct api_counts *c);
-void counts_job(struct api *a, const struct job *j, enum outcome_kind outcome);
+void counts_job(struct api *a, const struct job *j);
 void counts_token(struct api *a, struct job *j, uint64_t now_ns);
 
 /* admin.c: whoever comes here has been let in */

@@ -180,6 +180,27 @@ static void cancel_choices(struct job *j)
             realm_gen_cancel(j->choices[i].gen);
 }
 
+/* One line for each request; never what was asked or answered. */
+static void log_request(const struct job *j)
+{
+    static const char *const outcomes[] = {"ok", "cancelled", "refused", "failed"};
+    struct realm_usage u = job_usage(j);
+    const struct log_field fields[] = {
+        {"request_id", j->id, 0},
+        {"client_request_id", strcmp(j->id, j->shown_id) ? j->shown_id : "", 0},
+        {"endpoint", j->door->name, 0},
+        {"status", NULL, j->status},
+        {"outcome", outcomes[j->outcome], 0},
+        {"code", j->code ? j->code : "", 0},
+        {"model", j->named.id, 0},
+        {"ms", NULL, (double)(j->ended_ns - j->arrived_ns) * 1e-6},
+        {"first_token_ms", NULL, j->first_ns ? (double)(j->first_ns - j->arrived_ns) * 1e-6 : 0},
+        {"prompt_tokens", NULL, u.prompt_tokens},
+        {"completion_tokens", NULL, u.completion_tokens},
+    };
+    log_event(LOG_INFO, "request", fields, ARRAY_LEN(fields));
+}
+
 /* Nobody waits for the answer any more, because he has it or because he left. */
 static void leave(struct job *j, enum outcome_kind outcome)
 {
@@ -189,7 +210,8 @@ static void leave(struct job *j, enum outcome_kind outcome)
         call_over(j->call);
     j->call = NULL;
     atomic_store(&j->cancelled, true);
-    counts_job(j->api, j, outcome);
+    j->outcome = outcome;
+    j->ended_ns = clock_ns(clock_system());
     /* While a worker has it the choices are his; he finds it cancelled. */
     if (j->returned)
         cancel_choices(j);
@@ -213,8 +235,11 @@ static bool all_over(struct job *j)
     bool over = true;
     for (size_t i = 0; i < j->n_choices; i++) {
         struct choice *c = &j->choices[i];
-        while (c->gen && !c->over && realm_gen_next(c->gen, &event, &now) == 0)
+        while (c->gen && !c->over && realm_gen_next(c->gen, &event, &now) == 0) {
             c->over = event.kind == REALM_EVENT_END;
+            if (c->over)
+                c->usage = event.usage;
+        }
         over = over && (c->over || !c->gen);
     }
     return over;
@@ -231,8 +256,11 @@ void job_look(struct job *j, bool worked)
     }
     if (j->stage != JOB_OVER)
         job_run(j);
-    if (j->stage == JOB_OVER && j->returned && all_over(j))
+    if (j->stage == JOB_OVER && j->returned && all_over(j)) {
+        counts_job(j->api, j);
+        log_request(j);
         job_free(j);
+    }
 }
 
 void job_drop(struct job *j)
@@ -243,15 +271,27 @@ void job_drop(struct job *j)
 
 /* ---- answers ---- */
 
+/* The request's id under the name that the door's clients look for. */
+static size_t add_id(const struct job *j, struct http_header *headers, size_t n)
+{
+    if (j->door->id_field)
+        headers[n++] = (struct http_header){j->door->id_field, j->shown_id};
+    return n;
+}
+
 static void respond(struct job *j, int status, struct slice body, uint32_t retry_ms)
 {
     char seconds[16], ms[16];
-    const struct http_header headers[] = {{"Retry-After", seconds}, {"retry-after-ms", ms}};
+    struct http_header headers[3];
+    size_t n = add_id(j, headers, 0);
     snprintf(seconds, sizeof(seconds), "%u", (retry_ms + 999) / 1000);
     snprintf(ms, sizeof(ms), "%u", retry_ms);
+    if (retry_ms) {
+        headers[n++] = (struct http_header){"Retry-After", seconds};
+        headers[n++] = (struct http_header){"retry-after-ms", ms};
+    }
     j->status = status;
-    http_respond(j->x, status, "application/json", headers, retry_ms ? ARRAY_LEN(headers) : 0,
-                 body);
+    http_respond(j->x, status, "application/json", headers, n, body);
 }
 
 static void respond_error(struct job *j, const struct api_error *e)
@@ -275,6 +315,7 @@ static void fail_stream(struct job *j, const struct api_error *e)
 
 void job_fail(struct job *j, const struct api_error *e)
 {
+    j->code = e->code;
     if (j->x && j->streaming)
         fail_stream(j, e);
     else if (j->x)
@@ -320,8 +361,9 @@ void job_event(struct job *j, const char *event)
     if (j->call) {
         call_send(j->call, "streaming", buf_slice(&j->out));
     } else {
+        struct http_header id;
         if (!j->streaming)
-            http_stream_start(j->x, 200, "text/event-stream", NULL, 0);
+            http_stream_start(j->x, 200, "text/event-stream", &id, add_id(j, &id, 0));
         j->streaming = true;
         j->status = 200;
         http_stream_event(j->x, event, buf_slice(&j->out));

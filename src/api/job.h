@@ -24,6 +24,9 @@
 #include "base/list.h"
 #include "base/thread.h"
 
+/* How requests end. */
+enum outcome_kind { OUTCOME_OK, OUTCOME_CANCELLED, OUTCOME_REFUSED, OUTCOME_FAILED, OUTCOMES };
+
 struct job;
 struct choice;
 struct guest_run;
@@ -43,11 +46,11 @@ struct door {
     int (*read)(struct ask *a, json_t *body, struct api_error *e);
     /* Worker.  Makes the whole answer into j->out, or NULL: generations do. */
     int (*work)(struct job *j, struct api_error *e);
-    bool embeds;   /* prompts are not continued but embedded */
-    bool reasons;  /* what stands between think tags is told apart */
-    bool by_guest; /* a guest that is set answers in the model's place */
-    bool keeps;    /* streams, too, keep the whole text */
-    bool counts;   /* the prompt's tokens are counted before the answer begins */
+    bool embeds;          /* prompts are not continued but embedded */
+    bool reasons;         /* what stands between think tags is told apart */
+    bool by_guest;        /* a guest that is set answers in the model's place */
+    bool keeps;           /* streams, too, keep the whole text */
+    const char *id_field; /* of HTTP: a further name of the one with the request's id, or NULL */
     json_t *(*error)(const struct api_error *e, const char *request_id);
     void (*begin)(struct job *j);                                          /* of a stream */
     void (*piece)(struct job *j, struct choice *c, const struct piece *p); /* of a stream */
@@ -74,12 +77,12 @@ struct choice {
     bool began; /* something was shown */
     enum realm_finish finish;
     int status;
-    uint32_t stop_index; /* which stop string ended it; UINT32_MAX: none */
-    struct realm_usage usage;
+    uint32_t stop_index;      /* which stop string ended it; UINT32_MAX: none */
+    struct realm_usage usage; /* prompt_tokens from the start, the rest from its end */
     struct reason reason;
     struct buf text, reasoning; /* the whole answer, where it is kept */
     uint64_t text_bytes;        /* shown so far */
-    uint32_t n_tokens_shown;    /* in events */
+    uint32_t n_drawn;           /* tokens so far; 0 for a guest's */
     uint64_t offset;            /* characters before the next token to be shown */
     struct buf tokens;          /* struct token_record; the prompt's first */
     size_t n_prompt_tokens;     /* of these */
@@ -121,7 +124,6 @@ struct job {
     struct realm_model *model;
     struct realm_model_info info;
     struct chat_prompt rendered;
-    uint32_t prompt_tokens; /* with door.counts */
     struct choice *choices; /* (n_choices) */
     size_t n_choices;
     struct guest_run *guest; /* of the single choice */
@@ -134,6 +136,9 @@ struct job {
     struct buf text, reasoning; /* of the piece that is being shown */
     uint64_t first_ns, last_ns; /* of tokens */
     int status;                 /* of HTTP, for the log */
+    enum outcome_kind outcome;
+    const char *code; /* of the error it ended with */
+    uint64_t ended_ns;
 };
 
 /* job.c */
@@ -179,8 +184,12 @@ int job_render(struct job *j, struct api_error *e);
 /* Worker: ids of valid UTF-8 text, for mem_free. */
 int job_tokenize(const struct job *j, const char *text, size_t bytes, unsigned flags,
                  uint32_t **ids, size_t *n, struct api_error *e);
-/* Worker: j->prompt_tokens of the rendered prompt. */
-int job_count(struct job *j, struct api_error *e);
+/* Worker: the same of an array of strings and ids by turns, which errors call name; BOS comes
+ * before a string alone. */
+int job_tokenize_parts(const struct job *j, const char *name, const json_t *parts, unsigned flags,
+                       uint32_t **ids, size_t *n, struct api_error *e);
+/* An id of the model's vocabulary; REALM_E_ARG: value is none. */
+int job_read_id(const struct job *j, const json_t *value, uint32_t *id);
 /* Worker: what the generations of one prompt are asked for, but for the prompt. */
 void job_request(const struct job *j, struct realm_request *r);
 

@@ -4,6 +4,7 @@
 
 #include "api/api_impl.h"
 #include "api/openai.h"
+#include "base/mem.h"
 
 enum block { BLOCK_NONE, BLOCK_THINKING, BLOCK_TEXT };
 
@@ -34,8 +35,8 @@ static void write_usage(struct job *j, uint32_t input, uint32_t output, uint32_t
 /* {"id":…,"type":"message","role":"assistant","model":… */
 static void write_message(struct job *j)
 {
-    write_f(&j->w, "{\"id\":\"msg_%s\",\"type\":\"message\",\"role\":\"assistant\",\"model\":",
-            j->id + 4);
+    write_f(&j->w,
+            "{\"id\":\"msg_%s\",\"type\":\"message\",\"role\":\"assistant\",\"model\":", j->id + 4);
     write_quoted(&j->w, openai_model(j));
 }
 
@@ -44,7 +45,8 @@ static void begin(struct job *j)
     write_text(&j->w, "{\"type\":\"message_start\",\"message\":");
     write_message(j);
     write_text(&j->w, ",\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,");
-    write_usage(j, j->prompt_tokens, 0, 0);
+    /* How much of the prompt was found in the cache is told at the end. */
+    write_usage(j, j->choices[0].usage.prompt_tokens, 0, 0);
     write_text(&j->w, "}}");
     job_event(j, "message_start");
 }
@@ -110,6 +112,24 @@ static void finish_stream(struct job *j, struct choice *c)
     job_done(j);
 }
 
+/* What was only thought has no text, but an answer without a word has an empty one. */
+static void write_content(struct job *j, const struct choice *c)
+{
+    bool both = c->reasoning.n && c->text.n;
+    write_text(&j->w, ",\"content\":[");
+    if (c->reasoning.n) {
+        write_text(&j->w, "{\"type\":\"thinking\",\"thinking\":");
+        write_string(&j->w, c->reasoning.p, c->reasoning.n);
+        write_text(&j->w, both ? ",\"signature\":\"\"}," : ",\"signature\":\"\"}");
+    }
+    if (c->text.n || !c->reasoning.n) {
+        write_text(&j->w, "{\"type\":\"text\",\"text\":");
+        write_string(&j->w, c->text.p, c->text.n);
+        write_text(&j->w, "}");
+    }
+    write_text(&j->w, "],");
+}
+
 static void finish(struct job *j)
 {
     struct choice *c = &j->choices[0];
@@ -119,15 +139,7 @@ static void finish(struct job *j)
         return;
     }
     write_message(j);
-    write_text(&j->w, ",\"content\":[");
-    if (c->reasoning.n) {
-        write_text(&j->w, "{\"type\":\"thinking\",\"thinking\":");
-        write_string(&j->w, c->reasoning.p, c->reasoning.n);
-        write_text(&j->w, ",\"signature\":\"\"},");
-    }
-    write_text(&j->w, "{\"type\":\"text\",\"text\":");
-    write_string(&j->w, c->text.p, c->text.n);
-    write_text(&j->w, "}],");
+    write_content(j, c);
     write_stop(j, c);
     write_text(&j->w, ",");
     write_usage(j, u.prompt_tokens, u.completion_tokens, u.cached_tokens);
@@ -149,7 +161,7 @@ const struct door door_messages = {
     .read = ask_messages,
     .reasons = true,
     .by_guest = true,
-    .counts = true,
+    .id_field = "request-id",
     .error = api_error_anthropic,
     .begin = begin,
     .piece = piece,
@@ -161,9 +173,15 @@ const struct door door_messages = {
 
 static int count(struct job *j, struct api_error *e)
 {
-    if (job_open_model(j, e) || job_render(j, e) || job_count(j, e))
+    uint32_t *ids;
+    size_t n;
+    if (job_open_model(j, e) || job_render(j, e))
         return -1;
-    write_f(&j->w, "{\"input_tokens\":%u}", j->prompt_tokens);
+    const char *text = j->rendered.text ? j->rendered.text : "";
+    if (job_tokenize(j, text, j->rendered.bytes, j->rendered.flags, &ids, &n, e))
+        return -1;
+    mem_free(ids);
+    write_f(&j->w, "{\"input_tokens\":%zu}", n);
     return 0;
 }
 
@@ -176,6 +194,7 @@ const struct door door_count_tokens = {
     .name = "count_tokens",
     .read = ask_count,
     .work = count,
+    .id_field = "request-id",
     .error = api_error_anthropic,
     .finish = finish_count,
 };

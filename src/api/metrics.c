@@ -4,6 +4,7 @@
 
 #include "api/api_impl.h"
 #include "base/clock.h"
+#include "base/log.h"
 
 enum { METRICS_BYTES_MAX = 1 << 20 };
 
@@ -26,20 +27,17 @@ static size_t door_index(struct api_counts *c, const struct door *door)
     return i;
 }
 
-void counts_job(struct api *a, const struct job *j, enum outcome_kind outcome)
+void counts_job(struct api *a, const struct job *j)
 {
     struct api_counts *c = &a->counts;
-    uint64_t now = clock_ns(clock_system());
     struct realm_usage u = job_usage(j);
     size_t i = door_index(c, j->door);
     if (i < DOORS_MAX)
-        c->requests[i][outcome]++;
-    c->prompt_tokens += u.prompt_tokens;
-    c->completion_tokens += u.completion_tokens;
+        c->requests[i][j->outcome]++;
     if (j->door->work)
         return; // no model ran for it
-    histogram_add_ns(&c->whole, now - j->arrived_ns);
-    if (outcome != OUTCOME_OK)
+    histogram_add_ns(&c->whole, j->ended_ns - j->arrived_ns);
+    if (j->outcome != OUTCOME_OK)
         return;
     histogram_add_ns(&c->queued, u.queued_ns);
     histogram_add_ns(&c->admit, j->prepared_ns - j->arrived_ns);
@@ -204,6 +202,8 @@ static void write_all(struct api *a, struct metrics_out *o)
     write_http(o, &http);
     if (a->options.wasm)
         write_guests(o, a->options.wasm);
+    metrics_one(o, "realm_log_dropped_total", METRICS_COUNTER, "Lines of the log that were lost.",
+                (double)log_dropped());
     metrics_one(o, "realm_uptime_seconds", METRICS_GAUGE, "Time since the start.",
                 (double)(clock_ns(clock_system()) - a->started_ns) * 1e-9);
 }

@@ -57,10 +57,24 @@ void write_timings_of(struct job *j, const struct realm_usage *u)
             "\"prompt_per_token_ms\":%.3f,\"prompt_per_second\":%.3f,\"predicted_n\":%u,"
             "\"predicted_ms\":%.3f,\"predicted_per_token_ms\":%.3f,\"predicted_per_second\":%.3f,"
             "\"queued_ms\":%.3f}",
-            u->cached_tokens, computed, (double)u->prefill_ns * 1e-6, each_ms(computed, u->prefill_ns),
-            rate(computed, u->prefill_ns), u->completion_tokens, (double)u->decode_ns * 1e-6,
-            each_ms(u->completion_tokens, u->decode_ns), rate(u->completion_tokens, u->decode_ns),
-            (double)u->queued_ns * 1e-6);
+            u->cached_tokens, computed, (double)u->prefill_ns * 1e-6,
+            each_ms(computed, u->prefill_ns), rate(computed, u->prefill_ns), u->completion_tokens,
+            (double)u->decode_ns * 1e-6, each_ms(u->completion_tokens, u->decode_ns),
+            rate(u->completion_tokens, u->decode_ns), (double)u->queued_ns * 1e-6);
+}
+
+void write_timings_so_far(struct job *j, const struct choice *c)
+{
+    struct realm_usage u = {.prompt_tokens = c->usage.prompt_tokens,
+                            .completion_tokens = c->n_drawn};
+    if (!j->ask.timings)
+        return;
+    if (j->first_ns) {
+        u.prefill_ns = j->first_ns - j->arrived_ns;
+        u.decode_ns = j->last_ns - j->first_ns;
+    }
+    write_text(&j->w, ",");
+    write_timings_of(j, &u);
 }
 
 static void write_obfuscation(struct job *j)

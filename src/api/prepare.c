@@ -42,27 +42,73 @@ int job_render(struct job *j, struct api_error *e)
 int job_tokenize(const struct job *j, const char *text, size_t bytes, unsigned flags,
                  uint32_t **ids, size_t *n, struct api_error *e)
 {
-    size_t max = bytes + 2; // one for each byte, and BOS
-    *n = 0;
-    *ids = mem_array(max, sizeof(**ids));
-    int status = *ids ? realm_tokenize(j->model, text, bytes, flags, *ids, max, n) : REALM_E_NOMEM;
-    if (!status)
-        return 0;
-    mem_free(*ids);
-    *ids = NULL;
+    size_t max = bytes + 2; // nearly always enough: one for each byte, and BOS
+    int status = REALM_E_TOO_SMALL;
+    for (int i = 0; i < 2 && status == REALM_E_TOO_SMALL; i++) {
+        *n = 0;
+        *ids = mem_array(max, sizeof(**ids));
+        status = *ids ? realm_tokenize(j->model, text, bytes, flags, *ids, max, n) : REALM_E_NOMEM;
+        if (!status)
+            return 0;
+        mem_free(*ids);
+        *ids = NULL;
+        max = *n;
+    }
     return api_from_status(e, status, NULL);
 }
 
-int job_count(struct job *j, struct api_error *e)
+static int add_id(const struct job *j, const char *name, const json_t *part, struct buf *all,
+                  struct api_error *e)
+{
+    uint32_t id;
+    if (job_read_id(j, part, &id))
+        return api_bad(e, name, NULL, "%s must be made of strings and ids from 0 to %u", name,
+                       j->info.vocab_size - 1);
+    return buf_add(all, &id, sizeof(id)) ? api_from_status(e, REALM_E_NOMEM, NULL) : 0;
+}
+
+static int add_text(const struct job *j, const json_t *part, unsigned flags, struct buf *all,
+                    struct api_error *e)
 {
     uint32_t *ids;
     size_t n;
-    const char *text = j->rendered.text ? j->rendered.text : "";
-    if (job_tokenize(j, text, j->rendered.bytes, j->rendered.flags, &ids, &n, e))
+    if (job_tokenize(j, json_string_value(part), json_string_length(part), flags, &ids, &n, e))
         return -1;
+    int status = buf_add(all, ids, n * sizeof(*ids));
     mem_free(ids);
-    j->prompt_tokens = (uint32_t)n;
+    return status ? api_from_status(e, status, NULL) : 0;
+}
+
+int job_read_id(const struct job *j, const json_t *value, uint32_t *id)
+{
+    json_int_t n = json_integer_value(value);
+    if (!json_is_integer(value) || n < 0 || n >= (json_int_t)j->info.vocab_size)
+        return REALM_E_ARG;
+    *id = (uint32_t)n;
     return 0;
+}
+
+int job_tokenize_parts(const struct job *j, const char *name, const json_t *parts, unsigned flags,
+                       uint32_t **ids, size_t *n, struct api_error *e)
+{
+    enum { IDS_BYTES_MAX = 64 << 20 }; // a body whose every byte were an id has a quarter of it
+    struct buf all;
+    buf_init(&all, IDS_BYTES_MAX);
+    for (size_t i = 0; i < json_array_size(parts); i++) {
+        const json_t *part = json_array_get(parts, i);
+        unsigned own = i ? flags & ~(unsigned)REALM_TEXT_BOS : flags;
+        if (json_is_string(part) ? add_text(j, part, own, &all, e)
+                                 : add_id(j, name, part, &all, e)) {
+            buf_free(&all);
+            return -1;
+        }
+    }
+    *n = all.n / sizeof(**ids);
+    *ids = mem_array(*n, sizeof(**ids));
+    if (*ids && *n)
+        memcpy(*ids, all.p, all.n);
+    buf_free(&all);
+    return *ids ? 0 : api_from_status(e, REALM_E_NOMEM, NULL);
 }
 
 void job_request(const struct job *j, struct realm_request *r)
@@ -85,6 +131,23 @@ void job_request(const struct job *j, struct realm_request *r)
     r->notify_ctx = (void *)j;
 }
 
+static unsigned text_flags(const struct job *j)
+{
+    return REALM_TEXT_BOS | (j->ask.special ? REALM_TEXT_SPECIAL : 0);
+}
+
+/* Prompts of text and ids by turns become ids. */
+static int join_parts(struct job *j, struct api_error *e)
+{
+    for (size_t i = 0; i < j->ask.n_prompts; i++) {
+        struct ask_prompt *p = &j->ask.prompts[i];
+        if (p->parts &&
+            job_tokenize_parts(j, "prompt", p->parts, text_flags(j), &p->ids, &p->n_ids, e))
+            return -1;
+    }
+    return 0;
+}
+
 static void set_prompt(const struct job *j, struct realm_request *r, size_t at)
 {
     if (j->ask.messages) {
@@ -98,7 +161,7 @@ static void set_prompt(const struct job *j, struct realm_request *r, size_t at)
     r->n_ids = p->n_ids;
     r->text = p->text;
     r->text_bytes = p->bytes;
-    r->text_flags = REALM_TEXT_BOS | (j->ask.special ? REALM_TEXT_SPECIAL : 0);
+    r->text_flags = text_flags(j);
 }
 
 static void init_choice(struct job *j, struct choice *c, uint32_t index)
@@ -165,7 +228,10 @@ static int start_one(struct choice *c, const struct realm_request *r, struct api
     if (r->prompt_logprobs && record_first(c, r, e))
         return -1;
     int status = realm_gen_start(&c->gen, c->job->model, r, &err);
-    return status ? api_from_status(e, status, &err) : 0;
+    if (status)
+        return api_from_status(e, status, &err);
+    c->usage.prompt_tokens = realm_gen_prompt_tokens(c->gen);
+    return 0;
 }
 
 static int start_all(struct job *j, struct api_error *e)
@@ -190,8 +256,8 @@ static int start_all(struct job *j, struct api_error *e)
 
 static int generate(struct job *j, struct api_error *e)
 {
-    if (job_open_model(j, e) || (j->ask.messages && job_render(j, e)) ||
-        (j->door->counts && job_count(j, e)) || make_choices(j, e))
+    if (job_open_model(j, e) || (j->ask.messages && job_render(j, e)) || join_parts(j, e) ||
+        make_choices(j, e))
         return -1;
     j->prepared_ns = clock_ns(clock_system());
     return j->door->by_guest && j->api->options.guest ? guest_run(j, e) : start_all(j, e);

@@ -2,18 +2,22 @@
 #include <string.h>
 
 #include "api/api_impl.h"
+#include "api/ask_impl.h"
+#include "api/llama.h"
 #include "base/mem.h"
 
 static int props(struct job *j, struct api_error *e)
 {
+    struct realm_sampling sampling;
     j->ask.model = j->param;
     if (job_open_model(j, e))
         return -1;
+    ask_llama_endpoint.defaults(&sampling);
     const struct realm_model_info *info = &j->info;
-    write_f(&j->w,
-            "{\"default_generation_settings\":{\"n_ctx\":%u,\"params\":{}},\"total_slots\":%d,"
-            "\"model_path\":",
-            info->context_tokens, QUEUE_REQUESTS_MAX);
+    write_f(&j->w, "{\"default_generation_settings\":{\"n_ctx\":%u,\"params\":{",
+            info->context_tokens);
+    write_llama_settings(j, &sampling);
+    write_f(&j->w, "}},\"total_slots\":%d,\"model_path\":", BATCH_ROWS_MAX);
     write_quoted(&j->w, j->named.id);
     write_text(&j->w, ",\"model_alias\":");
     write_quoted(&j->w, j->named.id);

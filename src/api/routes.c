@@ -169,14 +169,24 @@ static void find(struct api *a, struct http_exchange *x, const char *path)
         refuse(x, 404, "not_found", "there is nothing at this path");
 }
 
+/* The port of those who watch the server. */
+static void route_metrics(struct api *a, struct http_exchange *x, const char *path)
+{
+    static const char *const shown[] = {"/metrics", "/health", "/ready"};
+    for (size_t i = 0; i < ARRAY_LEN(shown); i++) {
+        if (strcmp(path, shown[i]) == 0) {
+            find(a, x, path);
+            return;
+        }
+    }
+    refuse(x, 404, "not_found", "this port has /metrics, /health and /ready alone");
+}
+
 void api_route(struct api *a, struct http_exchange *x)
 {
     const char *path = http_path(x);
     if (http_tag(x) == API_METRICS) {
-        if (strcmp(path, "/metrics") == 0 && has_method(x, "GET"))
-            metrics_answer(a, x);
-        else
-            refuse(x, 404, "not_found", "this port has /metrics alone");
+        route_metrics(a, x, path);
     } else if (is_admin(x)) {
         route_admin(a, x);
     } else if (is_socket_path(path) && http_wants_ws(x)) {

@@ -111,6 +111,7 @@ static void take(struct choice *c, const struct realm_event *e)
         take_end(c, e);
         return;
     }
+    c->n_drawn += e->kind == REALM_EVENT_TOKEN;
     if (e->kind == REALM_EVENT_TOKEN)
         counts_token(j->api, j, clock_ns(clock_system()));
     if (j->ask.logprobs || j->ask.return_tokens)

@@ -40,8 +40,10 @@ static int read_tokenize(struct ask *a, json_t *body, struct api_error *e)
     bool flag;
     if (read_model(a, body, e))
         return -1;
-    if (!json_is_string(json_object_get(body, "content")))
-        return api_bad(e, "content", NULL, "content must be a string");
+    const json_t *content = json_object_get(body, "content");
+    if (!json_is_string(content) && !json_is_array(content))
+        return api_bad(e, "content", NULL,
+                       "content must be a string, or an array of strings and ids");
     if (read_flag(body, "add_special", &flag, e) || read_flag(body, "parse_special", &flag, e))
         return -1;
     return read_flag(body, "with_pieces", &flag, e);
@@ -55,19 +57,13 @@ static void write_piece(struct job *j, uint32_t id)
     write_text(&j->w, "}");
 }
 
-static int tokenize(struct job *j, struct api_error *e)
+static int write_tokens(struct job *j, const uint32_t *ids, size_t n, bool with_pieces,
+                        struct api_error *e)
 {
-    const json_t *content = json_object_get(j->ask.body, "content");
-    bool add_special = false, parse_special = true, with_pieces = false;
-    if (job_open_model(j, e) || read_flag(j->ask.body, "add_special", &add_special, e) ||
-        read_flag(j->ask.body, "parse_special", &parse_special, e) ||
-        read_flag(j->ask.body, "with_pieces", &with_pieces, e))
-        return -1;
-    uint32_t *ids;
-    size_t n;
-    unsigned flags = (add_special ? REALM_TEXT_BOS : 0) | (parse_special ? REALM_TEXT_SPECIAL : 0);
-    if (job_tokenize(j, json_string_value(content), json_string_length(content), flags, &ids, &n, e))
-        return -1;
+    if (with_pieces && n > TOKEN_PIECES_MAX)
+        return api_bad(e, "with_pieces", NULL,
+                       "with_pieces: the text has %zu tokens, and this works for at most %d", n,
+                       TOKEN_PIECES_MAX);
     write_text(&j->w, "{\"tokens\":[");
     for (size_t i = 0; i < n; i++) {
         write_text(&j->w, i ? "," : "");
@@ -77,8 +73,34 @@ static int tokenize(struct job *j, struct api_error *e)
             write_f(&j->w, "%u", ids[i]);
     }
     write_text(&j->w, "]}");
-    mem_free(ids);
     return 0;
+}
+
+static int content_ids(const struct job *j, unsigned flags, uint32_t **ids, size_t *n,
+                       struct api_error *e)
+{
+    const json_t *content = json_object_get(j->ask.body, "content");
+    if (json_is_array(content))
+        return job_tokenize_parts(j, "content", content, flags, ids, n, e);
+    return job_tokenize(j, json_string_value(content), json_string_length(content), flags, ids, n,
+                        e);
+}
+
+static int tokenize(struct job *j, struct api_error *e)
+{
+    bool add_special = false, parse_special = true, with_pieces = false;
+    if (job_open_model(j, e) || read_flag(j->ask.body, "add_special", &add_special, e) ||
+        read_flag(j->ask.body, "parse_special", &parse_special, e) ||
+        read_flag(j->ask.body, "with_pieces", &with_pieces, e))
+        return -1;
+    uint32_t *ids;
+    size_t n;
+    unsigned flags = (add_special ? REALM_TEXT_BOS : 0) | (parse_special ? REALM_TEXT_SPECIAL : 0);
+    if (content_ids(j, flags, &ids, &n, e))
+        return -1;
+    int status = write_tokens(j, ids, n, with_pieces, e);
+    mem_free(ids);
+    return status;
 }
 
 const struct door door_tokenize = {
@@ -111,13 +133,11 @@ static int take_ids(const struct job *j, uint32_t **ids, size_t *n, struct api_e
         return api_from_status(e, REALM_E_NOMEM, NULL);
     json_array_foreach(tokens, i, id)
     {
-        json_int_t value = json_integer_value(id);
-        if (!json_is_integer(id) || value < 0 || value >= (json_int_t)j->info.vocab_size) {
+        if (job_read_id(j, id, &(*ids)[i])) {
             mem_free(*ids);
             return api_bad(e, "tokens", NULL, "tokens[%zu] must be a whole number from 0 to %u", i,
                            j->info.vocab_size - 1);
         }
-        (*ids)[i] = (uint32_t)value;
     }
     return 0;
 }
@@ -158,30 +178,35 @@ const struct door door_detokenize = {
 
 /* ---- apply-template ---- */
 
+/* What the prompt says to those who read it: without the guards before what only looks like a
+ * control token, which the tokeniser drops, too. */
+static int drop_guards(const char *text, size_t n, struct buf *plain)
+{
+    const size_t guard = strlen(REALM_TEXT_GUARD);
+    int status = 0;
+    while (n && !status) {
+        const char *at = memmem(text, n, REALM_TEXT_GUARD, guard);
+        size_t before = at ? (size_t)(at - text) : n;
+        status = buf_add(plain, text, before);
+        before += at ? guard : 0;
+        text += before;
+        n -= before;
+    }
+    return status;
+}
+
 static int apply_template(struct job *j, struct api_error *e)
 {
     if (job_open_model(j, e) || job_render(j, e))
         return -1;
     write_text(&j->w, "{\"prompt\":");
-    /* As a tokeniser sees it: guards before what only looks like a control token go. */
-    size_t from = 0, guard = strlen(REALM_TEXT_GUARD);
     struct buf plain;
     buf_init(&plain, j->rendered.bytes);
-    struct writer w = writer_to(&plain);
-    while (from < j->rendered.bytes) {
-        const char *at = j->rendered.text + from;
-        size_t left = j->rendered.bytes - from;
-        if (left >= guard && memcmp(at, REALM_TEXT_GUARD, guard) == 0) {
-            from += guard;
-            continue;
-        }
-        write_bytes(&w, at, 1);
-        from++;
-    }
+    int status = drop_guards(j->rendered.text, j->rendered.bytes, &plain);
     write_string(&j->w, plain.p, plain.n);
     write_text(&j->w, "}");
     buf_free(&plain);
-    return w.status ? api_from_status(e, w.status, NULL) : 0;
+    return status ? api_from_status(e, status, NULL) : 0;
 }
 
 const struct door door_apply_template = {

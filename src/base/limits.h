@@ -84,11 +84,13 @@ enum {
     WS_MESSAGE_MAX = 1 << 20,
     WS_FRAGMENTS_MAX = 1024,
     WS_PINGS_PER_S_MAX = 16,
+    WS_PING_MS = 30000, /* of silence, until a client is asked; as long again, until it is gone */
 
     /* API */
     JSON_DEPTH_MAX = 64,
     JSON_VALUES_MAX = 200000,
-    CHOICES_MAX = 16, /* n times prompts of one request */
+    CHOICES_MAX = 16,             /* n times prompts of one request */
+    TOKEN_PIECES_MAX = 256 << 10, /* tokens that /tokenize shows with their text */
     EMBEDDING_INPUTS_MAX = 2048,
     LOGIT_BIAS_MAX = 1024,
     WS_CALLS_MAX = 64,     /* open on one connection */

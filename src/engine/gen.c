@@ -186,6 +186,11 @@ uint64_t realm_gen_seed(const struct realm_gen *g)
     return g->seed;
 }
 
+uint32_t realm_gen_prompt_tokens(const struct realm_gen *g)
+{
+    return sched_gen_prompt_tokens(g->gen);
+}
+
 void realm_gen_close(struct realm_gen *g)
 {
     if (!g)

@@ -210,20 +210,34 @@ static void refuse(struct conn *c, const struct http_exchange *x, const struct h
     conn_close_soon(c);
 }
 
-void conn_refuse(struct conn *c, const struct http_fault *fault)
+/* The same while the body comes. */
+static void refuse_body(struct conn *c, const struct http_fault *fault)
 {
-    respond_fault(c, NULL, fault);
-    conn_close_soon(c);
+    struct http_exchange *x = c->x;
+    c->x = NULL;
+    refuse(c, x, fault);
+    exchange_free(x);
 }
 
-/* An empty line may stand before a request: some clients end a body with one. */
-static void skip_line(struct conn *c)
+/* An empty line may stand before a request: some clients end a body with one.  Its CR alone
+ * does not begin a request yet. */
+static struct slice skip_line(struct conn *c)
 {
     struct slice in = queue_view(&c->in);
-    if (c->skipped_line || c->scan.at || in.n < 2 || memcmp(in.p, "\r\n", 2) != 0)
-        return;
-    queue_take(&c->in, 2);
+    if (c->skipped_line || c->scan.at || in.n == 0 || in.p[0] != '\r')
+        return in;
+    if (in.n == 1)
+        return (struct slice){0};
     c->skipped_line = true;
+    if (in.p[1] == '\n')
+        queue_take(&c->in, 2);
+    return queue_view(&c->in);
+}
+
+/* Whether what is there may yet become such a line. */
+static bool may_skip(const struct conn *c, struct slice in)
+{
+    return !c->skipped_line && c->scan.at == 0 && in.n == 1 && in.p[0] == '\r';
 }
 
 static void continue_100(struct conn *c)
@@ -237,8 +251,7 @@ static void continue_100(struct conn *c)
 static bool take_head(struct conn *c)
 {
     struct http_fault fault;
-    skip_line(c);
-    struct slice in = queue_view(&c->in);
+    struct slice in = skip_line(c);
     if (in.n == 0) {
         if (c->eof || c->s->draining)
             conn_close_soon(c);
@@ -246,6 +259,8 @@ static bool take_head(struct conn *c)
     }
     if (c->scan.at == 0)
         c->deadline_ms = conn_now_ms(c) + c->s->limits.head_ms;
+    if (may_skip(c, in) && !c->eof)
+        return false;
     int length = head_scan(&c->scan, in, &fault);
     if (length == 0 && c->eof)
         conn_fail(c);
@@ -311,16 +326,12 @@ static bool act_body(struct conn *c)
 {
     struct http_fault fault;
     int whole = take_body(c, &fault);
-    if (whole < 0) {
-        struct http_exchange *x = c->x;
-        c->x = NULL;
-        refuse(c, x, &fault);
-        exchange_free(x);
-    } else if (whole) {
+    if (whole < 0)
+        refuse_body(c, &fault);
+    else if (whole)
         hand_over(c);
-    } else if (c->eof) {
+    else if (c->eof)
         conn_fail(c);
-    }
     return whole != 0;
 }
 
@@ -431,10 +442,7 @@ static void check_body(struct conn *c, uint64_t now_ms)
     uint64_t wanted = (spent - BODY_GRACE_MS) * c->s->limits.body_bytes_per_s / 1000;
     if (c->x->came < wanted) {
         const struct http_fault slow = {408, "body_too_slow", "the body comes too slowly"};
-        struct http_exchange *x = c->x;
-        c->x = NULL;
-        refuse(c, x, &slow);
-        exchange_free(x);
+        refuse_body(c, &slow);
     }
 }
 

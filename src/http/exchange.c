@@ -7,8 +7,8 @@
 /* What a client may call a request. */
 static bool sane_id(const char *id)
 {
-    size_t n = id ? strspn(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
-                  : 0;
+    size_t n =
+        id ? strspn(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") : 0;
     return n > 0 && n <= HTTP_ID_MAX && id[n] == '\0';
 }
 

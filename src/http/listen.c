@@ -82,7 +82,8 @@ static void take(struct listener *l, int fd, const struct sockaddr_storage *from
         static const struct http_fault fault = {503, "too_many_connections",
                                                 "the server has too many connections"};
         s->lingering++;
-        conn_refuse(c, &fault);
+        respond_fault(c, NULL, &fault);
+        conn_close_soon(c);
         return;
     }
     s->stats.connections++;
@@ -180,8 +181,8 @@ static bool is_stale(const struct sockaddr_un *address)
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return false;
-    bool refused = connect(fd, (const struct sockaddr *)address, sizeof(*address)) &&
-                   errno == ECONNREFUSED;
+    bool refused =
+        connect(fd, (const struct sockaddr *)address, sizeof(*address)) && errno == ECONNREFUSED;
     close(fd);
     return refused;
 }
@@ -276,8 +277,8 @@ int http_listen(struct http_server *s, const struct http_listen *at, uint16_t *p
     if (!l)
         return err_nomem(err, "a listener");
     *l = (struct listener){.s = s, .fd = -1, .tag = at->tag, .tls = at->tls, .tcp = !at->unix_path};
-    int status = at->unix_path ? listen_unix(at, &l->fd, err)
-                               : listen_tcp(at, &l->fd, &l->loopback, err);
+    int status =
+        at->unix_path ? listen_unix(at, &l->fd, err) : listen_tcp(at, &l->fd, &l->loopback, err);
     if (!status && at->unix_path && !(l->unix_path = mem_strdup(at->unix_path)))
         status = err_nomem(err, "a listener");
     if (status) {

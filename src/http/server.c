@@ -79,6 +79,7 @@ static void fill_limits(struct http_limits *l)
         {&l->stall_ms, HTTP_STALL_MS_MAX},
         {&l->body_bytes_per_s, HTTP_BODY_BYTES_PER_S_MIN},
         {&l->keep_alive_ms, HTTP_KEEP_ALIVE_MS},
+        {&l->ws_ping_ms, WS_PING_MS},
     };
     for (size_t i = 0; i < ARRAY_LEN(defaults); i++)
         if (*defaults[i].field == 0)
@@ -93,9 +94,8 @@ static void fill_limits(struct http_limits *l)
 static int open_handles(struct http_server *s)
 {
     static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
-    int failed = uv_async_init(&s->loop, &s->wake, on_wake) ||
-                 uv_timer_init(&s->loop, &s->timer) || uv_prepare_init(&s->loop, &s->prepare) ||
-                 uv_check_init(&s->loop, &s->check) ||
+    int failed = uv_async_init(&s->loop, &s->wake, on_wake) || uv_timer_init(&s->loop, &s->timer) ||
+                 uv_prepare_init(&s->loop, &s->prepare) || uv_check_init(&s->loop, &s->check) ||
                  uv_timer_start(&s->timer, on_timer, HTTP_TICK_MS, HTTP_TICK_MS) ||
                  uv_prepare_start(&s->prepare, on_prepare) || uv_check_start(&s->check, on_check);
     for (size_t i = 0; i < ARRAY_LEN(signals) && !failed; i++) {

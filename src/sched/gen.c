@@ -299,6 +299,11 @@ void gen_finish(struct sched_gen *g, struct outcome outcome)
     let_go(g);
 }
 
+uint32_t sched_gen_prompt_tokens(const struct sched_gen *g)
+{
+    return g->n_prompt;
+}
+
 void sched_gen_cancel(struct sched_gen *g)
 {
     atomic_store(&g->cancelled, true);

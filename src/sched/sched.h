@@ -88,6 +88,7 @@ MUST_USE int sched_gen_open(struct sched_gen **out, struct sched_model *m, const
  * been read for no longer than notify takes. */
 MUST_USE int sched_gen_next(struct sched_gen *g, struct realm_event *event,
                             const struct realm_wait *wait);
+uint32_t sched_gen_prompt_tokens(const struct sched_gen *g);
 void sched_gen_cancel(struct sched_gen *g);
 void sched_gen_close(struct sched_gen *g);
 

@@ -61,7 +61,7 @@ async def request(opened, method, path, body=None, leave_after=None):
 
 
 def chat(rng, model, stream):
-    words = " ".join(rng.choice(["red", "blue", "sum", "of", "two"]) for _ in range(rng.randint(1, 60)))
+    words = " ".join(rng.choices(["red", "blue", "sum", "of", "two"], k=rng.randint(1, 60)))
     return {"model": model, "messages": [{"role": "user", "content": words}],
             "max_tokens": rng.randint(1, 60), "stream": stream, "n": rng.choice([1, 1, 2])}
 
