@@ -63,6 +63,9 @@ static void on_frame(wslay_event_context_ptr wslay,
         }
         if (++f->pings > WS_PINGS_PER_S_MAX)
             give_up(f, WSLAY_CODE_POLICY_VIOLATION, "too many pings");
+    } else if (frame->opcode == WSLAY_CONNECTION_CLOSE) {
+        if (frame->payload_length == 1) // half a code, which wslay takes for none
+            give_up(f, WSLAY_CODE_PROTOCOL_ERROR, "");
     } else if (!wslay_is_ctrl_frame(frame->opcode)) {
         f->fragments = frame->opcode == WSLAY_CONTINUATION_FRAME ? f->fragments + 1 : 1;
         if (f->fragments > WS_FRAGMENTS_MAX)
@@ -116,12 +119,24 @@ bool ws_frames_ending(const struct ws_frames *f)
            !wslay_event_get_read_enabled(f->wslay);
 }
 
+/* A frame that wslay cannot read ends the connection without a word from it. */
+static void say_broken(struct ws_frames *f)
+{
+    static const uint8_t frame[] = {0x80 | WSLAY_CONNECTION_CLOSE, 2,
+                                    WSLAY_CODE_PROTOCOL_ERROR >> 8,
+                                    WSLAY_CODE_PROTOCOL_ERROR & 0xff};
+    if (!wslay_event_get_close_sent(f->wslay))
+        f->events.write(f->events.ctx, (struct slice){frame, sizeof(frame)});
+}
+
 bool ws_frames_take(struct ws_frames *f, struct slice bytes, uint64_t now_ms)
 {
     f->in = bytes;
     f->now_ms = now_ms;
     int failed = wslay_event_recv(f->wslay);
     f->in = (struct slice){0};
+    if (failed == WSLAY_ERR_CALLBACK_FAILURE)
+        say_broken(f);
     if (!failed)
         failed = wslay_event_send(f->wslay);
     return !failed && !f->failed &&
