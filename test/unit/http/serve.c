@@ -139,12 +139,10 @@ static void on_signal(void *ctx, int sig)
 
 /* ---- the server ---- */
 
-static char cert_path[64], key_path[64];
-
 static void load_certificate(struct serve *v)
 {
     struct realm_error err = {0};
-    if (http_set_tls(v->s, cert_path, key_path, &err))
+    if (http_set_tls(v->s, serve_cert_path, serve_key_path, &err))
         fail_msg("%s", err.message);
 }
 
