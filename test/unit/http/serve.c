@@ -9,7 +9,7 @@
 
 /* ---- the handler, on the server's thread ---- */
 
-static const uint8_t zeros[1 << 20];
+static uint8_t zeros[16 << 20];
 
 static void hold(struct serve *v, struct http_exchange *x)
 {
@@ -128,7 +128,7 @@ static void on_tick(void *ctx)
     atomic_store(&v->exchanges, stats.exchanges);
     atomic_store(&v->refused, (unsigned)stats.connections_refused);
     if (v->flood)
-        http_stream_write(v->flood, (struct slice){zeros, sizeof(zeros)});
+        http_stream_write(v->flood, (struct slice){zeros, 1 << 20});
 }
 
 static void on_signal(void *ctx, int sig)
@@ -139,12 +139,10 @@ static void on_signal(void *ctx, int sig)
 
 /* ---- the server ---- */
 
-static char cert_path[64], key_path[64];
-
 static void load_certificate(struct serve *v)
 {
     struct realm_error err = {0};
-    if (http_set_tls(v->s, cert_path, key_path, &err))
+    if (http_set_tls(v->s, serve_cert_path, serve_key_path, &err))
         fail_msg("%s", err.message);
 }
 

@@ -35,6 +35,7 @@ void serve_close(struct serve *v); /* stops it where it still runs */
 /* Certificate and key that serve_open and SERVE_RELOAD read, newly made. */
 void serve_make_certificate(const char *name);
 void serve_remove_certificate(void);
+extern char serve_cert_path[64], serve_key_path[64];
 
 /* Until *n is want, at most ms; whether it is. */
 bool wait_until(const atomic_uint *n, unsigned want, unsigned ms);
