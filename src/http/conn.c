@@ -8,7 +8,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/assert.h"
 #include "base/ckd.h"
 #include "base/clock.h"
 #include "http/ws.h"
