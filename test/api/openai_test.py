@@ -3,8 +3,11 @@
 import asyncio
 import base64
 import math
+import socket
 import struct
 import sys
+import threading
+import time
 
 import openai
 
@@ -194,6 +197,27 @@ def a_stream_that_is_left_ends_at_once(s):
     stream.close()
     assert s.wait_for("realm_requests_running", 0, 0.25) is not None
     assert s.wait_for("realm_kv_pages_used", 0, 0.25) is not None
+
+
+@test
+def a_server_with_too_much_to_do_is_asked_again(s):
+    body = b'{"prompt":"Once upon","n":16,"max_tokens":900,"ignore_eos":true}'
+    crowd = []
+    for _ in range(80):
+        c = socket.create_connection((s.host, s.port))
+        c.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
+                  % len(body) + body)
+        crowd.append(c)
+    while s.metric("realm_requests_waiting") < 1000:
+        time.sleep(0.01)
+    chat = client(s).chat.completions.create
+    raises(openai.InternalServerError, lambda: chat(model=MODEL, messages=FRANCE, n=16),
+           code="overloaded", status_code=503)
+    threading.Timer(0.5, lambda: [c.close() for c in crowd]).start()
+    got = client(s, max_retries=5).chat.completions.with_raw_response.create(
+        model=MODEL, messages=FRANCE, temperature=0, n=16)
+    assert got.retries_taken > 0
+    assert got.parse().choices[15].message.content == "The capital of France is Paris."
 
 
 @test
