@@ -78,6 +78,7 @@ static void fill_limits(struct http_limits *l)
         {&l->stall_ms, HTTP_STALL_MS_MAX},
         {&l->body_bytes_per_s, HTTP_BODY_BYTES_PER_S_MIN},
         {&l->keep_alive_ms, HTTP_KEEP_ALIVE_MS},
+        {&l->ws_ping_ms, WS_PING_MS},
     };
     for (size_t i = 0; i < ARRAY_LEN(defaults); i++)
         if (*defaults[i].field == 0)
