@@ -30,7 +30,7 @@ static void check_head(const struct head *h)
     ASSERT(h->path[0] == '/' && utf8_valid(h->path, strlen(h->path)));
     ASSERT(!strstr(h->path, "/../") && !strstr(h->path, "//"));
     for (const char *p = h->path; *p; p++)
-        ASSERT((unsigned char)*p >= 0x20 && *p != 0x7f && *p != '\\' && *p != '#');
+        ASSERT((unsigned char)*p >= 0x20 && *p != 0x7f && *p != '\\');
     ASSERT(h->content_length <= BODY_MAX && !(h->chunked && h->content_length));
     ASSERT(h->minor <= 1 && (h->host || h->minor == 0) && h->n_fields <= HTTP_FIELDS_MAX);
     for (size_t i = 0; i < h->n_fields; i++) {

@@ -280,9 +280,11 @@ static int decode(char *path)
                 return -1;
             c = (unsigned char)(high * 16 + low);
             from += 2;
-            if (c < 0x20 || c == 0x7f || c == '/' || c == '\\')
+            if (c < 0x20 || c == 0x7f || c == '/')
                 return -1;
         }
+        if (c == '\\')
+            return -1;
         *to++ = (char)c;
     }
     *to = '\0';

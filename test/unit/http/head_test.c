@@ -255,7 +255,7 @@ static void bad_paths(void **state)
         PATH("/%2"),        PATH("/%zz"),       PATH("/%2x"),          PATH("/a#b"),
         PATH("/a?b#c"),     PATH("/%c0%af"),    PATH("/%c0%ae%c0%ae"), PATH("/%e0%80%af"),
         PATH("/\xc0\xaf"),  PATH("/%ed%a0%80"), PATH("/%f4%90%80%80"), PATH("/%80"),
-        PATH("/%e2%9c"),    PATH("/%u002e"),
+        PATH("/%e2%9c"),    PATH("/%u002e"),    PATH("/..\\a"),
     };
 #undef PATH
     all_refused(rows, ARRAY_LEN(rows), &open_rules);

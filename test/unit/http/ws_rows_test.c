@@ -469,7 +469,7 @@ static void close_codes(void **state)
         close_with(good[i], "", good[i]);
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         close_with(bad[i], "why", 1002);
-    close_with(1000, LONG_126 + 3, 1000); // a reason of 123 bytes
+    close_with(1000, &LONG_126[3], 1000); // a reason of 123 bytes
     close_with(1000, "\xe2\x9c\x85", 1000);
     close_with(1000, "\xe2\x9c", 1007);
     close_with(1000, "\xff", 1007);
