@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import math
-import socket
 import struct
 import sys
 import threading
@@ -140,14 +139,20 @@ def embeddings(s):
     text = raw.http_response.json()["data"][0]["embedding"]
     packed = base64.b64decode(text)
     decoded = struct.unpack(f"<{len(packed) // 4}f", packed)
-    assert all(abs(a - b) < 1e-6 for a, b in zip(decoded, vectors[0]))
+    floats = struct.unpack(f"<{len(vectors[0])}f", struct.pack(f"<{len(vectors[0])}f", *vectors[0]))
+    assert decoded == floats  # bit for bit
+    assert c.embeddings.create(model=MODEL, input=texts[0]).data[0].embedding == list(decoded)
     many = c.embeddings.create(model=MODEL, input=[f"{i} balls" for i in range(2048)],
                                dimensions=2)
     assert [d.index for d in many.data] == list(range(2048))
     last = c.embeddings.create(model=MODEL, input="2047 balls", dimensions=2)
     assert many.data[-1].embedding == last.data[0].embedding
-    small = c.embeddings.create(model=MODEL, input=texts[0], dimensions=8)
-    assert len(small.data[0].embedding) == 8
+    small = c.embeddings.create(model=MODEL, input=texts[0], dimensions=8).data[0].embedding
+    length = math.sqrt(sum(x * x for x in vectors[0][:8]))
+    assert len(small) == 8
+    assert all(abs(a - b / length) < 1e-5 for a, b in zip(small, vectors[0]))
+    raises(openai.BadRequestError, lambda: c.embeddings.create(
+        model=MODEL, input=texts[0], dimensions=1 << 20), param="dimensions")
 
 
 @test
@@ -188,36 +193,184 @@ def errors_are_the_clients_own(s):
     raises(openai.NotFoundError, lambda: client(s).models.retrieve("gpt-4"))
 
 
-@test
-def a_stream_that_is_left_ends_at_once(s):
-    stream = client(s).chat.completions.create(
-        model=MODEL, messages=[{"role": "user", "content": "Tell me a story."}], stream=True,
-        extra_body={"ignore_eos": True}, max_tokens=900)
+def begin_stream(s, **more):
+    stream = client(s).completions.create(
+        **{k: v for k, v in server.STORY.items() if k != "ignore_eos"}, stream=True,
+        extra_body={"ignore_eos": True}, **more)
     next(iter(stream))
-    stream.close()
-    assert s.wait_for("realm_requests_running", 0, 0.25) is not None
-    assert s.wait_for("realm_kv_pages_used", 0, 0.25) is not None
+    return stream.close
 
 
 @test
-def a_server_with_too_much_to_do_is_asked_again(s):
-    body = b'{"prompt":"Once upon","n":16,"max_tokens":900,"ignore_eos":true}'
-    crowd = []
-    for _ in range(80):
-        c = socket.create_connection((s.host, s.port))
-        c.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
-                  % len(body) + body)
-        crowd.append(c)
-    while s.metric("realm_requests_waiting") < 1000:
-        time.sleep(0.01)
-    chat = client(s).chat.completions.create
-    raises(openai.InternalServerError, lambda: chat(model=MODEL, messages=FRANCE, n=16),
-           code="overloaded", status_code=503)
-    threading.Timer(0.5, lambda: [c.close() for c in crowd]).start()
-    got = client(s, max_retries=5).chat.completions.with_raw_response.create(
-        model=MODEL, messages=FRANCE, temperature=0, n=16)
-    assert got.retries_taken > 0
-    assert got.parse().choices[15].message.content == "The capital of France is Paris."
+def a_stream_that_is_left_frees_what_it_held(s):
+    server.leaves(s, "completion", lambda: begin_stream(s))
+
+
+@test
+def who_waits_no_longer_frees_it_too(s):
+    """Without streaming: the client's own timeout."""
+    def begin():
+        def call():
+            body = {k: v for k, v in server.STORY.items() if k != "ignore_eos"}
+            raises_timeout(lambda: client(s, timeout=1).completions.create(
+                **body, extra_body={"ignore_eos": True}))
+        thread = threading.Thread(target=call)
+        thread.start()
+        assert wait_running(s)
+        return thread.join
+    server.leaves(s, "completion", begin, seconds=1.25)
+
+
+def raises_timeout(call):
+    try:
+        call()
+    except openai.APITimeoutError:
+        return
+    raise AssertionError("a timeout expected")
+
+
+def wait_running(s):
+    for _ in range(200):
+        if s.metric("realm_requests_running") > 0:
+            return True
+        time.sleep(0.005)
+    return False
+
+
+@test
+def a_cancelled_task_frees_it_too(s):
+    async def run():
+        c = openai.AsyncOpenAI(base_url=s.url + "/v1", api_key="none", max_retries=0)
+        task = asyncio.create_task(c.chat.completions.create(
+            model=MODEL, messages=[{"role": "user", "content": "Tell me a story."}], n=16,
+            max_tokens=900, extra_body={"ignore_eos": True}))
+        while not await asyncio.to_thread(s.metric, "realm_requests_running"):
+            await asyncio.sleep(0.005)
+        task.cancel()
+        start = time.monotonic()
+        free = await asyncio.to_thread(s.wait_for, "realm_kv_pages_used", 0, 5)
+        await asyncio.gather(task, return_exceptions=True)
+        await c.close()
+        return task.cancelled(), free is not None and time.monotonic() - start
+    before = s.cancelled("chat")
+    tries = [asyncio.run(run()) for _ in range(3)]
+    assert all(cancelled for cancelled, _ in tries)
+    assert min(seconds or 9 for _, seconds in tries) < 0.25, tries
+    assert s.cancelled("chat") == before + 3
+
+
+@test
+def an_asynchronous_stream(s):
+    async def run():
+        async with openai.AsyncOpenAI(base_url=s.url + "/v1", api_key="none") as c:
+            stream = await c.chat.completions.create(
+                model=MODEL, messages=FRANCE, temperature=0, stream=True,
+                stream_options={"include_usage": True})
+            return [chunk async for chunk in stream]
+    chunks = asyncio.run(run())
+    text = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
+    assert text == "The capital of France is Paris." and chunks[-1].usage.total_tokens > 0
+    assert all(c.usage is None for c in chunks[:-1])
+
+
+@test
+def streamed_choices_are_those_of_a_whole_answer(s):
+    body = {"model": MODEL, "messages": FRANCE, "n": 2, "seed": 3, "temperature": 1.2,
+            "max_tokens": 12, "logprobs": True, "top_logprobs": 2}
+    whole = client(s).chat.completions.create(**body)
+    texts, tokens, ends = ["", ""], [[], []], [[], []]
+    for chunk in client(s).chat.completions.create(**body, stream=True):
+        for choice in chunk.choices:
+            texts[choice.index] += choice.delta.content or ""
+            tokens[choice.index] += choice.logprobs.content if choice.logprobs else []
+            ends[choice.index] += [choice.finish_reason] if choice.finish_reason else []
+    for choice in whole.choices:
+        assert texts[choice.index] == choice.message.content
+        assert ends[choice.index] == [choice.finish_reason]
+        assert tokens[choice.index] == choice.logprobs.content
+    assert "usage" not in chunk.model_dump(exclude_none=True)
+
+
+@test
+def cold_and_seeded_answers_repeat(s):
+    def ask(**more):
+        return client(s).chat.completions.create(
+            model=MODEL, messages=[{"role": "user", "content": "Tell me a story."}],
+            max_tokens=24, **more).choices[0].message.content
+    assert len({ask(temperature=0) for _ in range(4)}) == 1
+    assert len({ask(seed=11, temperature=1.5) for _ in range(4)}) == 1
+    assert len({ask(seed=i, temperature=1.5) for i in range(4)}) > 1
+
+
+@test
+def stops_of_several_kinds(s):
+    def ask(stop):
+        choice = client(s).chat.completions.create(
+            model=MODEL, messages=FRANCE, temperature=0, stop=stop).choices[0]
+        return choice.message.content, choice.finish_reason
+    assert ask("France") == ("The capital of ", "stop")
+    assert ask(["Paris", "capital"]) == ("The ", "stop")
+    assert ask(["nowhere", "none"]) == ("The capital of France is Paris.", "stop")
+    text = "".join(c.choices[0].delta.content or "" for c in client(s).chat.completions.create(
+        model=MODEL, messages=FRANCE, temperature=0, stop=["is Paris!", "is Pari"], stream=True))
+    assert text == "The capital of France "
+
+
+@test
+def request_ids(s):
+    chat = client(s).chat.completions
+    assert chat.create(model=MODEL, messages=FRANCE, max_tokens=1)._request_id.startswith("req_")
+    given = chat.create(model=MODEL, messages=FRANCE, max_tokens=1,
+                        extra_headers={"X-Request-Id": "mine-7"})
+    assert given._request_id == "mine-7"
+    stream = chat.with_raw_response.create(model=MODEL, messages=FRANCE, stream=True)
+    assert stream.headers["x-request-id"].startswith("req_")
+    assert "mine-7" in s.text()
+
+
+@test
+def too_long_everywhere(s):
+    c, text = client(s), "word " * 4000
+    for call in (lambda: c.completions.create(model=MODEL, prompt=text),
+                 lambda: c.embeddings.create(model=MODEL, input=text),
+                 lambda: c.chat.completions.create(
+                     model=MODEL, stream=True, messages=[{"role": "user", "content": text}])):
+        raises(openai.BadRequestError, call, code="context_length_exceeded")
+    chat = c.chat.completions.create
+    for name, value in (("n", 0), ("n", 99), ("top_p", 2), ("max_tokens", -1), ("seed", "x"),
+                        ("top_logprobs", 21), ("presence_penalty", 3), ("stop", [""]),
+                        ("logit_bias", {"x": 1}), ("messages", [{"role": "user"}])):
+        body = {"messages": FRANCE, "logprobs": True, name: value}
+        try:
+            chat(model=MODEL, **body)
+        except openai.BadRequestError as e:
+            assert e.param.startswith(name), (name, e.param)
+            continue
+        raise AssertionError(f"{name} {value} is taken")
+
+
+@test
+def the_client_comes_again_when_it_is_told_to(s):
+    def call():
+        answer = client(s, max_retries=2).chat.completions.with_raw_response.create(
+            model=MODEL, messages=FRANCE, temperature=0)
+        assert answer.parse().choices[0].message.content == "The capital of France is Paris."
+        return answer.retries_taken
+    server.retries(s, call)
+
+
+@test
+def who_does_not_come_again_is_told(s):
+    crowd = server.Crowd(s)
+    try:
+        client(s).chat.completions.create(model=MODEL, messages=FRANCE)
+    except openai.InternalServerError as e:
+        assert e.status_code == 503 and e.code == "too_many_connections" and e.request_id
+        assert e.response.headers["retry-after"] == "1"
+    else:
+        raise AssertionError("a full server answers")
+    finally:
+        crowd.end()
 
 
 @test
@@ -250,4 +403,4 @@ def prompts_and_answers_are_not_logged(s):
 
 
 if __name__ == "__main__":
-    server.main(server.Server(sys.argv[1]))
+    server.main(server.Server(sys.argv[1], config=server.SMALL))
