@@ -27,12 +27,15 @@ e2e: all  ## real guests in real sandboxes, end to end, at full counts
 bench: all  ## figures with median and spread: requests, guests, kernels, tokens
 	@bench/run $(BUILD)
 
+bench-server: all  ## the server beside the engine that is in it, and under load
+	@bench/server $(BUILD)
+
 tidy:  ## style, layers, lengths
 	@tools/tidy
 
 asan:  ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) --no-print-directory test BUILD=build-asan \
-	    MESON_FLAGS="-Db_sanitize=address,undefined -Db_lundef=false"
+	    MESON_FLAGS="-Db_sanitize=address,undefined -Db_lundef=false -Ddeps=shared"
 
 tsan:  ## the tests of what threads share under ThreadSanitizer
 	@$(MAKE) --no-print-directory all BUILD=build-tsan \
@@ -51,4 +54,4 @@ clean:  ## remove what was built here
 help:  ## this list
 	@sed -n 's/^\([a-z0-9]*\):.*##  *\(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
 
-.PHONY: all run test e2e bench tidy asan tsan fuzz install clean help
+.PHONY: all run test e2e bench bench-server tidy asan tsan fuzz install clean help

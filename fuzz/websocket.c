@@ -71,6 +71,7 @@ static void talk(struct talk *t, struct slice bytes, uint8_t cut)
 {
     const struct ws_events events = {on_message, on_write, t};
     unsigned seed = cut;
+    size_t taken = bytes.n;
     *t = (struct talk){.more = true};
     buf_init(&t->out, WRITTEN_BYTES_MAX);
     buf_init(&t->heard, WRITTEN_BYTES_MAX);
@@ -90,6 +91,8 @@ static void talk(struct talk *t, struct slice bytes, uint8_t cut)
     bool partial = ws_frames_partial(t->frames, &since_ms, &came);
     ASSERT(!partial || (since_ms == 1 && came));
     bool closed = check_written(buf_slice(&t->out));
+    /* Not more than the client sent: no few bytes make many. */
+    ASSERT(t->out.n <= taken + 2 + CLOSE_PAYLOAD_MAX);
     ASSERT(t->more || closed);
     ASSERT(!closed || ws_frames_ending(t->frames));
     ws_frames_close(t->frames);

@@ -84,7 +84,10 @@ void pull_label(const char *path, char out[PULL_LABEL_MAX])
 
 static bool is_number(const char *p)
 {
-    return strspn(p, "0123456789") >= 5;
+    for (int i = 0; i < 5; i++)
+        if (p[i] < '0' || p[i] > '9')
+            return false;
+    return true;
 }
 
 /* Where the numbers of a split file's name begin; 0 for the name of a whole one. */
@@ -93,8 +96,8 @@ static size_t split_stem(const char *name, uint32_t *no, uint32_t *count)
     size_t n = strlen(name);
     if (n <= PART_ENDING)
         return 0;
-    const char *ending = name + n - PART_ENDING; // -00001-of-00003.gguf
-    if (ending[0] != '-' || !is_number(ending + 1) || strncmp(ending + 6, "-of-", 4) != 0 ||
+    const char *ending = name + (n - PART_ENDING); // -00001-of-00003.gguf
+    if (ending[0] != '-' || !is_number(ending + 1) || memcmp(ending + 6, "-of-", 4) != 0 ||
         !is_number(ending + 10) || strcasecmp(ending + 15, ".gguf") != 0)
         return 0;
     unsigned long a = strtoul(ending + 1, NULL, 10), b = strtoul(ending + 10, NULL, 10);

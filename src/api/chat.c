@@ -27,6 +27,7 @@ static void end_chunk(struct job *j, struct choice *c, const char *finish)
     else
         write_text(&j->w, "null");
     write_text(&j->w, "}]");
+    write_timings_so_far(j, c);
     openai_end_chunk(j);
 }
 

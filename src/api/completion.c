@@ -140,6 +140,7 @@ static void send_chunk(struct job *j, struct choice *c, struct slice text, const
     write_text(&j->w, ",\"choices\":[");
     write_choice(j, c, text, finish, with_prompt);
     write_text(&j->w, "]");
+    write_timings_so_far(j, c);
     choice_forget_tokens(c);
     openai_end_chunk(j);
 }

@@ -59,7 +59,7 @@ static int check(const struct job *j, struct api_error *e)
         param = "stop";
     else if (a->n_bias)
         param = "logit_bias";
-    else if (a->sampling.min_p != 0)
+    else if (a->sampling.min_p != 0 && json_object_get(a->body, "min_p")) // no door's default
         param = "min_p";
     else if (a->sampling.presence_penalty != 0)
         param = "presence_penalty";

@@ -19,7 +19,6 @@ static void close_choice(struct choice *c)
     buf_free(&c->reasoning);
     buf_free(&c->tokens);
     buf_free(&c->tops);
-    mem_free(c->embedding);
 }
 
 static void job_free(struct job *j)

@@ -47,33 +47,14 @@ static void write_begin(struct job *j, const struct choice *c, struct slice text
     write_f(&j->w, ",\"id_slot\":-1,\"stop\":%s", stop ? "true" : "false");
 }
 
-/* Until the end tells all: times as the client saw them, and nothing of the cache. */
-static void write_timings_so_far(struct job *j, const struct choice *c)
-{
-    struct realm_usage u = {.prompt_tokens = c->usage.prompt_tokens,
-                            .completion_tokens = c->n_tokens_shown};
-    if (j->first_ns) {
-        u.prefill_ns = j->first_ns - j->arrived_ns;
-        u.decode_ns = j->last_ns - j->first_ns;
-    }
-    write_text(&j->w, ",");
-    write_timings_of(j, &u);
-}
-
 static void piece(struct job *j, struct choice *c, const struct piece *p)
 {
-    /* Tokens without text of their own come with the next that has some; a guest's text has
-     * none that are known. */
-    size_t n = 0;
-    (void)choice_tokens(c, &n);
-    c->n_tokens_shown += n ? (uint32_t)n : 1;
     write_begin(j, c, p->text, false);
-    write_f(&j->w, ",\"tokens_predicted\":%u,\"tokens_evaluated\":%u", c->n_tokens_shown,
+    write_f(&j->w, ",\"tokens_predicted\":%u,\"tokens_evaluated\":%u", c->n_drawn,
             c->usage.prompt_tokens);
     if (j->ask.logprobs)
         write_probabilities(j, c);
-    if (j->ask.timings)
-        write_timings_so_far(j, c);
+    write_timings_so_far(j, c);
     write_text(&j->w, "}");
     choice_forget_tokens(c);
     job_event(j, NULL);

@@ -112,6 +112,24 @@ static void finish_stream(struct job *j, struct choice *c)
     job_done(j);
 }
 
+/* What was only thought has no text, but an answer without a word has an empty one. */
+static void write_content(struct job *j, const struct choice *c)
+{
+    bool both = c->reasoning.n && c->text.n;
+    write_text(&j->w, ",\"content\":[");
+    if (c->reasoning.n) {
+        write_text(&j->w, "{\"type\":\"thinking\",\"thinking\":");
+        write_string(&j->w, c->reasoning.p, c->reasoning.n);
+        write_text(&j->w, both ? ",\"signature\":\"\"}," : ",\"signature\":\"\"}");
+    }
+    if (c->text.n || !c->reasoning.n) {
+        write_text(&j->w, "{\"type\":\"text\",\"text\":");
+        write_string(&j->w, c->text.p, c->text.n);
+        write_text(&j->w, "}");
+    }
+    write_text(&j->w, "],");
+}
+
 static void finish(struct job *j)
 {
     struct choice *c = &j->choices[0];
@@ -121,15 +139,7 @@ static void finish(struct job *j)
         return;
     }
     write_message(j);
-    write_text(&j->w, ",\"content\":[");
-    if (c->reasoning.n) {
-        write_text(&j->w, "{\"type\":\"thinking\",\"thinking\":");
-        write_string(&j->w, c->reasoning.p, c->reasoning.n);
-        write_text(&j->w, ",\"signature\":\"\"},");
-    }
-    write_text(&j->w, "{\"type\":\"text\",\"text\":");
-    write_string(&j->w, c->text.p, c->text.n);
-    write_text(&j->w, "}],");
+    write_content(j, c);
     write_stop(j, c);
     write_text(&j->w, ",");
     write_usage(j, u.prompt_tokens, u.completion_tokens, u.cached_tokens);

@@ -63,6 +63,20 @@ void write_timings_of(struct job *j, const struct realm_usage *u)
             rate(u->completion_tokens, u->decode_ns), (double)u->queued_ns * 1e-6);
 }
 
+void write_timings_so_far(struct job *j, const struct choice *c)
+{
+    struct realm_usage u = {.prompt_tokens = c->usage.prompt_tokens,
+                            .completion_tokens = c->n_drawn};
+    if (!j->ask.timings)
+        return;
+    if (j->first_ns) {
+        u.prefill_ns = j->first_ns - j->arrived_ns;
+        u.decode_ns = j->last_ns - j->first_ns;
+    }
+    write_text(&j->w, ",");
+    write_timings_of(j, &u);
+}
+
 static void write_obfuscation(struct job *j)
 {
     static const char name[] = ",\"obfuscation\":\"\"}";

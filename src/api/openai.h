@@ -17,6 +17,9 @@ void openai_fail(struct job *j, const struct api_error *e);
 const char *openai_model(const struct job *j);
 /* "timings":{…} as llama-server has it. */
 void write_timings(struct job *j);
+/* ,"timings":{…} of a stream that goes on, if they are wanted: times as the client saw them,
+ * and nothing of the cache. */
+void write_timings_so_far(struct job *j, const struct choice *c);
 void write_timings_of(struct job *j, const struct realm_usage *u);
 
 #endif

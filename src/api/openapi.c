@@ -20,10 +20,13 @@ static const struct plain plains[] = {
     {"get", "/metrics", "Counters for Prometheus; for callers of this machine", NULL, "text/plain"},
     {"get", "/props", "What the main model is", NULL, "application/json"},
     {"post", "/tokenize", "Ids of a text",
-     "{\"type\":\"object\",\"required\":[\"content\"],\"properties\":{\"content\":{\"type\":"
-     "\"string\"},\"add_special\":{\"type\":\"boolean\",\"default\":false},\"parse_special\":{"
-     "\"type\":\"boolean\",\"default\":true},\"with_pieces\":{\"type\":\"boolean\",\"default\":"
-     "false},\"model\":{\"type\":\"string\"}}}",
+     "{\"type\":\"object\",\"required\":[\"content\"],\"properties\":{\"content\":"
+     "{\"anyOf\":[{\"type\":\"string\"},{\"type\":\"array\",\"items\":{\"anyOf\":["
+     "{\"type\":\"string\"},{\"type\":\"integer\",\"minimum\":0}]}}]},"
+     "\"add_special\":{\"type\":\"boolean\",\"default\":false},"
+     "\"parse_special\":{\"type\":\"boolean\",\"default\":true},"
+     "\"with_pieces\":{\"type\":\"boolean\",\"default\":false},"
+     "\"model\":{\"type\":\"string\"}}}",
      "application/json"},
     {"post", "/detokenize", "Text of ids",
      "{\"type\":\"object\",\"required\":[\"tokens\"],\"properties\":{\"tokens\":{\"type\":"

@@ -111,22 +111,27 @@ int job_tokenize_parts(const struct job *j, const char *name, const json_t *part
     return *ids ? 0 : api_from_status(e, REALM_E_NOMEM, NULL);
 }
 
+/* Harnesses ask for one token, as none was once refused, and leave out the last row that they
+ * get: an end that is drawn must have one, too, or they lose the prompt's last. */
+static bool shows_any_token(const struct ask *a)
+{
+    return a->echo && a->logprobs && a->sampling.max_tokens == 1;
+}
+
 void job_request(const struct job *j, struct realm_request *r)
 {
     const struct ask *a = &j->ask;
     realm_request_init(r, REALM_DOOR_OPENAI);
-    if (!j->door->embeds)
-        r->sampling = a->sampling;
+    r->sampling = a->sampling;
     r->stop = a->stop;
     r->n_stop = a->n_stop;
     r->logit_bias = a->bias;
     r->n_logit_bias = a->n_bias;
-    r->ignore_end = a->ignore_end;
+    r->ignore_end = a->ignore_end || shows_any_token(a);
     r->logprobs = a->logprobs;
     r->top_logprobs = a->top_logprobs;
     r->prompt_logprobs = a->echo && a->logprobs;
-    r->prompt_only = a->prompt_only || j->door->embeds;
-    r->pooling = a->pooling;
+    r->prompt_only = a->prompt_only;
     r->notify = job_wake;
     r->notify_ctx = (void *)j;
 }

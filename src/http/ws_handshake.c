@@ -9,7 +9,7 @@ enum { KEY_CHARS = 24, ACCEPT_CHARS = 28 };
 
 bool http_wants_ws(const struct http_exchange *x)
 {
-    return head_has_token(head_field(&x->head, "upgrade"), "websocket");
+    return head_lists(&x->head, "upgrade", "websocket");
 }
 
 /* Base64 of 16 bytes. */
@@ -58,7 +58,7 @@ bool ws_check(struct http_exchange *x)
     const char *key = head_field(&x->head, "sec-websocket-key");
     const char *version = head_field(&x->head, "sec-websocket-version");
     if (strcmp(x->head.method, "GET") != 0 || x->head.minor == 0 || x->body.n ||
-        !head_has_token(head_field(&x->head, "connection"), "upgrade")) {
+        !head_lists(&x->head, "connection", "upgrade")) {
         refuse(x, 400, "bad_handshake", "a WebSocket begins with a GET that asks for the upgrade");
     } else if (!version || strcmp(version, "13") != 0) {
         refuse_version(x);

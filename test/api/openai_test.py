@@ -138,6 +138,11 @@ def embeddings(s):
     packed = base64.b64decode(text)
     decoded = struct.unpack(f"<{len(packed) // 4}f", packed)
     assert all(abs(a - b) < 1e-6 for a, b in zip(decoded, vectors[0]))
+    many = c.embeddings.create(model=MODEL, input=[f"{i} balls" for i in range(2048)],
+                               dimensions=2)
+    assert [d.index for d in many.data] == list(range(2048))
+    last = c.embeddings.create(model=MODEL, input="2047 balls", dimensions=2)
+    assert many.data[-1].embedding == last.data[0].embedding
     small = c.embeddings.create(model=MODEL, input=texts[0], dimensions=8)
     assert len(small.data[0].embedding) == 8
 

@@ -41,6 +41,7 @@ static void read_all(struct realm_model *m, const struct realm_request *r, struc
         out->n_prompt += e.kind == REALM_EVENT_PROMPT;
     }
     out->end = e;
+    assert_int_equal(realm_gen_prompt_tokens(g), out->n_prompt);
     assert_int_equal(e.usage.prompt_tokens, out->n_prompt);
     assert_int_equal(e.usage.completion_tokens, out->n - out->n_prompt);
     realm_gen_close(g);
