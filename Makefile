@@ -21,8 +21,8 @@ test: $(BUILD)/build.ninja  ## every test but the long ones; ends with "N passed
 	@ninja -C $(BUILD)
 	@tools/run_tests $(BUILD)
 
-e2e: all  ## real guests in real sandboxes, end to end, at full counts
-	@REALM_E2E_FULL=1 tools/run_tests $(BUILD) e2e
+e2e: all  ## real guests in real sandboxes at full counts, and real clients of the server
+	@REALM_E2E_FULL=1 tools/run_tests $(BUILD) e2e api
 
 bench: all  ## figures with median and spread: requests, guests, kernels, tokens
 	@bench/run $(BUILD)
