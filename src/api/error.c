@@ -208,9 +208,10 @@ int api_from_status(struct api_error *e, int status, const struct realm_error *e
     /* Only the queue's limit goes away by waiting; a file's or a template's stays. */
     bool stays = status == REALM_E_LIMIT && err && err->message[0] && !strstr(message, "queue");
     /* What frameworks look for in OpenAI's and Anthropic's messages to know this error. */
-    const char *known = status == REALM_E_CONTEXT
-                            ? "prompt is too long, this model's maximum context length is exceeded: "
-                            : "";
+    const char *known =
+        status == REALM_E_CONTEXT
+            ? "prompt is too long, this model's maximum context length is exceeded: "
+            : "";
     (void)api_fail(e, stays ? 422 : http, stays ? "limit_exceeded" : r->code, "%s%s", known,
                    message);
     if (http == 400)
