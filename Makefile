@@ -22,6 +22,7 @@ test: $(BUILD)/build.ninja  ## every test but the long ones; ends with "N passed
 	@tools/run_tests $(BUILD)
 
 e2e: all  ## real guests in real sandboxes at full counts, and real clients of the server
+	@scripts/setup --test
 	@REALM_E2E_FULL=1 tools/run_tests $(BUILD) e2e api
 
 bench: all  ## figures with median and spread: requests, guests, kernels, tokens

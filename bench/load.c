@@ -124,8 +124,8 @@ static int engine(const char *path, size_t n, int requests, uint32_t tokens, str
     r->tokens = 0;
     uint64_t start = now_ns();
     for (size_t i = 0; i < n; i++) {
-        streams[i] = (struct stream){
-            .model = model, .result = r, .requests = requests, .tokens = tokens};
+        streams[i] =
+            (struct stream){.model = model, .result = r, .requests = requests, .tokens = tokens};
         if (thread_start(&streams[i].thread, "load", 0, run_stream, &streams[i]))
             return fail("a thread");
     }

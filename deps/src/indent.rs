@@ -70,7 +70,8 @@ fn lines(text: &str) -> Vec<&str> {
 }
 
 fn is_break(c: char) -> bool {
-    matches!(c, '\n' | '\r' | '\x0b' | '\x0c' | '\x1c'..='\x1e' | '\u{85}' | '\u{2028}' | '\u{2029}')
+    let rare = matches!(c, '\x0b' | '\x0c' | '\x1c'..='\x1e' | '\u{85}' | '\u{2028}' | '\u{2029}');
+    rare || c == '\n' || c == '\r'
 }
 
 #[cfg(test)]

@@ -119,6 +119,9 @@ REALM_API int realm_model_share(struct realm_model **out, struct realm_model *m)
  * until room is needed or its idle time is over.  Generations that were started
  * on it hold leases of their own. */
 REALM_API void realm_model_close(struct realm_model *m);
+/* The same for a thread that nobody may keep waiting: a model that is to go with this lease is
+ * unloaded by the loader's thread. */
+REALM_API void realm_model_drop(struct realm_model *m);
 
 /* What a model is.  Texts are views that live as long as the lease. */
 struct realm_model_info {

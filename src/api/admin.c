@@ -27,21 +27,12 @@ static void cache_stats(struct api *a, struct http_exchange *x)
 
 static void cache_clear(struct api *a, struct http_exchange *x)
 {
-    uint64_t freed = realm_clear(a->options.engine);
-    api_answer_json(x, 200, json_pack("{s:I}", "freed_bytes", (json_int_t)freed));
+    job_open_http(a, x, &door_clear, NULL);
 }
 
 static void unload(struct api *a, struct http_exchange *x, const char *id)
 {
-    struct catalog_model m;
-    struct realm_error err = {0};
-    int status = catalog_find(a->catalog, id, &m, &err);
-    if (!status)
-        status = realm_model_unload(a->options.engine, m.path, &err);
-    if (status)
-        refuse(x, status, &err);
-    else
-        api_answer_json(x, 200, json_pack("{s:s,s:s}", "id", m.id, "state", "unloaded"));
+    job_open_http(a, x, &door_unload, id);
 }
 
 static void unpin(struct api *a, struct http_exchange *x, const char *id)
@@ -57,7 +48,7 @@ static void unpin(struct api *a, struct http_exchange *x, const char *id)
         return;
     }
     realm_model_pin(model, false);
-    realm_model_close(model);
+    realm_model_drop(model);
     api_answer_json(x, 200, json_pack("{s:s,s:b}", "id", m.id, "pinned", 0));
 }
 

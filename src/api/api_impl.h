@@ -81,6 +81,6 @@ void models_get(struct api *a, struct http_exchange *x, const char *id);
 /* The doors, each in the file of its name. */
 extern const struct door door_chat, door_completion, door_embeddings, door_messages,
     door_count_tokens, door_llama, door_tokenize, door_detokenize, door_apply_template, door_props,
-    door_generate_call, door_chat_call, door_load, door_pin;
+    door_generate_call, door_chat_call, door_load, door_pin, door_unload, door_clear;
 
 #endif

@@ -19,7 +19,6 @@ static void close_choice(struct choice *c)
     buf_free(&c->reasoning);
     buf_free(&c->tokens);
     buf_free(&c->tops);
-    mem_free(c->embedding);
 }
 
 static void job_free(struct job *j)
@@ -34,7 +33,7 @@ static void job_free(struct job *j)
     mutex_unlock(&a->ready_lock);
     mem_free(j->choices);
     guest_free(j->guest);
-    realm_model_close(j->model);
+    realm_model_drop(j->model);
     mem_free(j->rendered.text);
     ask_free(&j->ask);
     mem_free(j->param);

@@ -46,7 +46,6 @@ struct door {
     int (*read)(struct ask *a, json_t *body, struct api_error *e);
     /* Worker.  Makes the whole answer into j->out, or NULL: generations do. */
     int (*work)(struct job *j, struct api_error *e);
-    bool embeds;          /* prompts are not continued but embedded */
     bool reasons;         /* what stands between think tags is told apart */
     bool by_guest;        /* a guest that is set answers in the model's place */
     bool keeps;           /* streams, too, keep the whole text */
@@ -87,7 +86,6 @@ struct choice {
     struct buf tokens;          /* struct token_record; the prompt's first */
     size_t n_prompt_tokens;     /* of these */
     struct buf tops;            /* struct realm_logprob */
-    float *embedding;           /* (hidden_size) owned */
     uint32_t block, n_blocks;   /* of a message that is streamed: the open one's kind; so far */
     const char *finish_reason;  /* what a guest's own answer says; NULL: as finish says */
 };

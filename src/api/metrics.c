@@ -5,6 +5,7 @@
 #include "api/api_impl.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "metrics/process.h"
 
 enum { METRICS_BYTES_MAX = 1 << 20 };
 
@@ -202,6 +203,7 @@ static void write_all(struct api *a, struct metrics_out *o)
     write_http(o, &http);
     if (a->options.wasm)
         write_guests(o, a->options.wasm);
+    metrics_process(o);
     metrics_one(o, "realm_log_dropped_total", METRICS_COUNTER, "Lines of the log that were lost.",
                 (double)log_dropped());
     metrics_one(o, "realm_uptime_seconds", METRICS_GAUGE, "Time since the start.",

@@ -98,3 +98,31 @@ const struct door door_load = {
     .name = "load", .work = load, .error = api_error_openai, .finish = finish};
 const struct door door_pin = {
     .name = "pin", .work = load_pinned, .error = api_error_openai, .finish = finish};
+
+/* Giving gigabytes back to the system takes its time, so that a worker does it. */
+static int unload(struct job *j, struct api_error *e)
+{
+    struct realm_error err = {0};
+    int status = catalog_find(j->api->catalog, j->param, &j->named, &err);
+    if (!status)
+        status = realm_model_unload(j->api->options.engine, j->named.path, &err);
+    if (status)
+        return api_from_status(e, status, &err);
+    write_text(&j->w, "{\"id\":");
+    write_quoted(&j->w, j->named.id);
+    write_text(&j->w, ",\"state\":\"unloaded\"}");
+    return 0;
+}
+
+static int clear(struct job *j, struct api_error *e)
+{
+    (void)e;
+    write_f(&j->w, "{\"freed_bytes\":%llu}",
+            (unsigned long long)realm_clear(j->api->options.engine));
+    return 0;
+}
+
+const struct door door_unload = {
+    .name = "unload", .work = unload, .error = api_error_openai, .finish = finish};
+const struct door door_clear = {
+    .name = "clear", .work = clear, .error = api_error_openai, .finish = finish};

@@ -122,8 +122,7 @@ void job_request(const struct job *j, struct realm_request *r)
 {
     const struct ask *a = &j->ask;
     realm_request_init(r, REALM_DOOR_OPENAI);
-    if (!j->door->embeds)
-        r->sampling = a->sampling;
+    r->sampling = a->sampling;
     r->stop = a->stop;
     r->n_stop = a->n_stop;
     r->logit_bias = a->bias;
@@ -132,8 +131,7 @@ void job_request(const struct job *j, struct realm_request *r)
     r->logprobs = a->logprobs;
     r->top_logprobs = a->top_logprobs;
     r->prompt_logprobs = a->echo && a->logprobs;
-    r->prompt_only = a->prompt_only || j->door->embeds;
-    r->pooling = a->pooling;
+    r->prompt_only = a->prompt_only;
     r->notify = job_wake;
     r->notify_ctx = (void *)j;
 }

@@ -80,24 +80,12 @@ void choice_over(struct choice *c)
     }
 }
 
-static int keep_embedding(struct choice *c, const struct realm_event *e)
-{
-    size_t n = c->job->info.hidden_size;
-    if (!e->embedding)
-        return 0;
-    c->embedding = mem_array(n, sizeof(float));
-    if (!c->embedding)
-        return REALM_E_NOMEM;
-    memcpy(c->embedding, e->embedding, n * sizeof(float));
-    return 0;
-}
-
 static void take_end(struct choice *c, const struct realm_event *e)
 {
     c->finish = e->finish;
     c->usage = e->usage;
     c->stop_index = e->stop_index;
-    c->status = e->status ? e->status : keep_embedding(c, e);
+    c->status = e->status;
     if (!c->status)
         c->status = choice_text(c, e->text, e->text_bytes, NULL);
     choice_over(c);

@@ -84,6 +84,7 @@ enum {
     WS_MESSAGE_MAX = 1 << 20,
     WS_FRAGMENTS_MAX = 1024,
     WS_PINGS_PER_S_MAX = 16,
+    WS_PING_MS = 30000, /* of silence, until a client is asked; as long again, until it is gone */
 
     /* API */
     JSON_DEPTH_MAX = 64,

@@ -224,6 +224,16 @@ void realm_model_close(struct realm_model *m)
     engine_leave(r);
 }
 
+void realm_model_drop(struct realm_model *m)
+{
+    if (!m)
+        return;
+    struct realm *r = m->realm;
+    store_lease_drop(m->lease);
+    mem_free(m);
+    engine_leave(r);
+}
+
 void realm_model_pin(struct realm_model *m, bool pinned)
 {
     store_lease_keep(m->lease, pinned);

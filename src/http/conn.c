@@ -1,4 +1,4 @@
-/* http/conn.c - one connection: reading, acting on what came, writing, ending. */
+/* http/conn.c - one connection: reading, acting on what came, writing. */
 #include "http/conn.h"
 
 #include <errno.h>
@@ -8,10 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/assert.h"
 #include "base/ckd.h"
 #include "base/clock.h"
-#include "base/mem.h"
 #include "http/ws.h"
 
 enum {
@@ -210,20 +208,28 @@ static void refuse(struct conn *c, const struct http_exchange *x, const struct h
     conn_close_soon(c);
 }
 
-void conn_refuse(struct conn *c, const struct http_fault *fault)
+/* The same while the body comes. */
+static void refuse_body(struct conn *c, const struct http_fault *fault)
 {
-    respond_fault(c, NULL, fault);
-    conn_close_soon(c);
+    struct http_exchange *x = c->x;
+    c->x = NULL;
+    refuse(c, x, fault);
+    exchange_free(x);
 }
 
-/* An empty line may stand before a request: some clients end a body with one. */
-static void skip_line(struct conn *c)
+/* An empty line may stand before a request: some clients end a body with one.  Its CR alone
+ * does not begin a request yet. */
+static struct slice skip_line(struct conn *c)
 {
     struct slice in = queue_view(&c->in);
-    if (c->skipped_line || c->scan.at || in.n < 2 || memcmp(in.p, "\r\n", 2) != 0)
-        return;
-    queue_take(&c->in, 2);
+    if (c->skipped_line || c->scan.at || in.n == 0 || in.p[0] != '\r')
+        return in;
+    if (in.n == 1)
+        return (struct slice){0};
     c->skipped_line = true;
+    if (in.p[1] == '\n')
+        queue_take(&c->in, 2);
+    return queue_view(&c->in);
 }
 
 /* Whether what is there may yet become such a line. */
@@ -243,8 +249,7 @@ static void continue_100(struct conn *c)
 static bool take_head(struct conn *c)
 {
     struct http_fault fault;
-    skip_line(c);
-    struct slice in = queue_view(&c->in);
+    struct slice in = skip_line(c);
     if (in.n == 0) {
         if (c->eof || c->s->draining)
             conn_close_soon(c);
@@ -319,16 +324,12 @@ static bool act_body(struct conn *c)
 {
     struct http_fault fault;
     int whole = take_body(c, &fault);
-    if (whole < 0) {
-        struct http_exchange *x = c->x;
-        c->x = NULL;
-        refuse(c, x, &fault);
-        exchange_free(x);
-    } else if (whole) {
+    if (whole < 0)
+        refuse_body(c, &fault);
+    else if (whole)
         hand_over(c);
-    } else if (c->eof) {
+    else if (c->eof)
         conn_fail(c);
-    }
     return whole != 0;
 }
 
@@ -439,10 +440,7 @@ static void check_body(struct conn *c, uint64_t now_ms)
     uint64_t wanted = (spent - BODY_GRACE_MS) * c->s->limits.body_bytes_per_s / 1000;
     if (c->x->came < wanted) {
         const struct http_fault slow = {408, "body_too_slow", "the body comes too slowly"};
-        struct http_exchange *x = c->x;
-        c->x = NULL;
-        refuse(c, x, &slow);
-        exchange_free(x);
+        refuse_body(c, &slow);
     }
 }
 
@@ -515,94 +513,4 @@ void conn_tick(struct conn *c, uint64_t now_ms)
         }
         c->user->tick(c->user_ctx, c, now_ms);
     }
-}
-
-/* ---- beginning and end ---- */
-
-struct conn *conn_open(struct http_server *s, const struct conn_origin *from)
-{
-    struct conn *c = mem_zalloc(sizeof(*c));
-    if (!c) {
-        close(from->fd);
-        return NULL;
-    }
-    c->s = s;
-    c->fd = from->fd;
-    c->tag = from->tag;
-    c->tcp = from->tcp;
-    c->loopback = from->loopback;
-    c->check_host = from->check_host;
-    c->counted = from->counted;
-    memcpy(c->address, from->address, sizeof(c->address));
-    c->in.b.max = SIZE_MAX / 4; // bounded by when bytes are read
-    c->out.b.max = s->limits.unsent_bytes_max;
-    c->state = from->tls ? CONN_HANDSHAKE : CONN_HEAD;
-    c->ssl = from->tls ? tls_open(from->tls, from->fd) : NULL;
-    if ((from->tls && !c->ssl) || uv_poll_init(&s->loop, &c->poll, c->fd)) {
-        tls_close(c->ssl);
-        close(c->fd);
-        mem_free(c);
-        return NULL;
-    }
-    c->deadline_ms = conn_now_ms(c) + (from->tls ? s->limits.head_ms : s->limits.idle_ms);
-    list_add_tail(&s->conns, &c->all);
-    list_init(&c->work);
-    list_init(&c->by_ip);
-    conn_touch(c);
-    return c;
-}
-
-struct conn *conn_take(struct http_exchange *x, const struct conn_user *user, void *ctx)
-{
-    struct conn *c = x->c;
-    c->s->stats.exchanges--;
-    c->x = NULL;
-    exchange_free(x);
-    c->state = CONN_TAKEN;
-    c->user = user;
-    c->user_ctx = ctx;
-    c->deadline_ms = 0;
-    conn_touch(c);
-    return c;
-}
-
-static void on_closed(uv_handle_t *handle)
-{
-    struct conn *c = CONTAINER_OF((uv_poll_t *)handle, struct conn, poll);
-    mem_free(c);
-}
-
-static void tell_end(struct conn *c)
-{
-    struct http_exchange *x = c->x;
-    c->x = NULL;
-    if (x && x->handed) {
-        c->s->stats.exchanges--;
-        c->s->handler.gone(c->s->handler.ctx, x);
-    }
-    if (x)
-        exchange_free(x);
-    const struct conn_user *user = c->user;
-    c->user = NULL;
-    if (user)
-        user->closed(c->user_ctx, c);
-}
-
-void conn_drop(struct conn *c)
-{
-    c->failed = true;
-    tell_end(c);
-    list_remove(&c->work);
-    list_remove(&c->all);
-    list_remove(&c->by_ip);
-    if (c->counted)
-        c->s->stats.connections--;
-    else
-        c->s->lingering--;
-    tls_close(c->ssl);
-    queue_free(&c->in);
-    queue_free(&c->out);
-    (void)uv_poll_stop(&c->poll);
-    uv_close((uv_handle_t *)&c->poll, on_closed);
-    close(c->fd);
 }

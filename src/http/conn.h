@@ -142,8 +142,6 @@ void conn_work(struct conn *c);
 void conn_drop(struct conn *c);
 /* Deadlines, keep-alive comments, probes. */
 void conn_tick(struct conn *c, uint64_t now_ms);
-/* Answers what is coming in with a refusal and closes. */
-void conn_refuse(struct conn *c, const struct http_fault *fault);
 
 /* ---------------------------------------------------------------- exchanges -- */
 

@@ -104,6 +104,14 @@ bool head_has_token(const char *list, const char *token)
     return false;
 }
 
+bool head_lists(const struct head *h, const char *name, const char *token)
+{
+    for (size_t i = 0; i < h->n_fields; i++)
+        if (strcmp(h->fields[i].name, name) == 0 && head_has_token(h->fields[i].value, token))
+            return true;
+    return false;
+}
+
 /* Makes the text of n bytes at p a string: the byte behind it is one that nobody needs. */
 static const char *ended(char *text, const char *p, size_t n)
 {
@@ -174,7 +182,7 @@ static int read_body_form(struct head *h, const struct head_rules *rules, struct
     h->chunked = coding != NULL;
     if (read_length(h, fault))
         return -1;
-    if (content && strcasecmp(content, "identity") != 0)
+    if (content && (head_field_count(h, "content-encoding") > 1 || strcasecmp(content, "identity")))
         return refuse(fault, 415, "unsupported_encoding", "bodies are not decompressed");
     const char *expect = head_field(h, "expect");
     if (expect && strcasecmp(expect, "100-continue") != 0)
@@ -272,9 +280,11 @@ static int decode(char *path)
                 return -1;
             c = (unsigned char)(high * 16 + low);
             from += 2;
-            if (c < 0x20 || c == 0x7f || c == '/' || c == '\\')
+            if (c < 0x20 || c == 0x7f || c == '/')
                 return -1;
         }
+        if (c == '\\')
+            return -1;
         *to++ = (char)c;
     }
     *to = '\0';
@@ -316,8 +326,7 @@ int head_read(struct head *out, char *text, size_t n, struct head_field *fields,
     if (parse(out, text, n, fault) || read_body_form(out, rules, fault) ||
         read_host(out, rules, fault) || read_target(out, rules, fault))
         return -1;
-    const char *connection = head_field(out, "connection");
-    out->close = out->minor == 0 ? !head_has_token(connection, "keep-alive")
-                                 : head_has_token(connection, "close");
+    out->close = head_lists(out, "connection", "close") ||
+                 (out->minor == 0 && !head_lists(out, "connection", "keep-alive"));
     return 0;
 }

@@ -70,5 +70,7 @@ size_t head_field_count(const struct head *h, const char *name);
 
 /* Whether the comma-separated list names the token, in any case of letters. */
 bool head_has_token(const char *list, const char *token);
+/* The same of all fields so named, which are one list. */
+bool head_lists(const struct head *h, const char *name, const char *token);
 
 #endif

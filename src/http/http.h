@@ -38,6 +38,7 @@ struct http_limits {
     uint32_t stall_ms;         /* of a client that takes no bytes of its answer */
     uint32_t body_bytes_per_s; /* a body that comes more slowly is given up */
     uint32_t keep_alive_ms;    /* a stream without bytes for so long gets a comment */
+    uint32_t ws_ping_ms;       /* a WebSocket that is silent for so long is pinged; twice: gone */
     uint64_t unsent_bytes_max; /* of an answer that a client does not read */
 };
 

@@ -82,7 +82,8 @@ static void take(struct listener *l, int fd, const struct sockaddr_storage *from
         static const struct http_fault fault = {503, "too_many_connections",
                                                 "the server has too many connections"};
         s->lingering++;
-        conn_refuse(c, &fault);
+        respond_fault(c, NULL, &fault);
+        conn_close_soon(c);
         return;
     }
     s->stats.connections++;
@@ -114,20 +115,25 @@ static bool refuse_with_spare(struct listener *l)
                                "Connection: close\r\nContent-Length: 0\r\n\r\n";
     struct http_server *s = l->s;
     struct sockaddr_storage from;
-    if (s->spare[0] < 0)
-        return false;
-    close(s->spare[0]);
-    int fd = accept_one(l, &from);
-    bool refused = fd >= 0;
-    if (refused) {
+    int fd = -1;
+    for (size_t i = 0; i < HTTP_SPARE_FDS && fd < 0; i++) {
+        if (s->spare[i] < 0)
+            continue;
+        close(s->spare[i]); // another thread may be quicker to take it
+        s->spare[i] = -1;
+        fd = accept_one(l, &from);
+    }
+    int why = errno;
+    if (fd >= 0) {
         if (!l->tls)
             (void)!send(fd, text, sizeof(text) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
         (void)shutdown(fd, SHUT_WR);
         close(fd);
         s->stats.connections_refused++;
     }
-    s->spare[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    return refused;
+    spares_open(s);
+    errno = why;
+    return fd >= 0;
 }
 
 static void on_connection(uv_poll_t *poll, int status, int events)
@@ -154,6 +160,7 @@ static void on_connection(uv_poll_t *poll, int status, int events)
 
 void listeners_resume(struct http_server *s)
 {
+    spares_open(s);
     for (size_t i = 0; i < s->n_listeners; i++) {
         struct listener *l = s->listeners[i];
         if (l->paused && l->fd >= 0 && !uv_poll_start(&l->poll, UV_READABLE, on_connection))
@@ -312,6 +319,13 @@ void listeners_free(struct http_server *s)
         mem_free(s->listeners[i]);
     }
     s->n_listeners = 0;
+}
+
+void spares_open(struct http_server *s)
+{
+    for (size_t i = 0; i < HTTP_SPARE_FDS; i++)
+        if (s->spare[i] < 0)
+            s->spare[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
 void spares_close(struct http_server *s)

@@ -10,6 +10,8 @@ void listeners_close(struct http_server *s);
 void listeners_free(struct http_server *s);
 /* Those that had to pause for want of descriptors try again. */
 void listeners_resume(struct http_server *s);
+/* Descriptors that are kept to tell clients with that there are no more. */
+void spares_open(struct http_server *s); /* those that are not there */
 void spares_close(struct http_server *s);
 
 #endif

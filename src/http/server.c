@@ -1,5 +1,4 @@
 /* http/server.c - the loop: time, signals, wake-ups, and the connections' work. */
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -79,6 +78,7 @@ static void fill_limits(struct http_limits *l)
         {&l->stall_ms, HTTP_STALL_MS_MAX},
         {&l->body_bytes_per_s, HTTP_BODY_BYTES_PER_S_MIN},
         {&l->keep_alive_ms, HTTP_KEEP_ALIVE_MS},
+        {&l->ws_ping_ms, WS_PING_MS},
     };
     for (size_t i = 0; i < ARRAY_LEN(defaults); i++)
         if (*defaults[i].field == 0)
@@ -123,7 +123,8 @@ int http_open(struct http_server **out, const struct http_options *options,
     for (size_t i = 0; i < HTTP_IP_BUCKETS; i++)
         list_init(&s->ips[i]);
     for (size_t i = 0; i < HTTP_SPARE_FDS; i++)
-        s->spare[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        s->spare[i] = -1;
+    spares_open(s);
     if (uv_loop_init(&s->loop)) {
         spares_close(s);
         mem_free(s);

@@ -1,17 +1,22 @@
 /* http/tls.c - OpenSSL over the connection's socket. */
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <string.h>
 
 #include "base/err.h"
 #include "http/conn.h"
 
-static int fail(struct ssl_ctx_st *tls, struct realm_error *err, int status, const char *what)
+static int fail(struct ssl_ctx_st *tls, struct realm_error *err, const char *what, const char *path)
 {
     unsigned long code = ERR_get_error();
-    const char *why = code ? ERR_reason_error_string(code) : NULL;
+    bool system = code && ERR_SYSTEM_ERROR(code);
+    const char *why = !code    ? NULL
+                      : system ? strerror(ERR_GET_REASON(code))
+                               : ERR_reason_error_string(code);
     ERR_clear_error();
     SSL_CTX_free(tls);
-    return err_set(err, status, "%s: %s", what, why ? why : "OpenSSL does not say why");
+    return err_set(err, system ? REALM_E_IO : REALM_E_FORMAT, "the TLS %s %s cannot be used: %s",
+                   what, path, why ? why : "OpenSSL does not say why");
 }
 
 int tls_context(struct ssl_ctx_st **out, const char *cert_path, const char *key_path,
@@ -28,11 +33,11 @@ int tls_context(struct ssl_ctx_st **out, const char *cert_path, const char *key_
     SSL_CTX_set_options(tls, SSL_OP_NO_RENEGOTIATION | SSL_OP_IGNORE_UNEXPECTED_EOF);
     SSL_CTX_set_session_cache_mode(tls, SSL_SESS_CACHE_OFF);
     if (SSL_CTX_use_certificate_chain_file(tls, cert_path) != 1)
-        return fail(tls, err, REALM_E_FORMAT, "the TLS certificate cannot be used");
+        return fail(tls, err, "certificate", cert_path);
     if (SSL_CTX_use_PrivateKey_file(tls, key_path, SSL_FILETYPE_PEM) != 1)
-        return fail(tls, err, REALM_E_FORMAT, "the TLS key cannot be used");
+        return fail(tls, err, "key", key_path);
     if (SSL_CTX_check_private_key(tls) != 1)
-        return fail(tls, err, REALM_E_FORMAT, "the TLS key is not the certificate's");
+        return fail(tls, err, "key", key_path);
     *out = tls;
     return 0;
 }

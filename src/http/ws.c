@@ -5,7 +5,7 @@
 
 #include "base/mem.h"
 
-enum { PING_MS = 30000, PONG_MS = 60000, GOODBYE_MS = 5000 };
+enum { GOODBYE_MS = 5000, SLOW_GRACE_MS = 5000, WS_POLICY = 1008 };
 
 struct http_ws {
     struct conn *c;
@@ -61,6 +61,16 @@ static void on_bytes(void *ctx, struct conn *c, struct slice in)
     }
 }
 
+/* A message comes as fast as a body must, or its sender holds memory for nothing. */
+static bool is_slow(const struct http_ws *ws, uint64_t now_ms)
+{
+    uint64_t since_ms, bytes;
+    if (!ws_frames_partial(ws->frames, &since_ms, &bytes) || now_ms - since_ms < SLOW_GRACE_MS)
+        return false;
+    uint64_t spent_ms = now_ms - since_ms - SLOW_GRACE_MS;
+    return bytes < spent_ms * ws->c->s->limits.body_bytes_per_s / 1000;
+}
+
 static void on_tick(void *ctx, struct conn *c, uint64_t now_ms)
 {
     struct http_ws *ws = ctx;
@@ -70,9 +80,12 @@ static void on_tick(void *ctx, struct conn *c, uint64_t now_ms)
             conn_close_soon(c);
         return;
     }
-    if (now_ms - ws->heard_ms >= PONG_MS) {
+    uint64_t ping_ms = c->s->limits.ws_ping_ms, silent_ms = now_ms - ws->heard_ms;
+    if (silent_ms >= 2 * ping_ms) {
         conn_fail(c);
-    } else if (now_ms - ws->heard_ms >= PING_MS && now_ms - ws->pinged_ms >= PING_MS) {
+    } else if (is_slow(ws, now_ms)) {
+        http_ws_close(ws, WS_POLICY, "the message comes too slowly");
+    } else if (silent_ms >= ping_ms && now_ms - ws->pinged_ms >= ping_ms) {
         ws->pinged_ms = now_ms;
         if (ws_frames_ping(ws->frames))
             conn_fail(c);

@@ -1,4 +1,7 @@
-/* http/ws_frames.c - frames by wslay, and the limits that it does not have. */
+/* http/ws_frames.c - frames by wslay, and the limits that it does not have.
+ *
+ * wslay gets a frame's head when it is whole and has been found good, and a control frame when
+ * all of it is there: of a close frame in two parts it would skip two bytes of each. */
 #include <string.h>
 #include <wslay/wslay.h>
 
@@ -6,16 +9,22 @@
 #include "base/mem.h"
 #include "http/ws.h"
 
-enum { REASON_MAX = 123, PINGS_WINDOW_MS = 1000 };
+enum { REASON_BYTES_MAX = 123, PINGS_WINDOW_MS = 1000 };
 
 struct ws_frames {
     wslay_event_context_ptr wslay;
     struct ws_events events;
-    struct slice in;    /* what wslay has not asked for yet */
-    uint32_t fragments; /* of the message that is coming */
-    uint32_t pings;     /* since window_ms */
+    struct slice in;        /* what wslay has not asked for yet */
+    uint64_t left;          /* bytes of a data frame's payload that are to come */
+    uint64_t message_bytes; /* of the message that is coming, as its frames announce them */
+    uint32_t fragments;     /* its frames */
+    uint32_t pings;         /* since window_ms */
     uint64_t window_ms, now_ms;
-    bool failed; /* memory is short */
+    uint64_t since_ms, came; /* of what has come in part: when it began, its bytes */
+    bool open;               /* the last data frame was not its message's last */
+    bool failed;             /* memory is short */
+    uint8_t held_n;
+    uint8_t held[WS_HEAD_BYTES_MAX + WS_CONTROL_BYTES_MAX]; /* a head, or a control frame */
 };
 
 static ssize_t on_recv(wslay_event_context_ptr wslay, uint8_t *to, size_t n, int flags, void *ctx)
@@ -51,35 +60,14 @@ static void give_up(struct ws_frames *f, uint16_t code, const char *reason)
     wslay_event_shutdown_read(f->wslay);
 }
 
-static void on_frame(wslay_event_context_ptr wslay,
-                     const struct wslay_event_on_frame_recv_start_arg *frame, void *ctx)
-{
-    struct ws_frames *f = ctx;
-    (void)wslay;
-    if (frame->opcode == WSLAY_PING) {
-        if (f->now_ms - f->window_ms >= PINGS_WINDOW_MS) {
-            f->window_ms = f->now_ms;
-            f->pings = 0;
-        }
-        if (++f->pings > WS_PINGS_PER_S_MAX)
-            give_up(f, WSLAY_CODE_POLICY_VIOLATION, "too many pings");
-    } else if (frame->opcode == WSLAY_CONNECTION_CLOSE && frame->payload_length == 1) {
-        give_up(f, WSLAY_CODE_PROTOCOL_ERROR, "half a code");
-    } else if (!wslay_is_ctrl_frame(frame->opcode)) {
-        f->fragments = frame->opcode == WSLAY_CONTINUATION_FRAME ? f->fragments + 1 : 1;
-        if (f->fragments > WS_FRAGMENTS_MAX)
-            give_up(f, WSLAY_CODE_MESSAGE_TOO_BIG, "too many fragments");
-    }
-}
-
 static void on_message(wslay_event_context_ptr wslay, const struct wslay_event_on_msg_recv_arg *m,
                        void *ctx)
 {
     struct ws_frames *f = ctx;
-    if (wslay_is_ctrl_frame(m->opcode) || !wslay_event_get_read_enabled(wslay))
-        return;
-    f->events.message(f->events.ctx, m->opcode == WSLAY_TEXT_FRAME,
-                      (struct slice){m->msg, m->msg_length});
+    (void)wslay;
+    if (!wslay_is_ctrl_frame(m->opcode))
+        f->events.message(f->events.ctx, m->opcode == WSLAY_TEXT_FRAME,
+                          (struct slice){m->msg, m->msg_length});
 }
 
 int ws_frames_open(struct ws_frames **out, const struct ws_events *events)
@@ -87,7 +75,6 @@ int ws_frames_open(struct ws_frames **out, const struct ws_events *events)
     static const struct wslay_event_callbacks callbacks = {
         .recv_callback = on_recv,
         .send_callback = on_send,
-        .on_frame_recv_start_callback = on_frame,
         .on_msg_recv_callback = on_message,
     };
     *out = NULL;
@@ -118,27 +105,106 @@ bool ws_frames_ending(const struct ws_frames *f)
            !wslay_event_get_read_enabled(f->wslay);
 }
 
-/* wslay ends a connection whose frames it cannot take apart without a word. */
-static void say_1002(struct ws_frames *f)
+bool ws_frames_partial(const struct ws_frames *f, uint64_t *since_ms, uint64_t *bytes)
 {
-    static const uint8_t close[] = {0x88, 0x02, WSLAY_CODE_PROTOCOL_ERROR >> 8,
-                                    WSLAY_CODE_PROTOCOL_ERROR & 0xff};
-    if (!wslay_event_get_close_sent(f->wslay))
-        f->events.write(f->events.ctx, (struct slice){close, sizeof(close)});
+    *since_ms = f->since_ms;
+    *bytes = f->came;
+    return f->held_n || f->left || f->open;
+}
+
+static bool reads(const struct ws_frames *f)
+{
+    return !f->failed && wslay_event_get_read_enabled(f->wslay);
+}
+
+static void feed(struct ws_frames *f, struct slice bytes)
+{
+    f->in = bytes;
+    if (wslay_event_recv(f->wslay) || wslay_event_send(f->wslay))
+        f->failed = true;
+    f->in = (struct slice){0};
+}
+
+static void begin_control(struct ws_frames *f, const struct ws_head *h)
+{
+    if (h->opcode == WSLAY_CONNECTION_CLOSE && h->length == 1)
+        give_up(f, WSLAY_CODE_PROTOCOL_ERROR, "half of a close code");
+    if (h->opcode != WSLAY_PING)
+        return;
+    if (f->now_ms - f->window_ms >= PINGS_WINDOW_MS) {
+        f->window_ms = f->now_ms;
+        f->pings = 0;
+    }
+    if (++f->pings > WS_PINGS_PER_S_MAX)
+        give_up(f, WSLAY_CODE_POLICY_VIOLATION, "too many pings");
+}
+
+static void begin_data(struct ws_frames *f, const struct ws_head *h)
+{
+    bool goes_on = h->opcode == WSLAY_CONTINUATION_FRAME;
+    if (goes_on != f->open) {
+        give_up(f, WSLAY_CODE_PROTOCOL_ERROR, "messages are mixed up");
+        return;
+    }
+    f->fragments = goes_on ? f->fragments + 1 : 1;
+    f->message_bytes = goes_on ? f->message_bytes : 0;
+    if (h->length > WS_MESSAGE_MAX - f->message_bytes) {
+        give_up(f, WSLAY_CODE_MESSAGE_TOO_BIG, "the message is over the limit");
+    } else if (f->fragments > WS_FRAGMENTS_MAX) {
+        give_up(f, WSLAY_CODE_MESSAGE_TOO_BIG, "too many fragments");
+    } else {
+        f->message_bytes += h->length;
+        f->left = h->length;
+        f->open = !h->fin;
+    }
+}
+
+/* A byte of a head, or of a control frame. */
+static void take_byte(struct ws_frames *f, uint8_t byte)
+{
+    struct ws_head h;
+    f->held[f->held_n++] = byte;
+    int n = ws_head_read(&h, f->held, f->held_n);
+    if (n < 0)
+        give_up(f, WSLAY_CODE_PROTOCOL_ERROR, "malformed frame");
+    if (n <= 0 || (h.control && f->held_n < (size_t)n + h.length))
+        return;
+    if (h.control)
+        begin_control(f, &h);
+    else
+        begin_data(f, &h);
+    if (reads(f))
+        feed(f, (struct slice){f->held, f->held_n});
+    f->held_n = 0;
+}
+
+/* Returns how many of the bytes it took. */
+static size_t take_some(struct ws_frames *f, struct slice bytes)
+{
+    if (!f->left) {
+        take_byte(f, bytes.p[0]);
+        return 1;
+    }
+    size_t n = f->left < bytes.n ? (size_t)f->left : bytes.n;
+    f->left -= n;
+    feed(f, (struct slice){bytes.p, n});
+    return n;
 }
 
 bool ws_frames_take(struct ws_frames *f, struct slice bytes, uint64_t now_ms)
 {
-    f->in = bytes;
+    uint64_t since_ms, came;
     f->now_ms = now_ms;
-    int failed = wslay_event_recv(f->wslay);
-    f->in = (struct slice){0};
-    if (failed == WSLAY_ERR_CALLBACK_FAILURE)
-        say_1002(f);
-    if (!failed)
-        failed = wslay_event_send(f->wslay);
-    return !failed && !f->failed &&
-           (wslay_event_want_read(f->wslay) || wslay_event_want_write(f->wslay));
+    while (bytes.n && reads(f)) {
+        if (!ws_frames_partial(f, &since_ms, &came)) {
+            f->since_ms = now_ms;
+            f->came = 0;
+        }
+        size_t n = take_some(f, bytes);
+        f->came += n;
+        bytes = (struct slice){bytes.p + n, bytes.n - n};
+    }
+    return reads(f) || (!f->failed && wslay_event_want_write(f->wslay));
 }
 
 static int queue(struct ws_frames *f, uint8_t opcode, struct slice text)
@@ -163,7 +229,7 @@ int ws_frames_ping(struct ws_frames *f)
 
 int ws_frames_end(struct ws_frames *f, uint16_t code, const char *reason)
 {
-    size_t n = strnlen(reason, REASON_MAX);
+    size_t n = strnlen(reason, REASON_BYTES_MAX);
     int status = wslay_event_queue_close(f->wslay, code, (const uint8_t *)reason, n);
     if (status == WSLAY_ERR_NO_MORE_MSG)
         return 0;

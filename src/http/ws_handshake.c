@@ -9,7 +9,7 @@ enum { KEY_CHARS = 24, ACCEPT_CHARS = 28 };
 
 bool http_wants_ws(const struct http_exchange *x)
 {
-    return head_has_token(head_field(&x->head, "upgrade"), "websocket");
+    return head_lists(&x->head, "upgrade", "websocket");
 }
 
 /* Base64 of 16 bytes. */
@@ -30,7 +30,7 @@ static bool origin_allowed(const struct http_exchange *x)
     const char *host = origin ? strstr(origin, "://") : NULL;
     if (!origin || !x->c->check_host)
         return true;
-    return host && head_host_allowed(&rules, host + 3);
+    return host && head_field_count(&x->head, "origin") == 1 && head_host_allowed(&rules, host + 3);
 }
 
 static void refuse(struct http_exchange *x, int status, const char *code, const char *message)
@@ -43,17 +43,25 @@ static void refuse(struct http_exchange *x, int status, const char *code, const 
     exchange_done(x);
 }
 
+static void refuse_version(struct http_exchange *x)
+{
+    static const struct http_header right[] = {{"Sec-WebSocket-Version", "13"},
+                                               {"Upgrade", "websocket"}};
+    x->c->s->stats.bad_requests++;
+    x->head.close = true;
+    http_respond(x, 426, "text/plain", right, ARRAY_LEN(right),
+                 slice_of("WebSocket version 13 is spoken\n"));
+}
+
 bool ws_check(struct http_exchange *x)
 {
     const char *key = head_field(&x->head, "sec-websocket-key");
     const char *version = head_field(&x->head, "sec-websocket-version");
     if (strcmp(x->head.method, "GET") != 0 || x->head.minor == 0 || x->body.n ||
-        !head_has_token(head_field(&x->head, "connection"), "upgrade")) {
+        !head_lists(&x->head, "connection", "upgrade")) {
         refuse(x, 400, "bad_handshake", "a WebSocket begins with a GET that asks for the upgrade");
     } else if (!version || strcmp(version, "13") != 0) {
-        static const struct http_header right = {"Sec-WebSocket-Version", "13"};
-        x->head.close = true;
-        http_respond(x, 426, "text/plain", &right, 1, slice_of("WebSocket version 13 is spoken\n"));
+        refuse_version(x);
     } else if (!key || head_field_count(&x->head, "sec-websocket-key") > 1 || !good_key(key)) {
         refuse(x, 400, "bad_handshake", "Sec-WebSocket-Key is malformed");
     } else if (!origin_allowed(x)) {

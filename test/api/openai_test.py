@@ -142,6 +142,11 @@ def embeddings(s):
     floats = struct.unpack(f"<{len(vectors[0])}f", struct.pack(f"<{len(vectors[0])}f", *vectors[0]))
     assert decoded == floats  # bit for bit
     assert c.embeddings.create(model=MODEL, input=texts[0]).data[0].embedding == list(decoded)
+    many = c.embeddings.create(model=MODEL, input=[f"{i} balls" for i in range(2048)],
+                               dimensions=2)
+    assert [d.index for d in many.data] == list(range(2048))
+    last = c.embeddings.create(model=MODEL, input="2047 balls", dimensions=2)
+    assert many.data[-1].embedding == last.data[0].embedding
     small = c.embeddings.create(model=MODEL, input=texts[0], dimensions=8).data[0].embedding
     length = math.sqrt(sum(x * x for x in vectors[0][:8]))
     assert len(small) == 8

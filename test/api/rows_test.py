@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Heads, bodies and frames that nobody means well with, as raw bytes.   usage: rows_test.py REALM"""
+"""Heads, bodies and frames that nobody means well with, as raw bytes.
+
+usage: rows_test.py REALM
+"""
 import base64
 import os
 import re
@@ -71,7 +74,8 @@ REFUSED = [
     ("many fields", GET + HOST + b"X: a\r\n" * 10000 + b"\r\n", 431),
     ("much field", GET + HOST + (b"X: " + b"a" * 7000 + b"\r\n") * 10 + b"\r\n", 431),
     ("large body", POST + b"Content-Length: 100000000\r\n\r\n", 413),
-    ("large body expected", POST + b"Expect: 100-continue\r\nContent-Length: 100000000\r\n\r\n", 413),
+    ("large body expected",
+     POST + b"Expect: 100-continue\r\nContent-Length: 100000000\r\n\r\n", 413),
     ("other expectation", POST + b"Expect: magic\r\nContent-Length: 1\r\n\r\n", 417),
     ("gzip body", POST + b"Content-Encoding: gzip\r\nContent-Length: 1\r\n\r\n", 415),
     ("asterisk", b"OPTIONS * HTTP/1.1\r\n" + HOST + b"\r\n", 400),
@@ -224,7 +228,9 @@ CALL = b'{"id":"\xc3\xa9","function":"health"}'
 
 
 def close_code(got):
-    return struct.unpack(">H", got[-1][1][:2])[0] if got and got[-1][0] == 8 and got[-1][1] else None
+    if not got or got[-1][0] != 8 or not got[-1][1]:
+        return None
+    return struct.unpack(">H", got[-1][1][:2])[0]
 
 
 @test
@@ -243,7 +249,8 @@ def frames_that_break_the_rules(s):
         ("long ping", frame(9, b"x" * 126), 1002),
         ("continuation of nothing", frame(0, b"x"), 1002),
         ("a message within a message", frame(1, b"x", fin=False) + frame(1, b"y"), 1002),
-        ("fragments without end", frame(1, b"x", fin=False) + frame(0, b"", fin=False) * 1100, 1009),
+        ("fragments without end",
+         frame(1, b"x", fin=False) + frame(0, b"", fin=False) * 1100, 1009),
         ("invalid UTF-8", frame(1, b"a\xff"), 1007),
         ("invalid UTF-8 at once", frame(1, b"a\xed\xa0\x80", fin=False), 1007),
         ("UTF-8 cut off", frame(1, b"a\xe2\x82"), 1007),

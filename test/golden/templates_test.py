@@ -35,7 +35,8 @@ CALL = {"role": "assistant", "content": "", "tool_calls": [{
 NULL_CALL = {**CALL, "content": None}
 RESULT = {"role": "tool", "tool_call_id": "abcdefghi", "name": "get_weather",
           "content": "{\"sky\": \"blue\"}"}
-ODD = {"role": "user", "content": "\U0001F600 \u00e9\u0301 {{ x }} {% y %} <|im_end|> \u2028 ' \" \\ & <b>"}
+ODD = {"role": "user", "content": "\U0001F600 \u00e9\u0301 {{ x }} {% y %} <|im_end|> \u2028 "
+                                  "' \" \\ & <b>"}
 THOUGHT = {"role": "assistant", "content": "<think>\nHmm.\n</think>\n\nBlue."}
 REASONED = {"role": "assistant", "content": "Blue.", "reasoning_content": "Hmm."}
 

@@ -12,10 +12,15 @@
 #include <math.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
 
+#include "base/mem.h"
 #include "base/thread.h"
 #include "metrics/metrics.h"
+#include "metrics/process.h"
 #include "realm/status.h"
 
 enum { ROOM = 1 << 16, ADDERS = 4, ADDS = 50000 };
@@ -255,6 +260,79 @@ static int promtool(const char *page)
     return WEXITSTATUS(status);
 }
 
+static void a_line_of_proc_is_read(void **state)
+{
+    (void)state;
+    struct process_stat s = {.threads = 99};
+    static const char good[] =
+        "7 (a) R (b) c) S 1 7 7 0 -1 4194304 1 2 3 4 120 30 5 6 20 -5 8 0 456 10240 77 "
+        "18446744073709551615 1 1\n";
+    assert_int_equal(process_stat_parse(good, &s), 0);
+    assert_int_equal(s.cpu_ticks, 150);
+    assert_int_equal(s.threads, 8);
+    assert_int_equal(s.start_ticks, 456);
+    assert_int_equal(s.virtual_bytes, 10240);
+    assert_int_equal(s.resident_pages, 77);
+    static const char *const bad[] = {
+        "",
+        "7",
+        "7 (a)",
+        "7 (a) S",
+        "7 (a) S 1 2",
+        "7 (a) S 1 7 7 0 -1 4 1 2 3 4 -120 30 5 6 20 0 8 0 456 10240 77 1\n",
+        "7 (a) S 1 7 7 0 -1 4 1 2 3 4 x 30 5 6 20 0 8 0 456 10240 77 1\n",
+        "7 (a) S 1 7 7 0 -1 4 1 2 3 4 120 30 5 6 20 0 8 0 456 99999999999999999999 77 1\n",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        assert_int_equal(process_stat_parse(bad[i], &s), REALM_E_FORMAT);
+    assert_int_equal(s.threads, 8);
+}
+
+static void wait_for_end(void *arg)
+{
+    while (!atomic_load((atomic_bool *)arg))
+        CPU_RELAX();
+}
+
+/* Against what the system tells in other ways, before and after a change of each. */
+static void a_process_knows_itself(void **state)
+{
+    (void)state;
+    struct rlimit limit;
+    struct thread thread;
+    atomic_bool over = false;
+    metrics_process(&out);
+    double fds = value_of("process_open_fds"), threads = value_of("process_threads");
+    double resident = value_of("process_resident_memory_bytes");
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    assert_true(value_of("process_max_fds") == (double)limit.rlim_cur);
+    double age = (double)time(NULL) - value_of("process_start_time_seconds");
+    assert_true(age > -3 && age < 600);
+    assert_true(value_of("process_virtual_memory_bytes") >= resident);
+
+    int fd = dup(0);
+    size_t more = 32u << 20;
+    void *pages = mem_pages(more);
+    assert_true(fd >= 0 && pages);
+    memset(pages, 1, more);
+    assert_int_equal(thread_start(&thread, "waiter", 0, wait_for_end, &over), 0);
+    struct rusage usage;
+    do
+        getrusage(RUSAGE_SELF, &usage);
+    while (usage.ru_utime.tv_sec * 1000000 + usage.ru_utime.tv_usec < 100000);
+    buf_clear(&text);
+    metrics_process(&out);
+    assert_true(value_of("process_open_fds") == fds + 1);
+    assert_true(value_of("process_threads") == threads + 1);
+    assert_true(value_of("process_resident_memory_bytes") >= resident + (double)more * 0.9);
+    assert_true(value_of("process_cpu_seconds_total") >= 0.05);
+    assert_true(value_of("process_cpu_seconds_total") < 600);
+    atomic_store(&over, true);
+    thread_join(&thread);
+    mem_pages_free(pages, more);
+    close(fd);
+}
+
 static void promtool_finds_nothing(void **state)
 {
     (void)state;
@@ -265,6 +343,7 @@ static void promtool_finds_nothing(void **state)
     assert_int_not_equal(promtool("x{a=\"\n\"} 1\n"), 0);
     assert_int_not_equal(promtool("# TYPE x counter\nx 1\n"), 0);
     sample_page();
+    metrics_process(&out);
     assert_int_equal(promtool(said()), 0);
 }
 
@@ -279,6 +358,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(labels_of_a_histogram, begin, end),
         cmocka_unit_test_setup_teardown(readers_see_a_sound_histogram, begin, end),
         cmocka_unit_test_setup_teardown(a_full_buffer_ends_with_a_whole_call, begin, end),
+        cmocka_unit_test(a_line_of_proc_is_read),
+        cmocka_unit_test_setup_teardown(a_process_knows_itself, begin, end),
         cmocka_unit_test_setup_teardown(promtool_finds_nothing, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
