@@ -21,18 +21,22 @@ test: $(BUILD)/build.ninja  ## every test but the long ones; ends with "N passed
 	@ninja -C $(BUILD)
 	@tools/run_tests $(BUILD)
 
-e2e: all  ## real guests in real sandboxes, end to end, at full counts
-	@REALM_E2E_FULL=1 tools/run_tests $(BUILD) e2e
+e2e: all  ## real guests in real sandboxes at full counts, and real clients of the server
+	@scripts/setup --test
+	@REALM_E2E_FULL=1 tools/run_tests $(BUILD) e2e api
 
 bench: all  ## figures with median and spread: requests, guests, kernels, tokens
 	@bench/run $(BUILD)
+
+bench-server: all  ## the server beside the engine that is in it, and under load
+	@bench/server $(BUILD)
 
 tidy:  ## style, layers, lengths
 	@tools/tidy
 
 asan:  ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) --no-print-directory test BUILD=build-asan \
-	    MESON_FLAGS="-Db_sanitize=address,undefined -Db_lundef=false"
+	    MESON_FLAGS="-Db_sanitize=address,undefined -Db_lundef=false -Ddeps=shared"
 
 tsan:  ## the tests of what threads share under ThreadSanitizer
 	@$(MAKE) --no-print-directory all BUILD=build-tsan \
@@ -51,4 +55,4 @@ clean:  ## remove what was built here
 help:  ## this list
 	@sed -n 's/^\([a-z0-9]*\):.*##  *\(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
 
-.PHONY: all run test e2e bench tidy asan tsan fuzz install clean help
+.PHONY: all run test e2e bench bench-server tidy asan tsan fuzz install clean help

@@ -23,11 +23,13 @@ struct cmd {
 };
 
 int cmd_run(int argc, char **argv);
+int cmd_serve(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
 int cmd_tokenize(int argc, char **argv);
 int cmd_score(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_quantize(int argc, char **argv);
+int cmd_pull(int argc, char **argv);
 int cmd_helper(int argc, char **argv); /* not listed: the child process that compiles and renders */
 
 /* ---- options (cmd/realm/opt.c): getopt_long's rules, written once ---- */
@@ -80,6 +82,13 @@ int cmd_engine_open(struct cmd_engine *e, const char *cmd, const char *model,
                     const struct realm_options *options, bool (*stop)(void *ctx));
 void cmd_engine_close(struct cmd_engine *e);
 
+#define CMD_TINY "tiny-q8_0.gguf"
+#define CMD_NO_TINY                                                                               \
+    "the model that comes along (" CMD_TINY ") is not beside the program; name one with -m FILE " \
+    "or set REALM_MODELS"
+
+/* The path of the model that comes along, freed with mem_free; NULL: it is not there. */
+char *cmd_tiny_path(void);
 /* The path of -m or of the model that comes along; NULL after a sentence.  The caller
  * frees it with mem_free. */
 char *cmd_model_path(const char *cmd, const char *given);
@@ -91,6 +100,7 @@ int cmd_text(const char *cmd, const char *operand, const char *file, char **text
 /* A line of progress that rewrites itself: on a terminal alone. */
 void progress_show(const char *what, uint64_t done, uint64_t total);
 void progress_wait(const char *what, double seconds);
+void progress_line(const char *text);
 void progress_clear(void);
 
 /* JSON text of n bytes on stdout, quoted. */

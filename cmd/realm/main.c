@@ -8,11 +8,13 @@
 
 static const struct cmd commands[] = {
     {"run", "answer a prompt, or chat at the terminal", cmd_run},
+    {"serve", "answer clients over HTTP and WebSocket", cmd_serve},
     {"inspect", "show what is in a GGUF file", cmd_inspect},
     {"tokenize", "turn text into token ids", cmd_tokenize},
     {"score", "log-probabilities of a text under a model", cmd_score},
     {"bench", "measure tokens per second", cmd_bench},
     {"quantize", "write a model with smaller weights", cmd_quantize},
+    {"pull", "fetch a model from a hub", cmd_pull},
 };
 
 static void print_help(FILE *to)
@@ -33,6 +35,7 @@ static void print_help(FILE *to)
             "examples:\n"
             "  realm run \"What is the capital of France?\"\n"
             "  realm run -m llama.gguf            chat with a model of yours\n"
+            "  realm serve -m llama.gguf          answer OpenAI's clients on port 8080\n"
             "  realm inspect llama.gguf\n"
             "\n"
             "Exit status: 0 done, 1 failed, 2 wrong usage.  Set REALM_LOG=info or debug for more\n"

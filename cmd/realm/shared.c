@@ -12,8 +12,6 @@
 #include "base/mem.h"
 #include "cmd.h"
 
-static const char TINY[] = "tiny-q8_0.gguf";
-
 static void complain(const char *cmd, const char *fmt, va_list args) PRINTF_LIKE(2, 0);
 
 static void complain(const char *cmd, const char *fmt, va_list args)
@@ -52,7 +50,7 @@ static char *tiny_in(const char *dir, size_t n, const char *below)
 {
     struct buf path;
     buf_init(&path, 4096);
-    if (buf_addf(&path, "%.*s%s/%s", (int)n, dir, below, TINY) || !buf_cstr(&path) ||
+    if (buf_addf(&path, "%.*s%s/%s", (int)n, dir, below, CMD_TINY) || !buf_cstr(&path) ||
         access((const char *)path.p, R_OK)) {
         buf_free(&path);
         return NULL;
@@ -60,14 +58,8 @@ static char *tiny_in(const char *dir, size_t n, const char *below)
     return (char *)path.p;
 }
 
-char *cmd_model_path(const char *cmd, const char *given)
+char *cmd_tiny_path(void)
 {
-    if (given) {
-        char *copy = mem_strdup(given);
-        if (!copy)
-            cmd_failf(cmd, "out of memory");
-        return copy;
-    }
     const char *models = getenv("REALM_MODELS");
     char *found = models ? tiny_in(models, strlen(models), "") : NULL;
     char exe[4096];
@@ -78,12 +70,15 @@ char *cmd_model_path(const char *cmd, const char *given)
     static const char *const below[] = {"../share/realm/models", "../models/tiny"};
     for (size_t i = 0; !found && n > 0 && i < ARRAY_LEN(below); i++)
         found = tiny_in(exe, (size_t)n, below[i]);
-    if (!found)
-        cmd_failf(cmd,
-                  "the model that comes along (%s) is not beside the program; "
-                  "name one with -m FILE or set REALM_MODELS",
-                  TINY);
     return found;
+}
+
+char *cmd_model_path(const char *cmd, const char *given)
+{
+    char *path = given ? mem_strdup(given) : cmd_tiny_path();
+    if (!path)
+        cmd_failf(cmd, "%s", given ? "out of memory" : CMD_NO_TINY);
+    return path;
 }
 
 /* A load that is watched. */
@@ -179,6 +174,15 @@ void progress_wait(const char *what, double seconds)
     if (!isatty(STDERR_FILENO))
         return;
     fprintf(stderr, "\r\033[K%s, %.1f s", what, seconds);
+    fflush(stderr);
+    progress_shown = true;
+}
+
+void progress_line(const char *text)
+{
+    if (!isatty(STDERR_FILENO))
+        return;
+    fprintf(stderr, "\r\033[K%s", text);
     fflush(stderr);
     progress_shown = true;
 }

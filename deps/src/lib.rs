@@ -5,5 +5,6 @@
 pub use wasmtime_c_api::*;
 
 mod head;
+mod indent;
 mod template;
 mod tojson;

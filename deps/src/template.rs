@@ -15,6 +15,7 @@ use minijinja::value::{Value, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind};
 use minijinja_contrib::pycompat;
 
+use crate::indent::indent;
 use crate::tojson::tojson;
 
 // Keep these beside realm_template.h.
@@ -133,6 +134,7 @@ fn compile(source: &[u8]) -> Result<Template, Failure> {
     env.set_auto_escape_callback(|_| AutoEscape::None);
     env.set_fuel(Some(STEPS_MAX));
     env.set_unknown_method_callback(pycompat::unknown_method_callback);
+    env.add_filter("indent", indent);
     env.add_filter("tojson", tojson);
     env.add_test("iterable", |v: &Value| !v.is_none() && v.try_iter().is_ok());
     env.add_test("sequence", is_sequence);

@@ -119,6 +119,9 @@ REALM_API int realm_model_share(struct realm_model **out, struct realm_model *m)
  * until room is needed or its idle time is over.  Generations that were started
  * on it hold leases of their own. */
 REALM_API void realm_model_close(struct realm_model *m);
+/* The same for a thread that nobody may keep waiting: a model that is to go with this lease is
+ * unloaded by the loader's thread. */
+REALM_API void realm_model_drop(struct realm_model *m);
 
 /* What a model is.  Texts are views that live as long as the lease. */
 struct realm_model_info {
@@ -173,6 +176,12 @@ REALM_API int realm_tokenize(const struct realm_model *m, const char *text, size
 REALM_API int realm_guard(const struct realm_model *m, const char *text, size_t bytes, char *out,
                           size_t max, size_t *n);
 
+/* The bytes that id stands for, which need not be whole UTF-8; *n is how many, of which at most
+ * max are written.  A control token's are its name.  REALM_E_ARG: id is not below the
+ * vocabulary; REALM_E_UNSUPPORTED: the model has no tokenizer. */
+REALM_API int realm_token_bytes(const struct realm_model *m, uint32_t id, char *out, size_t max,
+                                size_t *n);
+
 /* Text of n ids: whole UTF-8, what is none replaced by U+FFFD; control tokens show
  * only when special.  *bytes is the length, without a NUL, which is not written.
  * REALM_E_ARG: an id is not below the vocabulary; REALM_E_TOO_SMALL with *bytes
@@ -191,7 +200,7 @@ enum realm_door {
     REALM_DOORS
 };
 
-/* How tokens are drawn, in this order: penalties (over the last 64 tokens, prompt
+/* How tokens are drawn, in this order: logit_bias, penalties (over the last 64 tokens, prompt
  * included), top_k, top_p, min_p, temperature, draw. */
 struct realm_sampling {
     uint32_t max_tokens;      /* 0: what is left of the context; more is clamped to that */
@@ -243,7 +252,7 @@ struct realm_logit_bias {
 /* What becomes of the final hidden states of a prompt's tokens (after the last norm). */
 enum realm_pooling {
     REALM_POOL_NONE,
-    REALM_POOL_MEAN, /* their mean, summed in the order of the tokens */
+    REALM_POOL_MEAN, /* their mean, summed in float64 in the order of the tokens */
     REALM_POOL_LAST, /* the last one's */
 };
 
@@ -265,23 +274,27 @@ struct realm_request {
     bool logprobs;            /* events carry log-probabilities, those before the chain */
     uint32_t top_logprobs;    /* and those of this many likeliest tokens, up to 1024 */
 
-    /* Added to the logits before all else; ids below the vocabulary, up to 1024 of them. */
+    /* Added to the logits before all else, of one token all of its own; ids below the
+     * vocabulary, up to 1024 of them.  Log-probabilities are those without it. */
     const struct realm_logit_bias *logit_bias;
     size_t n_logit_bias;
     uint32_t choice; /* which of several answers to one prompt: the same seed draws otherwise */
 
     /* Log-probabilities of the prompt's tokens come first, as REALM_EVENT_PROMPT, each given
-     * those before it; top_logprobs holds for them, too. */
+     * those before it; top_logprobs holds for them, too.  The first token has none. */
     bool prompt_logprobs;
-    /* Ends after the prompt, without drawing a token: with prompt_logprobs, or with pooling. */
+    /* Ends after the prompt, which may fill the context, without drawing a token, and with
+     * REALM_FINISH_LENGTH; for prompt_logprobs or pooling, without them for the usage alone. */
     bool prompt_only;
     enum realm_pooling pooling; /* the end event carries the prompt's embedding; prompt_only */
 
     const char *tenant; /* whom the work is for; NULL: "default" */
 
-    /* Told, from a thread of the engine and with no lock held, that an event has come which
-     * realm_gen_next will give without waiting.  Must return soon and call nothing of this
-     * header.  Not called any more once realm_gen_close has returned; NULL: nobody is told. */
+    /* Told, from a thread of the engine and with no lock held, that events have come which
+     * realm_gen_next will give without waiting: once for all of a step, maybe for some that
+     * have been read meanwhile, maybe before realm_gen_start has returned.  Must return soon
+     * and call nothing of this header.  Not called any more once realm_gen_close has
+     * returned, which waits for a call that runs; NULL: nobody is told. */
     void (*notify)(void *ctx);
     void *notify_ctx;
 };
@@ -310,7 +323,7 @@ enum realm_event_kind { REALM_EVENT_TOKEN, REALM_EVENT_END, REALM_EVENT_PROMPT }
 
 enum realm_finish {
     REALM_FINISH_STOP,   /* an end token, stop id or stop string */
-    REALM_FINISH_LENGTH, /* max_tokens, or the context is full */
+    REALM_FINISH_LENGTH, /* max_tokens, the context is full, or prompt_only */
     REALM_FINISH_ERROR,  /* status says why; cancelled and deadline among them */
 };
 
@@ -339,13 +352,15 @@ struct realm_event {
     enum realm_finish finish;
     int status; /* 0, or why it failed */
     struct realm_usage usage;
+    uint32_t stop_index;    /* of request.stop, which ended it; UINT32_MAX: none did */
     const float *embedding; /* (hidden_size), not normalised; NULL without request.pooling */
 };
 
 /* The next event; waits for it.  An answer of which 64 MiB of events have piled up
  * unread ends with REALM_E_LIMIT.  0, or without an event REALM_E_DEADLINE or
  * REALM_E_CANCELLED as wait says (the generation goes on until it is cancelled
- * or closed).  After the end event it gives that again. */
+ * or closed).  With a deadline that is over it gives what is there and never
+ * waits.  After the end event it gives that again. */
 REALM_API int realm_gen_next(struct realm_gen *g, struct realm_event *event,
                              const struct realm_wait *wait);
 
@@ -356,8 +371,11 @@ REALM_API void realm_gen_cancel(struct realm_gen *g);
 
 /* The seed that is used, drawn or given. */
 REALM_API uint64_t realm_gen_seed(const struct realm_gen *g);
+/* Tokens of its prompt, known from the start. */
+REALM_API uint32_t realm_gen_prompt_tokens(const struct realm_gen *g);
 
-/* Cancels what still runs and frees it; NULL is fine. */
+/* Cancels what still runs and frees it; NULL is fine.  Waits for the rest of one step at
+ * most, and once the end event was read for no longer than a call of notify. */
 REALM_API void realm_gen_close(struct realm_gen *g);
 
 /* Log-probabilities of n given ids, each given those before it: logprobs[i] for
@@ -384,12 +402,14 @@ struct realm_model_status {
     uint64_t bytes; /* reserved for it */
 };
 
-/* Never waits; a path without a file is ABSENT. */
+/* Never waits; a path without a file is ABSENT.  A model whose file was replaced is LOADED
+ * until somebody opens the new one. */
 REALM_API void realm_model_status(struct realm *r, const char *path,
                                   struct realm_model_status *out);
 
-/* A lease if the model in the file at path is loaded and still that file's; never waits for a
- * load.  REALM_E_NOT_FOUND when it is not loaded; REALM_E_NOMEM, REALM_E_SHUTDOWN. */
+/* A lease if the model in the file at path is loaded and still that file's (or the file is
+ * gone); never waits for a load.  REALM_E_NOT_FOUND when it is not loaded; REALM_E_NOMEM,
+ * REALM_E_SHUTDOWN. */
 REALM_API int realm_model_find(struct realm_model **out, struct realm *r, const char *path,
                                struct realm_error *err);
 
@@ -406,7 +426,7 @@ struct realm_stats {
     uint64_t misses; /* leases that had to wait for a load */
     uint64_t loads;  /* files loaded */
     uint64_t loads_failed;
-    uint64_t evictions; /* models unloaded for room, by idle time or by clear */
+    uint64_t evictions; /* models unloaded for room, by idle time, by clear or unload */
     uint64_t load_ns;   /* spent loading, in all */
     uint64_t load_ns_last;
     uint64_t bytes, bytes_peak, bytes_max; /* of models */
@@ -419,7 +439,8 @@ struct realm_stats {
     uint32_t decode_batch_max;
     uint64_t step_ns; /* in forward passes and sampling */
     uint64_t step_ns_max;
-    uint64_t turns; /* of the scheduler's loop: stands still when idle, or when stuck */
+    uint64_t turns; /* of the scheduler's loop, and layers of its steps: stands still when idle,
+                     * or when stuck */
     uint32_t running, waiting;
     uint64_t preempted; /* times that a generation gave its pages back */
     uint64_t started, finished, cancelled, failed;

@@ -51,13 +51,13 @@ struct api_options {
     uint32_t request_ms;
     const char *admin_key; /* for /admin on the main port from loopback; NULL: not there */
     void (*on_signal)(void *ctx, int sig); /* handed on from the http_server */
-    void (*on_drained)(void *ctx);
+    void (*on_tick)(void *ctx);            /* so is this */
     void *ctx;
 };
 
 /* REALM_E_NOMEM, REALM_E_SYS. */
 MUST_USE int api_open(struct api **out, const struct api_options *options, struct realm_error *err);
-/* The http_server is closed before; waits for the workers. */
+/* First api_attach(a, NULL), then http_close, then this; waits for the workers. */
 void api_close(struct api *a);
 
 /* For http_open.  api_attach tells the api which server that became. */
@@ -71,6 +71,9 @@ MUST_USE int api_set_models(struct api *a, const struct api_models *models,
 /* Starts loading the models of these ids, pinned or not, without waiting. */
 void api_preload(struct api *a, const char *const *ids, size_t n, bool pin);
 void api_set_limits(struct api *a, bool compat_llama_server, uint32_t request_ms);
+
+/* Whether the engine stands still, for /health.  Any thread. */
+void api_set_stuck(struct api *a, bool stuck);
 
 /* No new work from now on: /ready and new requests answer 503. */
 void api_drain(struct api *a);

@@ -94,13 +94,12 @@ static int check_type(const struct ask_member *m, const json_t *value, struct ap
 
 const struct realm_param *ask_param_of(const char *name)
 {
-    size_t n;
+    size_t n, i = 0;
     const struct realm_param *params = realm_params(&n);
-    for (size_t i = 0; i < n; i++)
-        if (strcmp(params[i].name, name) == 0)
-            return &params[i];
-    ASSERT(!"a row names no parameter");
-    return NULL;
+    while (i < n && strcmp(params[i].name, name) != 0)
+        i++;
+    ASSERT(i < n); // else a row names no parameter
+    return &params[i];
 }
 
 /* A number that is none stands for a value of another type: the sentence has the range. */

@@ -56,6 +56,7 @@ struct ask {
     bool return_tokens;       /* llama-server: ids of the answer */
 
     /* embeddings */
+    enum realm_pooling pooling; /* of an embedding */
     bool base64;
     uint32_t dimensions; /* 0: all */
 };

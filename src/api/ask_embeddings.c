@@ -24,6 +24,17 @@ static int read_format(struct ask *a, const struct ask_member *m, const json_t *
     return api_bad(e, m->name, NULL, "%s must be float or base64", m->name);
 }
 
+/* OpenAI's models have one of their own. */
+static int read_pooling(struct ask *a, const struct ask_member *m, const json_t *value,
+                        struct api_error *e)
+{
+    const char *name = json_string_value(value);
+    if (strcmp(name, "mean") != 0 && strcmp(name, "last") != 0)
+        return api_bad(e, m->name, "invalid_value", "%s must be mean or last", m->name);
+    a->pooling = strcmp(name, "mean") == 0 ? REALM_POOL_MEAN : REALM_POOL_LAST;
+    return 0;
+}
+
 static const struct ask_member rows[] = {
     {.name = "model",
      .kind = ASK_READ,
@@ -50,6 +61,12 @@ static const struct ask_member rows[] = {
      .min = 1,
      .max = MODEL_WIDTH_MAX,
      .help = "only the first of them, normalised again"},
+    {.name = "pooling",
+     .kind = ASK_READ,
+     .types = ASK_STRING,
+     .read = read_pooling,
+     .schema = "{\"enum\":[\"mean\",\"last\",null],\"default\":\"mean\"}",
+     .help = "of the tokens' hidden states"},
     ASK_PASS_ROW("user", ASK_STRING),
 };
 

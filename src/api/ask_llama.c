@@ -223,6 +223,7 @@ static int finish(struct ask *a, const struct ask_member *m, const json_t *value
                   struct api_error *e)
 {
     (void)m, (void)value;
+    a->return_tokens |= a->stream; // whose events have them always
     return ask_check_choices(a, json_object_get(a->body, "n_cmpl") ? "n_cmpl" : "n", e);
 }
 

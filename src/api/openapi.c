@@ -167,16 +167,18 @@ static json_t *body_schema(struct maker *k, const struct ask_endpoint *endpoint)
 
 /* ------------------------------------------------------------------- endpoints -- */
 
-/* Those that draw nothing.  body: JSON Schema; NULL: a GET. */
+/* Those that take no rows: their bodies are few members. */
 struct plain {
-    const char *path, *summary, *body, *type;
+    const char *path, *summary;
+    const char *body; /* JSON Schema; NULL: a GET */
+    const char *type; /* of the answer */
 };
 
 #define TEXT_SCHEMA "{\"type\":\"string\"}"
 
 static const struct plain plains[] = {
     {"/v1/models", "The models that requests may name", NULL, "application/json"},
-    {"/v1/models/{model}", "One model", NULL, "application/json"},
+    {"/v1/models/{id}", "One model", NULL, "application/json"},
     {"/health", "Whether the server lives and its engine steps", NULL, "application/json"},
     {"/ready", "Whether it takes requests", NULL, "application/json"},
     {"/metrics", "Figures for Prometheus", NULL, "text/plain"},
@@ -184,19 +186,16 @@ static const struct plain plains[] = {
      "application/json"},
     {"/openapi.json", "This document", NULL, "application/json"},
     {"/tokenize", "Ids of a text",
-     "{\"type\":\"object\",\"required\":[\"content\"],\"properties\":{\"content\":" TEXT_SCHEMA
-     ",\"model\":" TEXT_SCHEMA ",\"add_special\":{\"type\":\"boolean\",\"default\":false},"
+     "{\"type\":\"object\",\"required\":[\"content\"],\"properties\":{\"content\":"
+     "{\"anyOf\":[" TEXT_SCHEMA ",{\"type\":\"array\",\"items\":{\"anyOf\":[" TEXT_SCHEMA
+     ",{\"type\":\"integer\",\"minimum\":0}]}}]},\"model\":" TEXT_SCHEMA
+     ",\"add_special\":{\"type\":\"boolean\",\"default\":false},"
      "\"parse_special\":{\"type\":\"boolean\",\"default\":true},"
      "\"with_pieces\":{\"type\":\"boolean\",\"default\":false}}}",
      "application/json"},
     {"/detokenize", "Text of ids",
      "{\"type\":\"object\",\"required\":[\"tokens\"],\"properties\":{\"model\":" TEXT_SCHEMA
      ",\"tokens\":{\"type\":\"array\",\"items\":{\"type\":\"integer\",\"minimum\":0}}}}",
-     "application/json"},
-    {"/apply-template", "The prompt that a conversation becomes",
-     "{\"type\":\"object\",\"required\":[\"messages\"],\"properties\":{\"model\":" TEXT_SCHEMA
-     ",\"messages\":{\"type\":\"array\",\"minItems\":1,\"maxItems\":2048,\"items\":"
-     "{\"$ref\":\"#/components/schemas/Message\"}}}}",
      "application/json"},
 };
 
@@ -241,7 +240,7 @@ static void put_operation(struct maker *k, json_t *paths, const struct plain *p,
     put_text(k, operation, "summary", p->summary);
     if (strchr(p->path, '{'))
         put(k, operation, "parameters",
-            json_pack("[{ss ss sb s{ss}}]", "name", "model", "in", "path", "required", 1, "schema",
+            json_pack("[{ss ss sb s{ss}}]", "name", "id", "in", "path", "required", 1, "schema",
                       "type", "string"));
     if (body)
         put(k, operation, "requestBody",

@@ -62,6 +62,11 @@ enum {
     GUEST_OUTPUT_BYTES_MAX = 4 << 20,
     GUEST_MODELS_MAX = 8, /* model ids of one tenant */
 
+    /* configuration */
+    CONF_FILE_BYTES_MAX = 256 << 10,
+    CONF_TEXT_MAX = 4096, /* bytes of one value */
+    CONF_LIST_MAX = 256,
+
     /* HTTP */
     HTTP_LINE_MAX = 8 << 10,  /* request line, and one header field */
     HTTP_HEAD_MAX = 32 << 10, /* all of them */
@@ -79,16 +84,25 @@ enum {
     WS_MESSAGE_MAX = 1 << 20,
     WS_FRAGMENTS_MAX = 1024,
     WS_PINGS_PER_S_MAX = 16,
+    WS_PING_MS = 30000, /* of silence, until a client is asked; as long again, until it is gone */
 
     /* API */
     JSON_DEPTH_MAX = 64,
     JSON_VALUES_MAX = 200000,
-    CHOICES_MAX = 16, /* n times prompts of one request */
+    CHOICES_MAX = 16,             /* n times prompts of one request */
+    TOKEN_PIECES_MAX = 256 << 10, /* tokens that /tokenize shows with their text */
     EMBEDDING_INPUTS_MAX = 2048,
     LOGIT_BIAS_MAX = 1024,
-    WS_CALLS_MAX = 64,    /* open on one connection */
-    API_WORKERS = 4,      /* threads that load, render and tokenise */
-    API_GUESTS_MAX = 256, /* threads that run guests */
+    WS_CALLS_MAX = 64,     /* open on one connection */
+    API_WORKERS_MAX = 512, /* threads that load, render, tokenise and run guests */
+
+    /* realm pull */
+    PULL_PAGE_BYTES_MAX = 8 << 20, /* of a hub's listing */
+    PULL_PAGES_MAX = 64,
+    PULL_FILES_MAX = 4096, /* GGUF files of one repository */
+    PULL_NAME_MAX = 200,
+    PULL_REDIRECTS_MAX = 10,
+    PULL_WAIT_S_MAX = 120, /* that a busy hub may ask for */
 };
 
 #endif

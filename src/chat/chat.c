@@ -213,7 +213,8 @@ static int join_parts(json_t *message)
             status = buf_add(&text, json_string_value(piece), json_string_length(piece));
     }
     if (!status &&
-        json_object_set_new(message, "content", json_stringn_nocheck((const char *)text.p, text.n)))
+        json_object_set_new(message, "content",
+                            json_stringn_nocheck(text.n ? (const char *)text.p : "", text.n)))
         status = REALM_E_NOMEM;
     buf_free(&text);
     return status;

@@ -23,8 +23,9 @@ struct conf_alias {
 /* Texts are owned; NULL: not given. */
 struct conf {
     /* listen */
-    char *host;    /* "127.0.0.1" */
-    uint16_t port; /* 8080; 0 picks one */
+    char *host;           /* "127.0.0.1" */
+    uint16_t port;        /* 8080; 0 picks one */
+    bool insecure_public; /* host may be more than loopback although there are no keys */
     char *metrics_host;
     uint32_t metrics_port; /* 0: /metrics is on the main port, for loopback */
     char *tls_cert, *tls_key;
@@ -70,6 +71,13 @@ MUST_USE int conf_parse(struct conf *c, const char *name, struct slice text,
 /* What needs several keys to be judged: tls_cert without tls_key, a public host without …; also
  * after the command line has changed c. */
 MUST_USE int conf_check(const struct conf *c, struct realm_error *err);
+
+/* Whether an address is of this machine alone. */
+bool conf_is_loopback(const char *host);
+
+/* Appends the names, with ", " between, of the keys whose values differ and that only a new
+ * start takes over.  REALM_E_NOMEM, REALM_E_LIMIT. */
+MUST_USE int conf_restart_keys(const struct conf *now, const struct conf *next, struct buf *out);
 
 /* YAML with every key, its sentence, its range and the value that c has; it can be read back. */
 MUST_USE int conf_print(const struct conf *c, struct buf *out);

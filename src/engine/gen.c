@@ -8,7 +8,7 @@
 #include "base/rng.h"
 #include "engine/engine_impl.h"
 
-enum { STOP_IDS_MAX = 255 };
+enum { STOP_IDS_MAX = 255, BIAS_MAX = 100 };
 
 void realm_request_init(struct realm_request *request, enum realm_door door)
 {
@@ -46,6 +46,35 @@ static int check_stops(const struct realm_model *m, const struct realm_request *
     return check_ids(m, r->stop_ids, r->n_stop_ids, "stop_ids", err);
 }
 
+static int check_bias(const struct realm_model *m, const struct realm_request *r,
+                      struct realm_error *err)
+{
+    uint32_t vocab = m->loaded->model->config.vocab;
+    if (r->n_logit_bias > LOGIT_BIAS_MAX)
+        return err_set(err, REALM_E_ARG, "logit_bias: %zu tokens, at most %d", r->n_logit_bias,
+                       LOGIT_BIAS_MAX);
+    for (size_t i = 0; i < r->n_logit_bias; i++) {
+        const struct realm_logit_bias *b = &r->logit_bias[i];
+        if (b->token >= vocab)
+            return err_set(err, REALM_E_ARG, "logit_bias: id %u, and the vocabulary has %u",
+                           b->token, vocab);
+        if (!(b->bias >= -BIAS_MAX && b->bias <= BIAS_MAX))
+            return err_set(err, REALM_E_ARG, "logit_bias: that of id %u must be from %d up to %d",
+                           b->token, -BIAS_MAX, BIAS_MAX);
+    }
+    return 0;
+}
+
+static int check_prompt(const struct realm_request *r, struct realm_error *err)
+{
+    if (r->pooling != REALM_POOL_NONE && r->pooling != REALM_POOL_MEAN &&
+        r->pooling != REALM_POOL_LAST)
+        return err_set(err, REALM_E_ARG, "pooling: no such kind");
+    if (r->pooling && !r->prompt_only)
+        return err_set(err, REALM_E_ARG, "pooling: only with prompt_only");
+    return 0;
+}
+
 static int check(const struct realm_model *m, const struct realm_request *r,
                  struct realm_error *err)
 {
@@ -55,7 +84,10 @@ static int check(const struct realm_model *m, const struct realm_request *r,
     if (r->top_logprobs > TOP_LOGPROBS_MAX)
         return err_set(err, REALM_E_ARG, "top_logprobs: %u, at most %d", r->top_logprobs,
                        TOP_LOGPROBS_MAX);
-    return check_stops(m, r, err);
+    status = check_prompt(r, err);
+    if (!status)
+        status = check_bias(m, r, err);
+    return status ? status : check_stops(m, r, err);
 }
 
 /* The ids of request's text, for the caller to free. */
@@ -154,13 +186,18 @@ uint64_t realm_gen_seed(const struct realm_gen *g)
     return g->seed;
 }
 
+uint32_t realm_gen_prompt_tokens(const struct realm_gen *g)
+{
+    return sched_gen_prompt_tokens(g->gen);
+}
+
 void realm_gen_close(struct realm_gen *g)
 {
     if (!g)
         return;
     struct realm *r = g->realm;
     sched_gen_close(g->gen);
-    store_lease_close(g->lease);
+    store_lease_drop(g->lease);
     mem_free(g);
     engine_leave(r);
 }

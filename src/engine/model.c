@@ -114,6 +114,60 @@ int realm_model_open_name(struct realm_model **out, struct realm *r, const char 
     return status;
 }
 
+void realm_model_status(struct realm *r, const char *path, struct realm_model_status *out)
+{
+    *out = (struct realm_model_status){.state = REALM_MODEL_ABSENT};
+    char canonical[PATH_MAX];
+    struct file_id id;
+    if (path_canonical(canonical, path) == 0 && path_identify(&id, canonical))
+        store_status(r->store, canonical, out);
+}
+
+/* A lease on what is loaded of the file, as lease_file would find it. */
+static int find_file(struct store_lease **out, struct realm *r, const char *path,
+                     struct realm_error *err)
+{
+    int status = store_lease_find(out, r->store, path, err);
+    if (status)
+        return status;
+    const struct loaded *loaded = store_lease_model(*out);
+    struct file_id now;
+    if (!path_identify(&now, path) || path_same_file(&now, &loaded->id))
+        return 0;
+    store_lease_drop(*out);
+    *out = NULL;
+    return err_set(err, REALM_E_NOT_FOUND, "the model's file was replaced since it was loaded");
+}
+
+int realm_model_find(struct realm_model **out, struct realm *r, const char *path,
+                     struct realm_error *err)
+{
+    *out = NULL;
+    char canonical[PATH_MAX];
+    int status = path_canonical(canonical, path);
+    if (status)
+        return err_set(err, status, "%s: no such file, or not readable", path);
+    status = engine_enter(r, err);
+    if (status)
+        return status;
+    struct store_lease *lease;
+    status = find_file(&lease, r, canonical, err);
+    if (status) {
+        engine_leave(r);
+        return status;
+    }
+    return wrap(out, r, lease) ? err_nomem(err, "a lease") : 0;
+}
+
+int realm_model_unload(struct realm *r, const char *path, struct realm_error *err)
+{
+    char canonical[PATH_MAX];
+    int status = path_canonical(canonical, path);
+    if (!status)
+        status = store_evict(r->store, canonical);
+    return status ? err_set(err, status, "the model is not loaded") : 0;
+}
+
 static int lease_memory(struct store_lease **out, struct realm *r, const void *gguf, size_t bytes,
                         const struct realm_wait *wait, struct realm_error *err)
 {
@@ -166,6 +220,16 @@ void realm_model_close(struct realm_model *m)
         return;
     struct realm *r = m->realm;
     store_lease_close(m->lease);
+    mem_free(m);
+    engine_leave(r);
+}
+
+void realm_model_drop(struct realm_model *m)
+{
+    if (!m)
+        return;
+    struct realm *r = m->realm;
+    store_lease_drop(m->lease);
     mem_free(m);
     engine_leave(r);
 }

@@ -30,6 +30,8 @@ static void add_sched(struct realm_stats *out, struct realm *r)
     out->decode_steps = s.decode_steps;
     out->decode_batch_max = s.decode_batch_max;
     out->step_ns = s.step_ns;
+    out->step_ns_max = s.step_ns_max;
+    out->turns = s.turns;
     out->running = s.running;
     out->waiting = s.waiting;
     out->preempted = s.preempted;

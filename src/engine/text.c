@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/ckd.h"
 #include "base/err.h"
 #include "base/limits.h"
 #include "engine/engine_impl.h"
@@ -66,4 +67,19 @@ int realm_detokenize(const struct realm_model *m, const uint32_t *ids, size_t n,
     *bytes = sink.n;
     buf_free(&piece);
     return status;
+}
+
+int realm_token_bytes(const struct realm_model *m, uint32_t id, char *out, size_t max, size_t *n)
+{
+    const struct vocab *v = m->loaded->model->vocab;
+    *n = 0;
+    if (!v)
+        return REALM_E_UNSUPPORTED;
+    if (id >= vocab_size(v))
+        return REALM_E_ARG;
+    struct slice piece = vocab_piece(v, id, true);
+    if (min_size(piece.n, max))
+        memcpy(out, piece.p, min_size(piece.n, max));
+    *n = piece.n;
+    return 0;
 }

@@ -38,6 +38,7 @@ struct http_limits {
     uint32_t stall_ms;         /* of a client that takes no bytes of its answer */
     uint32_t body_bytes_per_s; /* a body that comes more slowly is given up */
     uint32_t keep_alive_ms;    /* a stream without bytes for so long gets a comment */
+    uint32_t ws_ping_ms;       /* a WebSocket that is silent for so long is pinged; twice: gone */
     uint64_t unsent_bytes_max; /* of an answer that a client does not read */
 };
 
@@ -150,13 +151,16 @@ bool http_streaming(const struct http_exchange *x);
 
 /* Whether x asks to become one; a broken handshake is answered by the layer itself. */
 bool http_wants_ws(const struct http_exchange *x);
-/* Answers 101; x is dead and the connection is ws. */
+/* Answers 101; x is dead and the connection is ws.  NULL: memory is short, and x is as one
+ * whose client has left: gone follows. */
 struct http_ws *http_ws_accept(struct http_exchange *x);
 void http_ws_set_user(struct http_ws *ws, void *user);
 void *http_ws_user(const struct http_ws *ws);
 const char *http_ws_id(const struct http_ws *ws); /* as http_id */
 bool http_ws_from_loopback(const struct http_ws *ws);
 void http_ws_send(struct http_ws *ws, struct slice text);
+/* The same with text false for a binary message. */
+void http_ws_send_as(struct http_ws *ws, bool text, struct slice message);
 /* Starts the closing handshake; ws_closed follows. */
 void http_ws_close(struct http_ws *ws, uint16_t code, const char *reason);
 

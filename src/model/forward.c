@@ -161,12 +161,13 @@ static void begin(struct forward *f, const struct forward_row *rows, size_t n)
     size_t per_kv = c->heads / c->kv_heads;
     f->rows = rows;
     f->n = n;
-    f->n_logits = 0;
+    f->n_logits = f->n_hidden = 0;
     for (size_t i = 0; i < n; i++) {
         ASSERT(rows[i].token < c->vocab && rows[i].pos < c->context);
         f->bad[i] = false;
         for (size_t j = 0; j < per_kv; j++)
             f->pos[i * per_kv + j] = rows[i].pos;
+        f->n_hidden += rows[i].wants_hidden;
         if (!rows[i].wants_logits)
             continue;
         ASSERT(f->n_logits < f->logits_max);
@@ -188,7 +189,7 @@ static void embed_item(void *ctx, size_t row, unsigned worker)
         kern_sincos((double)r->pos * m->rope_inv_freq[i], &cs[2 * i + 1], &cs[2 * i]);
 }
 
-/* The last layer's branch is added to the rows that want logits alone. */
+/* The last layer's branch is added to the rows that want something alone. */
 static void output_item(void *ctx, size_t item, unsigned worker)
 {
     struct forward *f = ctx;
@@ -223,6 +224,21 @@ static void make_logits(struct forward *f)
     pool_run(f->pool, check_logits_item, f, f->n_logits);
 }
 
+/* Into branch, which is in x by now; for a row with logits output_item put it there. */
+static void hidden_item(void *ctx, size_t row, unsigned worker)
+{
+    (void)worker;
+    struct forward *f = ctx;
+    const struct model *m = f->model;
+    if (!f->rows[row].wants_hidden)
+        return;
+    float *x = f->x + row * f->width_stride, *branch = f->branch + row * f->width_stride;
+    if (!f->rows[row].wants_logits)
+        f->kernels->add(x, branch, m->config.width);
+    f->kernels->rms_norm(branch, x, m->output_norm, m->config.width, m->config.norm_eps);
+    forward_guard(f, row, branch, m->config.width);
+}
+
 static int find_bad(const struct forward *f, size_t *bad)
 {
     for (size_t i = 0; i < f->n; i++) {
@@ -249,6 +265,8 @@ int forward_step(struct forward *f, const struct forward_row *rows, size_t n,
         forward_ffn(f);
     }
     make_logits(f);
+    if (f->n_hidden)
+        pool_run(f->pool, hidden_item, f, n);
     return find_bad(f, bad);
 }
 
@@ -261,4 +279,10 @@ float *forward_logits(struct forward *f, size_t i)
 {
     ASSERT(i < f->n_logits);
     return f->logits + i * f->logits_stride;
+}
+
+const float *forward_hidden(const struct forward *f, size_t i)
+{
+    ASSERT(i < f->n);
+    return f->branch + i * f->width_stride;
 }

@@ -1,7 +1,7 @@
 /* model/forward.h - the forward pass over a batch of rows.
  *
  * A row is one token at one position of one sequence.  Rows of one sequence
- * stand together, in order of position, without gaps.  The logits of a row are
+ * stand together, in order of position, without gaps.  What comes of a row is
  * the same bits in every batch, with every cut of the prompt into steps, on any
  * number of threads.
  *
@@ -21,6 +21,7 @@ struct forward_row {
     uint32_t token;     /* below the vocabulary */
     uint32_t pos;       /* below the context */
     bool wants_logits;
+    bool wants_hidden; /* any number of rows */
 };
 
 struct forward;
@@ -45,5 +46,9 @@ bool forward_row_bad(const struct forward *f, size_t i);
 /* Logits (vocab) of the i-th row that wanted them in the last step.  They may be
  * changed by the caller and stay until the next step. */
 float *forward_logits(struct forward *f, size_t i);
+
+/* The hidden state (width) after the last norm of row i of the last step, which
+ * wanted it; stays until the next step. */
+const float *forward_hidden(const struct forward *f, size_t i);
 
 #endif

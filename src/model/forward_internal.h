@@ -58,7 +58,7 @@ struct forward {
     /* Of the step that runs. */
     const struct forward_row *rows;
     size_t n;
-    size_t n_logits;
+    size_t n_logits, n_hidden;
     const struct model_layer *layer;
     uint32_t layer_index;
 };

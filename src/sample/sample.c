@@ -20,7 +20,7 @@ enum {
 
 struct sample_scratch {
     size_t vocab;
-    float *logits;                /* (vocab) after the penalties */
+    float *logits;                /* (vocab) after biases and penalties */
     float *weights;               /* (vocab) */
     struct candidate *candidates; /* (vocab) */
     size_t n;                     /* candidates left */
@@ -85,10 +85,19 @@ static size_t first_count(const uint32_t *window, size_t n, size_t i)
     return count;
 }
 
+/* Into the scratch: the logits themselves are wanted as they are for logprobs. */
+static void bias(struct sample_scratch *s, const struct sample_input *in)
+{
+    memcpy(s->logits, in->logits, in->vocab * sizeof(*s->logits));
+    for (size_t i = 0; i < in->n_bias; i++) {
+        float *logit = &s->logits[in->bias[i].token];
+        *logit = finite(*logit + in->bias[i].bias);
+    }
+}
+
 static void penalise(struct sample_scratch *s, const struct sample_input *in)
 {
     const struct realm_sampling *o = in->sampling;
-    memcpy(s->logits, in->logits, in->vocab * sizeof(*s->logits));
     if (o->repetition_penalty == 1 && o->presence_penalty == 0 && o->frequency_penalty == 0)
         return;
     size_t n = min_size(in->n_history, PENALTY_WINDOW);
@@ -244,6 +253,7 @@ uint32_t sample_draw(struct sample_scratch *s, const struct kernels *k,
                      const struct sample_input *in)
 {
     ASSERT(in->vocab > 0 && in->vocab <= s->vocab);
+    bias(s, in);
     penalise(s, in);
     if (in->sampling->temperature == 0)
         return greatest(s->logits, in->vocab);

@@ -1,6 +1,6 @@
 /* sample/sample.h - from logits to the next token.
  *
- * The chain of one draw: penalties over the last PENALTY_WINDOW tokens (prompt
+ * The chain of one draw: biases, penalties over the last PENALTY_WINDOW tokens (prompt
  * included), top-k, top-p, min-p, temperature, draw.  Random numbers are a
  * function of (seed, choice, position), so a draw does not depend on batching,
  * preemption or the order of work.  Ties go to the lower id. */
@@ -28,6 +28,8 @@ struct sample_input {
     const uint32_t *history; /* the sequence so far; the last PENALTY_WINDOW are read */
     size_t n_history;
     const struct realm_sampling *sampling;
+    const struct realm_logit_bias *bias; /* (n_bias), of tokens below vocab */
+    size_t n_bias;
     uint64_t seed;
     uint32_t choice;   /* which of n answers to one prompt */
     uint32_t position; /* of the token to be drawn */

@@ -34,13 +34,15 @@ void stop_free(struct stop *s)
 }
 
 /* Length of the longest stop string that text ends in, 0 for none. */
-static size_t spelled(const struct stop *s, const uint8_t *text, size_t n)
+static size_t spelled(struct stop *s, const uint8_t *text, size_t n)
 {
     size_t longest = 0;
     for (size_t i = 0; i < s->n; i++) {
         size_t want = s->bytes[i];
-        if (want <= n && want > longest && memcmp(text + n - want, s->texts[i], want) == 0)
+        if (want <= n && want > longest && memcmp(text + n - want, s->texts[i], want) == 0) {
             longest = want;
+            s->which = i;
+        }
     }
     return longest;
 }

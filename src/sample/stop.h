@@ -18,6 +18,7 @@ struct stop {
     char *texts[STOP_MAX]; /* owned */
     size_t bytes[STOP_MAX];
     size_t n;
+    size_t which;    /* after a hit: the text that was spelled */
     struct buf held; /* the longest tail that may yet become a stop string */
 };
 

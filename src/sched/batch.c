@@ -2,11 +2,6 @@
 #include "base/ckd.h"
 #include "sched/sched_impl.h"
 
-static bool wants_logits(const struct sched_gen *g, uint32_t pos)
-{
-    return g->score ? pos >= g->scored : pos + 1 == g->n_tokens;
-}
-
 /* Adds up to max of g's next rows, fewer when the rows or logits of the batch are
  * used up; returns how many. */
 static size_t add_rows(struct batch *b, struct sched_gen *g, size_t max)
@@ -15,11 +10,17 @@ static size_t add_rows(struct batch *b, struct sched_gen *g, size_t max)
     size_t n = min_size(gen_pending(g), min_size(max, BATCH_ROWS_MAX - b->n_rows));
     for (; part.rows < n; part.rows++) {
         uint32_t pos = g->computed + (uint32_t)part.rows;
-        bool wants = wants_logits(g, pos);
-        if (wants && b->n_logits == FORWARD_LOGITS_MAX)
+        bool logits = gen_draws(g, pos) || prompt_wants_logits(g, pos);
+        if (logits && b->n_logits == FORWARD_LOGITS_MAX)
             break;
-        b->rows[b->n_rows++] = (struct forward_row){g->seq, g->tokens[pos], pos, wants};
-        b->n_logits += wants;
+        b->rows[b->n_rows++] = (struct forward_row){
+            .seq = g->seq,
+            .token = g->tokens[pos],
+            .pos = pos,
+            .wants_logits = logits,
+            .wants_hidden = prompt_wants_hidden(g, pos),
+        };
+        b->n_logits += logits;
     }
     part.n_logits = b->n_logits - part.logits;
     if (part.rows)
@@ -29,7 +30,7 @@ static size_t add_rows(struct batch *b, struct sched_gen *g, size_t max)
 
 static bool decodes(const struct sched_gen *g)
 {
-    return !g->score && g->n_tokens > g->n_prompt && gen_pending(g) == 1;
+    return g->n_tokens > g->n_prompt && gen_pending(g) == 1;
 }
 
 /* Rows for prompts: what answers leave of the step, but never less than fits a

@@ -12,13 +12,14 @@
 /* Followed by the text, filled up to a multiple of 4 bytes, and n_top of the
  * likeliest tokens. */
 struct record {
+    uint32_t kind;
     uint32_t token;
     uint32_t index;
     float logprob;
     uint32_t text_bytes;
     uint32_t n_top;
 };
-_Static_assert(sizeof(struct record) == 20, "records are packed");
+_Static_assert(sizeof(struct record) == 24, "records are packed");
 _Static_assert(sizeof(struct realm_logprob) == 8, "and so is what follows");
 
 static int write_record(struct buf *b, const struct sched_gen *g, const struct record *r)
@@ -42,6 +43,7 @@ static int write_record(struct buf *b, const struct sched_gen *g, const struct r
 int gen_push_event(struct sched_gen *g, uint32_t token, float logprob)
 {
     struct record r = {
+        .kind = REALM_EVENT_TOKEN,
         .token = token,
         .index = g->n_tokens - g->n_prompt - 1,
         .logprob = logprob,
@@ -52,6 +54,51 @@ int gen_push_event(struct sched_gen *g, uint32_t token, float logprob)
     int status = write_record(&g->events, g, &r);
     cond_signal(&g->changed);
     mutex_unlock(&g->lock);
+    g->untold = true;
+    return status;
+}
+
+static size_t row_bytes(uint32_t n_top)
+{
+    return sizeof(struct record) + n_top * sizeof(struct realm_logprob);
+}
+
+int gen_reserve_rows(struct sched_gen *g, size_t n, uint32_t last_top)
+{
+    size_t bytes = (n - 1) * row_bytes(g->n_top) + row_bytes(last_top);
+    buf_clear(&g->rows);
+    int status = buf_reserve(&g->rows, bytes);
+    if (!status)
+        g->rows.n = bytes;
+    return status;
+}
+
+struct realm_logprob *gen_row_top(struct sched_gen *g, uint32_t place)
+{
+    return (void *)(g->rows.p + place * row_bytes(g->n_top) + sizeof(struct record));
+}
+
+void gen_write_row(struct sched_gen *g, uint32_t place, uint32_t index, uint32_t token,
+                   float logprob, uint32_t n_top)
+{
+    const struct record r = {
+        .kind = REALM_EVENT_PROMPT,
+        .token = token,
+        .index = index,
+        .logprob = logprob,
+        .n_top = n_top,
+    };
+    memcpy(g->rows.p + place * row_bytes(g->n_top), &r, sizeof(r));
+}
+
+int gen_push_rows(struct sched_gen *g)
+{
+    mutex_lock(&g->lock);
+    int status = buf_add(&g->events, g->rows.p, g->rows.n);
+    cond_signal(&g->changed);
+    mutex_unlock(&g->lock);
+    buf_clear(&g->rows);
+    g->untold = true;
     return status;
 }
 
@@ -92,7 +139,7 @@ static void read_token(struct sched_gen *g, struct realm_event *event)
     const uint8_t *top = text + round_up(r.text_bytes, 4);
     g->taken_at = (size_t)(top - g->taken.p) + r.n_top * sizeof(struct realm_logprob);
     *event = (struct realm_event){
-        .kind = REALM_EVENT_TOKEN,
+        .kind = (enum realm_event_kind)r.kind,
         .token = r.token,
         .index = r.index,
         .text = (const char *)text,
@@ -112,6 +159,8 @@ static void read_end(const struct sched_gen *g, struct realm_event *event)
         .finish = g->finish,
         .status = g->status,
         .usage = g->usage,
+        .stop_index = g->stopped ? (uint32_t)g->stop.which : UINT32_MAX,
+        .embedding = g->status ? NULL : g->embedding,
     };
 }
 

@@ -7,17 +7,10 @@
 #include "base/mem.h"
 #include "sched/sched_impl.h"
 
-uint32_t gen_pending(const struct sched_gen *g)
-{
-    uint32_t end = g->n_tokens;
-    if (g->score && g->score->n_next == 0)
-        end--; // nobody asks what comes after the last
-    return end - g->computed;
-}
-
 static void gen_free(struct sched_gen *g)
 {
     mem_free(g->stop_ids);
+    mem_free(g->bias);
     mem_free(g->tenant);
     mem_free(g->tokens);
     mem_free(g->top);
@@ -27,6 +20,7 @@ static void gen_free(struct sched_gen *g)
     buf_free(&g->events);
     buf_free(&g->tail);
     buf_free(&g->taken);
+    prompt_close(g);
     cond_destroy(&g->changed);
     mutex_destroy(&g->lock);
     mem_free(g);
@@ -51,29 +45,36 @@ static struct sched_gen *gen_alloc(struct sched_model *m)
     list_init(&g->link);
     buf_init(&g->piece, STOP_PUSH_MAX);
     buf_init(&g->text, STOP_BYTES_MAX + STOP_PUSH_MAX);
+    buf_init(&g->rows, EVENTS_BYTES_MAX);
     buf_init(&g->events, EVENTS_BYTES_MAX);
     buf_init(&g->taken, EVENTS_BYTES_MAX);
     buf_init(&g->tail, 2 * STOP_BYTES_MAX);
     return g;
 }
 
+/* A copy of n items for the caller to free, NULL when memory is short. */
+static void *copy(const void *items, size_t n, size_t size)
+{
+    void *copied = mem_array(n, size);
+    if (copied && n)
+        memcpy(copied, items, n * size);
+    return copied;
+}
+
 static int copy_ids(struct sched_gen *g, const uint32_t *ids, size_t n)
 {
-    g->tokens = mem_array(n, sizeof(*ids));
+    g->tokens = copy(ids, n, sizeof(*ids));
     if (!g->tokens)
         return REALM_E_NOMEM;
-    memcpy(g->tokens, ids, n * sizeof(*ids));
     g->n_prompt = g->n_tokens = g->tokens_cap = (uint32_t)n;
     return 0;
 }
 
 static int copy_stops(struct sched_gen *g, const struct realm_request *r)
 {
-    g->stop_ids = mem_array(r->n_stop_ids, sizeof(*r->stop_ids));
+    g->stop_ids = copy(r->stop_ids, r->n_stop_ids, sizeof(*r->stop_ids));
     if (!g->stop_ids)
         return REALM_E_NOMEM;
-    if (r->n_stop_ids)
-        memcpy(g->stop_ids, r->stop_ids, r->n_stop_ids * sizeof(*r->stop_ids));
     g->n_stop_ids = r->n_stop_ids;
     return stop_init(&g->stop, r->stop, r->n_stop);
 }
@@ -82,12 +83,17 @@ static int copy_options(struct sched_gen *g, const struct realm_request *r)
 {
     const struct model *model = g->model->model;
     g->sampling = r->sampling;
+    g->choice = r->choice;
     g->ignore_end = r->ignore_end;
+    g->notify = r->notify;
+    g->notify_ctx = r->notify_ctx;
     g->logprobs = r->logprobs || r->top_logprobs;
     g->n_top = (uint32_t)min_size(r->top_logprobs, model->config.vocab);
     g->top = mem_array(g->n_top, sizeof(*g->top));
     g->tenant = mem_strdup(r->tenant ? r->tenant : "default");
-    if (!g->top || !g->tenant)
+    g->bias = copy(r->logit_bias, r->n_logit_bias, sizeof(*r->logit_bias));
+    g->n_bias = r->n_logit_bias;
+    if (!g->top || !g->tenant || !g->bias)
         return REALM_E_NOMEM;
     if (model->vocab)
         detok_init(&g->detok, model->vocab, false, r->show_special);
@@ -114,9 +120,13 @@ static int no_room(const struct sched_model *m, uint64_t tokens, struct realm_er
                    (unsigned long long)tokens, (unsigned long long)capacity(m));
 }
 
-/* Sets the limits of g for an answer of max_tokens (0: as long as there is room). */
+/* Sets the limits of g for an answer of max_tokens (0: as long as there is room), or
+ * for none. */
 static int set_limits(struct sched_gen *g, uint32_t max_tokens, struct realm_error *err)
 {
+    g->tokens_max = g->positions_max = g->n_prompt;
+    if (g->prompt_only)
+        return kv_fits(g->model->kv, g->n_prompt) ? 0 : no_room(g->model, g->n_prompt, err);
     uint32_t context = g->model->model->config.context;
     if (g->n_prompt >= context)
         return err_set(err, REALM_E_CONTEXT,
@@ -161,8 +171,10 @@ static int enqueue(struct sched_gen *g, struct realm_error *err)
     return 0;
 }
 
-int sched_gen_open(struct sched_gen **out, struct sched_model *m, const uint32_t *ids, size_t n_ids,
-                   const struct realm_request *request, uint64_t seed, struct realm_error *err)
+/* n_next: of a scoring. */
+static int open_gen(struct sched_gen **out, struct sched_model *m, const uint32_t *ids,
+                    size_t n_ids, const struct realm_request *request, uint64_t seed,
+                    uint32_t n_next, struct realm_error *err)
 {
     *out = NULL;
     if (n_ids > m->model->config.context)
@@ -175,6 +187,8 @@ int sched_gen_open(struct sched_gen **out, struct sched_model *m, const uint32_t
     int status = copy_ids(g, ids, n_ids);
     if (!status)
         status = copy_options(g, request);
+    if (!status)
+        status = prompt_open(g, request, n_next);
     if (!status)
         status = reserve_end(g);
     if (status) {
@@ -190,6 +204,12 @@ int sched_gen_open(struct sched_gen **out, struct sched_model *m, const uint32_t
     }
     *out = g;
     return 0;
+}
+
+int sched_gen_open(struct sched_gen **out, struct sched_model *m, const uint32_t *ids, size_t n_ids,
+                   const struct realm_request *request, uint64_t seed, struct realm_error *err)
+{
+    return open_gen(out, m, ids, n_ids, request, seed, 0, err);
 }
 
 static struct realm_usage usage_of(const struct sched_gen *g)
@@ -244,6 +264,24 @@ static void leave(struct sched_gen *g, struct outcome outcome)
     mutex_unlock(&s->lock);
 }
 
+void gen_notify(struct sched_gen *g)
+{
+    if (g->untold && g->notify)
+        g->notify(g->notify_ctx);
+    g->untold = false;
+}
+
+/* With let_go the closing thread may free g as soon as the lock is open: a mutex
+ * may be destroyed right after another thread's unlock, and that is all that is
+ * left to do here. */
+static void let_go(struct sched_gen *g)
+{
+    mutex_lock(&g->lock);
+    g->let_go = true;
+    cond_broadcast(&g->changed);
+    mutex_unlock(&g->lock);
+}
+
 void gen_finish(struct sched_gen *g, struct outcome outcome)
 {
     g->usage = usage_of(g);
@@ -255,6 +293,15 @@ void gen_finish(struct sched_gen *g, struct outcome outcome)
     g->done = true;
     cond_broadcast(&g->changed);
     mutex_unlock(&g->lock);
+    /* The reader may have the end by now, but not yet have closed. */
+    g->untold = true;
+    gen_notify(g);
+    let_go(g);
+}
+
+uint32_t sched_gen_prompt_tokens(const struct sched_gen *g)
+{
+    return g->n_prompt;
 }
 
 void sched_gen_cancel(struct sched_gen *g)
@@ -268,53 +315,41 @@ void sched_gen_close(struct sched_gen *g)
         return;
     sched_gen_cancel(g);
     mutex_lock(&g->lock);
-    while (!g->done)
+    while (!g->let_go)
         cond_wait(&g->changed, &g->lock);
     mutex_unlock(&g->lock);
     gen_free(g);
 }
 
-static int score_alloc(struct sched_gen **out, struct sched_model *m, const uint32_t *ids,
-                       size_t n_ids, const struct sched_score *score, struct realm_error *err)
+/* Takes the events of a scoring of n_ids ids; the status of the end. */
+static int read_scores(struct sched_gen *g, size_t n_ids, const struct sched_score *score,
+                       const struct realm_wait *wait)
 {
-    struct sched_gen *g = gen_alloc(m);
-    if (!g)
-        return err_nomem(err, "a scoring");
-    if (copy_ids(g, ids, n_ids)) {
-        gen_free(g);
-        return err_nomem(err, "a scoring");
+    struct realm_event e;
+    for (;;) {
+        int status = sched_gen_next(g, &e, wait);
+        if (status)
+            return status;
+        if (e.kind == REALM_EVENT_END)
+            return e.status;
+        if (e.index < n_ids)
+            score->logprobs[e.index] = e.logprob;
+        else
+            memcpy(score->next, e.top, e.n_top * sizeof(*e.top));
     }
-    g->score = score;
-    g->tokens_max = g->positions_max = g->n_prompt;
-    *out = g;
-    return 0;
 }
 
 int sched_score(struct sched_model *m, const uint32_t *ids, size_t n_ids,
                 const struct sched_score *score, const struct realm_wait *wait,
                 struct realm_error *err)
 {
-    if (n_ids > m->model->config.context)
-        return err_set(err, REALM_E_CONTEXT, "%zu tokens are more than the context, %u", n_ids,
-                       m->model->config.context);
-    if (!kv_fits(m->kv, n_ids))
-        return no_room(m, n_ids, err);
-    score->logprobs[0] = NAN;
-    if (n_ids == 1 && score->n_next == 0)
-        return 0;
-    struct sched_gen *g = NULL;
-    struct realm_event event;
-    int status = score_alloc(&g, m, ids, n_ids, score, err);
+    const struct realm_request request = {.prompt_logprobs = true, .prompt_only = true};
+    struct sched_gen *g;
+    int status = open_gen(&g, m, ids, n_ids, &request, 0, (uint32_t)score->n_next, err);
     if (status)
         return status;
-    status = enqueue(g, err);
-    if (status) {
-        gen_free(g);
-        return status;
-    }
-    status = sched_gen_next(g, &event, wait);
-    if (!status)
-        status = event.status;
+    score->logprobs[0] = NAN;
+    status = read_scores(g, n_ids, score, wait);
     sched_gen_close(g);
     return status ? err_set(err, status, "scoring ended: %s", realm_status_name(status)) : 0;
 }

@@ -106,6 +106,7 @@ void sched_stats(struct sched *s, struct sched_stats *out)
     mutex_lock(&s->lock);
     *out = s->stats;
     mutex_unlock(&s->lock);
+    out->turns += atomic_load_explicit(&s->layers, memory_order_relaxed);
     out->kv_pages = atomic_load(&s->budget.pages_used);
     out->kv_bytes = atomic_load(&s->budget.bytes);
 }
@@ -144,6 +145,7 @@ static bool collect(struct sched *s)
         list_remove(link);
         list_add_tail(&s->waiting, link);
     }
+    s->stats.turns++;
     bool go_on = !s->closing;
     mutex_unlock(&s->lock);
     return go_on;

@@ -46,7 +46,8 @@ struct sched_options {
 struct sched_stats {
     uint64_t steps, prompt_rows, decode_rows, decode_steps;
     uint32_t decode_batch_max;
-    uint64_t step_ns;
+    uint64_t step_ns, step_ns_max;
+    uint64_t turns;
     uint32_t running, waiting;
     uint64_t preempted;
     uint64_t started, finished, cancelled, failed;
@@ -83,9 +84,11 @@ MUST_USE int sched_gen_open(struct sched_gen **out, struct sched_model *m, const
                             struct realm_error *err);
 
 /* As realm_gen_next, realm_gen_cancel and realm_gen_close; closing waits until
- * the scheduler has let go, for the rest of one step at most. */
+ * the scheduler has let go, for the rest of one step at most, and once the end has
+ * been read for no longer than notify takes. */
 MUST_USE int sched_gen_next(struct sched_gen *g, struct realm_event *event,
                             const struct realm_wait *wait);
+uint32_t sched_gen_prompt_tokens(const struct sched_gen *g);
 void sched_gen_cancel(struct sched_gen *g);
 void sched_gen_close(struct sched_gen *g);
 

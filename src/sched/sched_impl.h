@@ -42,11 +42,19 @@ struct sched_gen {
     uint32_t positions_max; /* that may want keys and values */
     uint32_t *stop_ids;
     size_t n_stop_ids;
+    struct realm_logit_bias *bias;
+    size_t n_bias;
+    uint32_t choice;
     bool ignore_end;
     bool logprobs;
     uint32_t n_top;
+    bool prompt_logprobs;
+    bool prompt_only;
+    uint32_t n_next; /* likeliest tokens after a prompt that is scored */
+    enum realm_pooling pooling;
     char *tenant;
-    const struct sched_score *score; /* NULL: a generation */
+    void (*notify)(void *ctx); /* NULL: nobody is told */
+    void *notify_ctx;
     uint64_t start_ns;
 
     atomic_bool cancelled;
@@ -59,20 +67,25 @@ struct sched_gen {
     uint32_t *tokens; /* prompt, then what was drawn */
     uint32_t n_tokens, tokens_cap;
     uint32_t computed; /* positions with keys and values */
-    uint32_t scored;   /* positions whose logits were used */
+    uint32_t used;     /* positions of the prompt of which results were taken */
     struct detok detok;
     struct stop stop;
     bool stopped;              /* a stop string was spelled */
     struct buf piece;          /* of one token */
     struct buf text;           /* of one event */
     struct realm_logprob *top; /* (n_top) of one event */
+    struct buf rows;           /* events of the prompt's tokens, of one step */
+    double *sum;               /* (width) of hidden states; NULL: no mean is wanted */
+    float *embedding;          /* (width), complete with the prompt; NULL: none is wanted */
     struct outcome outcome;
     uint64_t first_step_ns, first_token_ns;
+    bool untold; /* events came since notify was last called */
 
     struct mutex lock;
     struct cond changed;
     struct buf events; /* under lock: written and not yet taken */
-    bool done;         /* under lock: the scheduler has let go */
+    bool done;         /* under lock: nothing comes any more */
+    bool let_go;       /* under lock: and the scheduler does not touch it any more */
 
     /* Written before done is set, constant after. */
     enum realm_finish finish;
@@ -111,11 +124,12 @@ struct batch {
     size_t n_decode; /* rows that continue an answer */
 };
 
-/* A generation whose logits stand ready, or one row of a scoring. */
+/* A row whose logits stand ready. */
 struct sample_item {
     struct sched_gen *gen;
-    float *logits;
-    uint32_t pos; /* of the row */
+    const float *logits;
+    uint32_t pos;
+    uint32_t place; /* of a prompt's row: its event among those of the step */
 };
 
 /* Something that must be done between two steps, for a thread that waits. */
@@ -144,6 +158,7 @@ struct sched {
     struct sched_stats stats;
 
     atomic_bool shutdown;
+    _Atomic uint64_t layers; /* begun, of all steps: a step that is long still moves */
 
     /* The scheduler's thread. */
     struct list models;  /* whose turn it is first */
@@ -152,8 +167,9 @@ struct sched {
     size_t vocab_max;                /* that the scratches are sized for */
     struct sample_scratch **scratch; /* (threads) */
     struct batch batch;
-    struct sample_item items[FORWARD_LOGITS_MAX];
-    size_t n_items;
+    struct sample_item prompts[FORWARD_LOGITS_MAX]; /* rows of prompts with log-probabilities */
+    struct sample_item draws[FORWARD_LOGITS_MAX];
+    size_t n_prompts, n_draws;
 };
 
 static inline struct sched_gen *gen_of(struct list *link)
@@ -166,14 +182,51 @@ static inline struct sched_model *model_of(struct list *link)
     return CONTAINER_OF(link, struct sched_model, link);
 }
 
+/* Rows to compute before the next draw, or the end of the prompt. */
+static inline uint32_t gen_pending(const struct sched_gen *g)
+{
+    return g->n_tokens - g->computed;
+}
+
+/* Whether a token is drawn from the logits at pos. */
+static inline bool gen_draws(const struct sched_gen *g, uint32_t pos)
+{
+    return !g->prompt_only && pos + 1 == g->n_tokens;
+}
+
 /* gen.c */
-uint32_t gen_pending(const struct sched_gen *g); /* rows to compute before the next draw */
 /* Ends g: gives back what it holds and lets go of it; g may be gone on return. */
 void gen_finish(struct sched_gen *g, struct outcome outcome);
+
+/* Calls notify if events have come since the last time. */
+void gen_notify(struct sched_gen *g);
 
 /* events.c */
 /* A token with g->text and g->top; REALM_E_NOMEM, REALM_E_LIMIT. */
 MUST_USE int gen_push_event(struct sched_gen *g, uint32_t token, float logprob);
+/* Room in g->rows for events of n tokens of the prompt, each with n_top of the
+ * likeliest but the last with last_top. */
+MUST_USE int gen_reserve_rows(struct sched_gen *g, size_t n, uint32_t last_top);
+/* The place-th of them, written by any thread; its likeliest go to what is returned. */
+struct realm_logprob *gen_row_top(struct sched_gen *g, uint32_t place);
+void gen_write_row(struct sched_gen *g, uint32_t place, uint32_t index, uint32_t token,
+                   float logprob, uint32_t n_top);
+/* Hands them to the reader; REALM_E_NOMEM, REALM_E_LIMIT. */
+MUST_USE int gen_push_rows(struct sched_gen *g);
+
+/* prompt.c */
+bool prompt_wants_logits(const struct sched_gen *g, uint32_t pos);
+bool prompt_wants_hidden(const struct sched_gen *g, uint32_t pos);
+MUST_USE int prompt_open(struct sched_gen *g, const struct realm_request *r, uint32_t n_next);
+void prompt_close(struct sched_gen *g);
+/* Takes the hidden states of a part's rows. */
+void prompt_pool(struct sched_gen *g, const struct forward *f, const struct forward_row *rows,
+                 const struct part *part);
+/* Writes the event of one row; rows of one generation may go to many threads. */
+void prompt_row(const struct sample_item *item, struct sample_scratch *scratch,
+                const struct kernels *k);
+/* After a step that went well: true when all that was wanted of the prompt is there. */
+bool prompt_settle(struct sched_gen *g);
 
 /* room.c */
 void sched_admit(struct sched *s);

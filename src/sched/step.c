@@ -7,10 +7,11 @@
 
 enum { TOKENS_FIRST = 64 };
 
-/* Asked between layers: nobody waits for this step any more. */
+/* Asked between layers, which it counts: nobody waits for this step any more. */
 static bool nobody_waits(void *ctx)
 {
-    const struct sched *s = ctx;
+    struct sched *s = ctx;
+    atomic_fetch_add_explicit(&s->layers, 1, memory_order_relaxed);
     if (atomic_load_explicit(&s->shutdown, memory_order_relaxed))
         return true;
     for (size_t i = 0; i < s->batch.n_parts; i++)
@@ -40,20 +41,31 @@ static bool has_bad_row(const struct forward *f, const struct part *part)
 }
 
 /* One item for each row that has logits. */
-static void add_items(struct sched *s, struct forward *f, const struct part *part)
+static int add_items(struct sched *s, struct forward *f, const struct part *part)
 {
-    for (size_t i = 0; i < part->n_logits; i++)
-        s->items[s->n_items++] = (struct sample_item){
-            .gen = part->gen,
-            .logits = forward_logits(f, part->logits + i),
-            .pos = part->gen->computed - (uint32_t)(part->n_logits - i),
-        };
+    struct sched_gen *g = part->gen;
+    size_t logits = part->logits;
+    uint32_t n = 0, last = 0;
+    for (size_t i = part->row; i < part->row + part->rows; i++) {
+        const struct forward_row *row = &s->batch.rows[i];
+        if (!row->wants_logits)
+            continue;
+        struct sample_item item = {g, forward_logits(f, logits++), row->pos, n};
+        if (gen_draws(g, row->pos)) {
+            s->draws[s->n_draws++] = item;
+            continue;
+        }
+        s->prompts[s->n_prompts++] = item;
+        n++;
+        last = row->pos;
+    }
+    return n ? gen_reserve_rows(g, n, last + 1 == g->n_prompt ? g->n_next : g->n_top) : 0;
 }
 
 /* Takes the rows as computed, but for those of generations that went wrong. */
 static void advance(struct sched *s, struct sched_model *m, int status)
 {
-    s->n_items = 0;
+    s->n_prompts = s->n_draws = 0;
     for (size_t i = 0; i < s->batch.n_parts; i++) {
         const struct part *part = &s->batch.parts[i];
         if (status == REALM_E_NUMERIC && !has_bad_row(m->forward, part)) {
@@ -63,7 +75,10 @@ static void advance(struct sched *s, struct sched_model *m, int status)
             continue;
         }
         part->gen->computed += (uint32_t)part->rows;
-        add_items(s, m->forward, part);
+        prompt_pool(part->gen, m->forward, s->batch.rows, part);
+        int added = add_items(s, m->forward, part);
+        if (added)
+            part->gen->outcome = failed(added);
     }
 }
 
@@ -122,7 +137,10 @@ static int draw(struct sched_gen *g, const struct sample_item *item, struct samp
                                      .history = g->tokens,
                                      .n_history = g->n_tokens,
                                      .sampling = &g->sampling,
+                                     .bias = g->bias,
+                                     .n_bias = g->n_bias,
                                      .seed = g->seed,
+                                     .choice = g->choice,
                                      .position = g->n_tokens,
                                  });
     g->tokens[g->n_tokens++] = token;
@@ -142,31 +160,38 @@ static int draw(struct sched_gen *g, const struct sample_item *item, struct samp
     return gen_push_event(g, token, logprob);
 }
 
-static void score_row(const struct sample_item *item, struct sample_scratch *scratch,
-                      const struct kernels *k)
+static void look_up(void *ctx, size_t i, unsigned worker)
 {
-    const struct sched_gen *g = item->gen;
-    size_t vocab = g->model->model->config.vocab;
-    uint32_t next = item->pos + 1;
-    if (next < g->n_tokens)
-        g->score->logprobs[next] =
-            sample_logprobs(scratch, k, item->logits, vocab, g->tokens[next], NULL, 0);
-    else
-        (void)sample_logprobs(scratch, k, item->logits, vocab, 0, g->score->next, g->score->n_next);
+    struct sched *s = ctx;
+    if (!s->prompts[i].gen->outcome.over)
+        prompt_row(&s->prompts[i], s->scratch[worker], s->options.kernels);
 }
 
 static void sample(void *ctx, size_t i, unsigned worker)
 {
     struct sched *s = ctx;
-    const struct sample_item *item = &s->items[i];
+    const struct sample_item *item = &s->draws[i];
     struct sched_gen *g = item->gen;
-    if (g->score) {
-        score_row(item, s->scratch[worker], s->options.kernels);
+    if (g->outcome.over)
         return;
-    }
     int status = draw(g, item, s->scratch[worker], s->options.kernels);
     if (status)
         g->outcome = failed(status);
+}
+
+/* On all threads: first the prompts, so that their events come before the answers'. */
+static void use_logits(struct sched *s)
+{
+    if (s->n_prompts)
+        pool_run(s->options.pool, look_up, s, s->n_prompts);
+    for (size_t i = 0; s->n_prompts && i < s->batch.n_parts; i++) {
+        struct sched_gen *g = s->batch.parts[i].gen;
+        int status = g->rows.n && !g->outcome.over ? gen_push_rows(g) : 0;
+        if (status)
+            g->outcome = failed(status);
+    }
+    if (s->n_draws)
+        pool_run(s->options.pool, sample, s, s->n_draws);
 }
 
 static void note_step(struct sched *s, uint64_t ns)
@@ -176,6 +201,8 @@ static void note_step(struct sched *s, uint64_t ns)
     struct sched_stats *stats = &s->stats;
     stats->steps++;
     stats->step_ns += ns;
+    if (ns > stats->step_ns_max)
+        stats->step_ns_max = ns;
     stats->decode_rows += b->n_decode;
     stats->prompt_rows += b->n_rows - b->n_decode;
     stats->decode_steps += b->n_decode > 0;
@@ -186,15 +213,14 @@ static void note_step(struct sched *s, uint64_t ns)
 
 static void settle(struct sched_gen *g, uint64_t now)
 {
-    if (g->score && !g->outcome.over) {
-        g->scored = g->computed > g->scored ? g->computed : g->scored;
-        if (gen_pending(g) == 0)
-            g->outcome = (struct outcome){true, REALM_FINISH_STOP, 0};
-    }
+    if (!g->outcome.over && prompt_settle(g))
+        g->outcome = (struct outcome){true, REALM_FINISH_LENGTH, 0};
     if (g->first_token_ns == 0 && g->n_tokens > g->n_prompt)
         g->first_token_ns = now;
     if (g->outcome.over)
         gen_finish(g, g->outcome);
+    else
+        gen_notify(g);
 }
 
 void sched_step(struct sched *s, struct sched_model *m)
@@ -210,8 +236,7 @@ void sched_step(struct sched *s, struct sched_model *m)
     if (status == REALM_E_CANCELLED)
         return; // whoever was cancelled ends before the next step
     advance(s, m, status);
-    if (s->n_items)
-        pool_run(s->options.pool, sample, s, s->n_items);
+    use_logits(s);
     uint64_t now = clock_ns(s->options.clock);
     pace_note(&m->pace, s->batch.n_rows, now - start);
     note_step(s, now - start);

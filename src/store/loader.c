@@ -201,12 +201,24 @@ static uint64_t expire_idle(struct store *s)
     return 0;
 }
 
+/* Unloads what others left to this thread; true if it let go of the lock meanwhile. */
+static bool bury(struct store *s)
+{
+    if (list_empty(&s->graves))
+        return false;
+    while (!list_empty(&s->graves))
+        store_unload(s, CONTAINER_OF(s->graves.next, struct entry, lru));
+    return true;
+}
+
 void store_loader(void *arg)
 {
     struct store *s = arg;
     mutex_lock(&s->lock);
-    while (!s->closing || !list_empty(&s->queue)) {
+    while (!s->closing || !list_empty(&s->queue) || !list_empty(&s->graves)) {
         uint64_t sleep_ms = expire_idle(s);
+        if (bury(s))
+            continue;
         /* Nothing lets go of the lock between the last look and the sleep. */
         if (serve_first(s, &sleep_ms) || s->closing)
             continue;

@@ -25,6 +25,7 @@ int store_open(struct store **out, const struct store_limits *limits, const stru
     s->clock = clock;
     list_init(&s->entries);
     list_init(&s->idle);
+    list_init(&s->graves);
     list_init(&s->queue);
     int status = mutex_init(&s->lock);
     if (status)
@@ -163,21 +164,26 @@ static int await_load(struct store *s, struct entry *e, const struct realm_wait 
     return status;
 }
 
+/* A lease on the model of this name if it is loaded; *seen is its entry, loaded or not. */
+static bool acquire_loaded(struct store *s, const char *name, struct entry **seen)
+{
+    *seen = find(s, name);
+    if (!*seen || (*seen)->state != ENTRY_READY)
+        return false;
+    s->stats.hits++;
+    list_remove(&(*seen)->lru);
+    (*seen)->leases++;
+    return true;
+}
+
 static int acquire(struct store *s, const char *name, const struct realm_wait *wait,
                    struct entry **out, struct realm_error *err)
 {
     if (s->closing)
         return err_set(err, REALM_E_SHUTDOWN, "the engine is closing");
-    struct entry *e = find(s, name);
-    if (e && e->state == ENTRY_READY) {
-        s->stats.hits++;
-        list_remove(&e->lru);
-        e->leases++;
-        *out = e;
+    if (acquire_loaded(s, name, out))
         return 0;
-    }
-    if (!e)
-        e = enqueue(s, name);
+    struct entry *e = *out ? *out : enqueue(s, name);
     if (!e)
         return err_nomem(err, "a model's entry");
     s->stats.misses++;
@@ -188,8 +194,19 @@ static int acquire(struct store *s, const char *name, const struct realm_wait *w
     return status;
 }
 
-int store_lease_open(struct store_lease **out, struct store *s, const char *name,
-                     const struct realm_wait *wait, struct realm_error *err)
+static int find_loaded(struct store *s, const char *name, struct entry **out,
+                       struct realm_error *err)
+{
+    if (s->closing)
+        return err_set(err, REALM_E_SHUTDOWN, "the engine is closing");
+    if (acquire_loaded(s, name, out))
+        return 0;
+    return err_set(err, REALM_E_NOT_FOUND, "the model is not loaded");
+}
+
+/* load: whether an absent model is loaded. */
+static int open_lease(struct store_lease **out, struct store *s, const char *name, bool load,
+                      const struct realm_wait *wait, struct realm_error *err)
 {
     *out = NULL;
     struct store_lease *lease = mem_zalloc(sizeof(*lease));
@@ -197,7 +214,8 @@ int store_lease_open(struct store_lease **out, struct store *s, const char *name
         return err_nomem(err, "a lease");
     lease->store = s;
     mutex_lock(&s->lock);
-    int status = acquire(s, name, wait, &lease->entry, err);
+    int status = load ? acquire(s, name, wait, &lease->entry, err)
+                      : find_loaded(s, name, &lease->entry, err);
     if (!status)
         s->stats.leases++;
     mutex_unlock(&s->lock);
@@ -207,6 +225,18 @@ int store_lease_open(struct store_lease **out, struct store *s, const char *name
     }
     *out = lease;
     return 0;
+}
+
+int store_lease_open(struct store_lease **out, struct store *s, const char *name,
+                     const struct realm_wait *wait, struct realm_error *err)
+{
+    return open_lease(out, s, name, true, wait, err);
+}
+
+int store_lease_find(struct store_lease **out, struct store *s, const char *name,
+                     struct realm_error *err)
+{
+    return open_lease(out, s, name, false, NULL, err);
 }
 
 int store_lease_share(struct store_lease **out, struct store_lease *lease)
@@ -222,13 +252,18 @@ int store_lease_share(struct store_lease **out, struct store_lease *lease)
     return 0;
 }
 
-/* What becomes of an entry that nobody holds any more. */
-static void settle_idle(struct store *s, struct entry *e)
+/* What becomes of an entry that nobody holds any more; now: this thread may unload it. */
+static void settle_idle(struct store *s, struct entry *e, bool now)
 {
     if (e->leases)
         return;
-    if (e->doomed) {
+    if (e->doomed && now) {
         store_unload(s, e);
+        return;
+    }
+    if (e->doomed) {
+        list_add_tail(&s->graves, &e->lru);
+        cond_broadcast(&s->changed);
         return;
     }
     list_remove(&e->lru);
@@ -240,7 +275,7 @@ static void settle_idle(struct store *s, struct entry *e)
         cond_broadcast(&s->changed);
 }
 
-void store_lease_close(struct store_lease *lease)
+static void close_lease(struct store_lease *lease, bool now)
 {
     if (!lease)
         return;
@@ -248,9 +283,19 @@ void store_lease_close(struct store_lease *lease)
     mutex_lock(&s->lock);
     lease->entry->leases--;
     s->stats.leases--;
-    settle_idle(s, lease->entry);
+    settle_idle(s, lease->entry, now);
     mutex_unlock(&s->lock);
     mem_free(lease);
+}
+
+void store_lease_close(struct store_lease *lease)
+{
+    close_lease(lease, true);
+}
+
+void store_lease_drop(struct store_lease *lease)
+{
+    close_lease(lease, false);
 }
 
 void *store_lease_model(const struct store_lease *lease)
@@ -273,6 +318,42 @@ void store_lease_forget(struct store_lease *lease)
     mutex_unlock(&lease->store->lock);
 }
 
+void store_status(struct store *s, const char *name, struct realm_model_status *out)
+{
+    *out = (struct realm_model_status){.state = REALM_MODEL_ABSENT};
+    mutex_lock(&s->lock);
+    const struct entry *e = find(s, name);
+    if (e)
+        *out = (struct realm_model_status){
+            .state = e->state == ENTRY_READY ? REALM_MODEL_LOADED : REALM_MODEL_LOADING,
+            .leases = e->leases,
+            .pinned = e->keep,
+            .bytes = e->bytes,
+        };
+    mutex_unlock(&s->lock);
+}
+
+/* Off the index: it goes with its last lease. */
+static void doom(struct store *s, struct entry *e)
+{
+    e->doomed = true;
+    list_remove(&e->all);
+    s->stats.evictions++;
+}
+
+int store_evict(struct store *s, const char *name)
+{
+    mutex_lock(&s->lock);
+    struct entry *e = find(s, name);
+    bool loaded = e && e->state == ENTRY_READY;
+    if (loaded) {
+        doom(s, e);
+        settle_idle(s, e, true);
+    }
+    mutex_unlock(&s->lock);
+    return loaded ? 0 : REALM_E_NOT_FOUND;
+}
+
 uint64_t store_clear(struct store *s)
 {
     mutex_lock(&s->lock);
@@ -282,9 +363,7 @@ uint64_t store_clear(struct store *s)
         struct entry *e = CONTAINER_OF(l, struct entry, all);
         if (e->state != ENTRY_READY || !e->leases || e->keep)
             continue;
-        e->doomed = true;
-        list_remove(&e->all);
-        s->stats.evictions++;
+        doom(s, e);
     }
     while (store_evict_one(s))
         ;

@@ -71,9 +71,17 @@ void store_close(struct store *store);
 MUST_USE int store_lease_open(struct store_lease **out, struct store *store, const char *name,
                               const struct realm_wait *wait, struct realm_error *err);
 
+/* A lease if the model of this name is loaded, without a wait for its load.
+ * REALM_E_NOT_FOUND, REALM_E_NOMEM, REALM_E_SHUTDOWN. */
+MUST_USE int store_lease_find(struct store_lease **out, struct store *store, const char *name,
+                              struct realm_error *err);
+
 /* Another lease on the same model. */
 MUST_USE int store_lease_share(struct store_lease **out, struct store_lease *lease);
 void store_lease_close(struct store_lease *lease);
+/* The same from a thread that must not wait: where the model goes with its last
+ * lease, the loader thread unloads it. */
+void store_lease_drop(struct store_lease *lease);
 
 /* Valid while the lease is open. */
 void *store_lease_model(const struct store_lease *lease);
@@ -83,6 +91,13 @@ void store_lease_keep(struct store_lease *lease, bool keep);
 
 /* The model is nobody else's: it goes with its last lease. */
 void store_lease_forget(struct store_lease *lease);
+
+/* What is known of the model of this name; never waits. */
+void store_status(struct store *store, const char *name, struct realm_model_status *out);
+
+/* Unloads the loaded model of this name, kept or not, or lets it go with its last
+ * lease.  REALM_E_NOT_FOUND: it is not loaded. */
+MUST_USE int store_evict(struct store *store, const char *name);
 
 /* Evicts every idle model that is not kept and returns the bytes freed.  Models
  * on lease that are not kept go when their last lease is closed. */

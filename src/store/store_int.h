@@ -15,7 +15,7 @@ enum entry_state {
 /* A model by name.  All fields are under the store's lock. */
 struct entry {
     struct list all;  /* store->entries: may be found by name */
-    struct list lru;  /* store->idle: no lease, not kept */
+    struct list lru;  /* store->idle: no lease, not kept; or store->graves */
     struct list load; /* store->queue */
     char *name;
     enum entry_state state;
@@ -41,11 +41,11 @@ struct store {
     const struct clock *clock;
 
     struct mutex lock;
-    struct cond
-        changed; /* a load or a wait for one ended, a lease closed, the queue grew, closing */
+    struct cond changed; /* a load or a wait for one ended, a lease closed, a list grew, closing */
     struct list entries;
-    struct list idle;  /* least recently used first */
-    struct list queue; /* first come, first served, but for what waits for room */
+    struct list idle;   /* least recently used first */
+    struct list graves; /* no lease, off the index: for the loader to unload */
+    struct list queue;  /* first come, first served, but for what waits for room */
     bool closing;
     struct store_stats stats;
     bool waiting_for_room; /* bytes are wanted: lease_close must say so */

@@ -211,6 +211,11 @@ int wasm_guest_open(struct wasm_guest **out, struct wasm_host *h, const void *wa
     return 0;
 }
 
+bool wasm_guest_handles(const struct wasm_guest *g)
+{
+    return g->handles;
+}
+
 void wasm_guest_close(struct wasm_guest *g)
 {
     if (!g)

@@ -56,6 +56,8 @@ void wasm_host_close(struct wasm_host *h);
 MUST_USE int wasm_guest_open(struct wasm_guest **out, struct wasm_host *h, const void *wasm,
                              size_t bytes, struct realm_error *err);
 void wasm_guest_close(struct wasm_guest *g);
+/* Whether it exports `handle`, and so reads requests whole. */
+bool wasm_guest_handles(const struct wasm_guest *g);
 
 /* models_bytes_max: what models that its guests store may take; 0: the default. */
 MUST_USE int wasm_tenant_open(struct wasm_tenant **out, struct realm *engine, const char *name,

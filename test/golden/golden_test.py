@@ -1,4 +1,5 @@
-"""Compares Realm's logits with the float64 reference (llama_ref.py); prints TAP.
+"""Compares Realm's logits and hidden states with the float64 reference (llama_ref.py);
+prints TAP.
 
     golden_test.py LOGITS DATA [REALM]
 
@@ -17,6 +18,8 @@ step: the median of their means must be below 1e-5 too, which no other rounding
 rule would reach.  And over a long sequence the difference must not be greater
 than two independent roundings make it: sqrt(2) times the rounding's own effect,
 which is the reference's with it less the reference's without.
+
+Hidden states are compared in the same way, as parts of their root mean square.
 """
 
 import json
@@ -38,13 +41,15 @@ KV = {"f32": np.float32, "f16": np.float16}
 LOGITS, DATA, *REALM = sys.argv[1:]
 
 
-def run(model, ids, kv, chunk, greedy=0):
-    """Log-probabilities (positions, vocabulary) and the tokens chosen after them."""
+def run(model, path, ids, kv, chunk, greedy=0):
+    """Log-probabilities (positions, vocabulary), hidden states (positions, width) and the
+    tokens chosen after them."""
     with tempfile.NamedTemporaryFile() as out:
-        args = [LOGITS, model, kv, str(chunk), str(greedy), out.name, *map(str, ids)]
+        args = [LOGITS, path, kv, str(chunk), str(greedy), out.name, *map(str, ids)]
         text = subprocess.run(args, check=True, capture_output=True, text=True).stdout
-        logits = np.fromfile(out.name, "<f4").reshape(len(ids), -1)
-    return log_softmax(logits.astype(np.float64)), [int(line) for line in text.split()]
+        both = np.fromfile(out.name, "<f4").reshape(len(ids), -1).astype(np.float64)
+    logits, hidden = both[:, : -model.width], both[:, -model.width :]
+    return log_softmax(logits), hidden, [int(line) for line in text.split()]
 
 
 class Tap:
@@ -64,19 +69,35 @@ class Tap:
         name += ", KV " + kv
         diff = difference(model, path, ids, kv)
         if kv == "f32" and not model.rounds:
-            self.bound(name, diff, EXACT)
+            self.bounds(name, diff, [EXACT, EXACT])
             return
         pieces = [ids[i * SHORT : (i + 1) * SHORT] for i in range(SHORT_N)]
         short = [difference(model, path, piece, kv) for piece in pieces]
-        self.bound(name + ", short", np.median(short), EXACT)
+        self.bounds(name + ", short", np.median(short, axis=0), [EXACT, EXACT])
         plain = Model(path, rounds=False)
-        effect = log_softmax(model.logits(ids, KV[kv])) - log_softmax(plain.logits(ids))
-        self.bound(name + ", long", diff, np.sqrt(2) * np.abs(effect).mean())
+        effect = apart(model.hidden(ids, KV[kv]), plain.hidden(ids), model, plain)
+        self.bounds(name + ", long", diff, np.sqrt(2) * np.array(effect))
+
+    def bounds(self, name, values, limits):
+        for of, value, limit in zip(["", ", hidden"], values, limits):
+            self.bound(name + of, value, limit)
+
+
+def relative(a, b):
+    return np.abs(a - b).mean() / np.sqrt((b * b).mean())
+
+
+def apart(a, b, model_a, model_b):
+    """How far two hidden states are, as log-probabilities and as they are."""
+    logprobs = [log_softmax(m.matrices["output"](x)) for m, x in ((model_a, a), (model_b, b))]
+    return np.abs(logprobs[0] - logprobs[1]).mean(), relative(a, b)
 
 
 def difference(model, path, ids, kv):
-    got, _ = run(path, ids, kv, chunk=40)
-    return np.abs(got - log_softmax(model.logits(ids, KV[kv]))).mean()
+    logprobs, hidden, _ = run(model, path, ids, kv, chunk=40)
+    want = model.hidden(ids, KV[kv])
+    logits = log_softmax(model.matrices["output"](want))
+    return np.abs(logprobs - logits).mean(), relative(hidden, want)
 
 
 def score(path, *args):
@@ -102,7 +123,7 @@ def stories(tap, folder):
     path = os.path.join(folder, "stories260K.gguf")
     data = os.path.join(DATA, "llama2c")
     convert(os.path.join(data, "stories260K.bin"), os.path.join(data, "tok512.bin"), path)
-    got = run(path, [1], "f32", 1, GREEDY)[1]
+    got = run(Model(path), path, [1], "f32", 1, GREEDY)[2]
     tap.check(got == reference_greedy(path, [1], GREEDY), "stories260K, greedy", f"{GREEDY} tokens")
     for kv in KV:
         tap.compare("stories260K", path, [1] + got, kv)

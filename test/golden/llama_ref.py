@@ -114,12 +114,15 @@ class Model:
         gate, up = self.matrices[blk + "ffn_gate"](h), self.matrices[blk + "ffn_up"](h)
         return self.matrices[blk + "ffn_down"](gate / (1 + np.exp(-gate)) * up)
 
-    def logits(self, ids, kv_dtype=np.float64):
+    def hidden(self, ids, kv_dtype=np.float64):
         x = self.matrices["token_embd"].w[np.asarray(ids)]
         for i in range(self.layers):
             x = x + self.attention(x, f"blk.{i}.", kv_dtype)
             x = x + self.ffn(x, f"blk.{i}.")
-        return self.matrices["output"](self.norm(x, "output_norm"))
+        return self.norm(x, "output_norm")
+
+    def logits(self, ids, kv_dtype=np.float64):
+        return self.matrices["output"](self.hidden(ids, kv_dtype))
 
 
 def log_softmax(logits):

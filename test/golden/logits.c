@@ -2,8 +2,9 @@
  *
  *   logits MODEL KV CHUNK GREEDY OUT ID...
  *
- * KV: f32 or f16.  CHUNK: rows of one step.  The logits of every position go to
- * OUT as little-endian floats, (ids, vocab); then GREEDY ids are chosen one by
+ * KV: f32 or f16.  CHUNK: rows of one step.  The logits and then the hidden state
+ * of every position go to OUT as little-endian floats, (ids, vocab + width); then
+ * GREEDY ids are chosen one by
  * one, the most likely each, and printed. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,12 +57,14 @@ static int step(struct run *r, size_t chunk, FILE *out)
     struct forward_row rows[FORWARD_LOGITS_MAX] = {0};
     size_t n = r->n - r->done < chunk ? r->n - r->done : chunk, bad;
     for (size_t i = 0; i < n; i++)
-        rows[i] = (struct forward_row){r->seq, r->ids[r->done + i], r->done + (uint32_t)i, true};
+        rows[i] =
+            (struct forward_row){r->seq, r->ids[r->done + i], r->done + (uint32_t)i, true, true};
     if (forward_step(r->forward, rows, n, NULL, NULL, &bad))
         return die("step", "values are not finite");
     for (size_t i = 0; i < n && out; i++) {
-        size_t vocab = r->model->config.vocab;
-        if (fwrite(forward_logits(r->forward, i), sizeof(float), vocab, out) != vocab)
+        size_t vocab = r->model->config.vocab, width = r->model->config.width;
+        if (fwrite(forward_logits(r->forward, i), sizeof(float), vocab, out) != vocab ||
+            fwrite(forward_hidden(r->forward, i), sizeof(float), width, out) != width)
             return die("writing", "failed");
     }
     r->done += (uint32_t)n;

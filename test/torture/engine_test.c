@@ -59,6 +59,8 @@ static int read_answer(struct realm_gen *g, struct life *life)
         int status = realm_gen_next(g, &e, NULL);
         if (status)
             return status;
+        if (e.kind == REALM_EVENT_PROMPT)
+            continue;
         if (e.kind == REALM_EVENT_END)
             break;
         assert_in_range(n, 0, 63);
@@ -78,6 +80,7 @@ static int generate(struct realm_model *m, const uint32_t *ids, size_t n, struct
 {
     static const uint32_t stop_ids[] = {2001, 2002};
     static const char *const stop[] = {"never said", "nor this"};
+    static const struct realm_logit_bias bias[] = {{300, 0.5f}, {301, -0.5f}};
     struct realm_request request;
     struct realm_gen *g;
     realm_request_init(&request, REALM_DOOR_OPENAI);
@@ -90,6 +93,9 @@ static int generate(struct realm_model *m, const uint32_t *ids, size_t n, struct
     request.n_stop = 2;
     request.logprobs = true;
     request.top_logprobs = 5;
+    request.prompt_logprobs = true;
+    request.logit_bias = bias;
+    request.n_logit_bias = 2;
     request.tenant = "somebody";
     request.sampling.max_tokens = 12;
     request.sampling.has_seed = true;

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <dirent.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "realm/status.h"
@@ -22,6 +23,11 @@ static unsigned entries(const char *path)
     return n;
 }
 
+static void wait_ms(long ms)
+{
+    nanosleep(&(struct timespec){.tv_nsec = ms * 1000000}, NULL);
+}
+
 struct footprint footprint_now(void)
 {
     return (struct footprint){mem_live(), entries("/proc/self/fd"), entries("/proc/self/task")};
@@ -30,6 +36,11 @@ struct footprint footprint_now(void)
 void assert_same_footprint(struct footprint before, uint64_t n)
 {
     struct footprint now = footprint_now();
+    /* The kernel lists a thread for a moment after it was joined. */
+    for (int ms = 0; ms < 1000 && now.threads != before.threads; ms++) {
+        wait_ms(1);
+        now = footprint_now();
+    }
     if (now.allocations != before.allocations || now.files != before.files ||
         now.threads != before.threads)
         fail_msg("allocation %llu: %lld allocations, %d files and %d threads more than before",
@@ -41,6 +52,7 @@ unsigned torture(int (*life)(void *ctx), void *ctx, int for_good, int other)
 {
     enum { ENOUGH = 20 };
     unsigned failures = 0, successes = 0;
+    wait_ms(50);
     struct footprint before = footprint_now();
     for (uint64_t n = 1; successes < ENOUGH; n++) {
         mem_fail_at(n, for_good);

@@ -402,6 +402,78 @@ static void pinned_models_stay(void **state)
     realm_close(r);
 }
 
+static struct realm_model_status status_of(struct realm *r, const char *path)
+{
+    struct realm_model_status s;
+    realm_model_status(r, path, &s);
+    return s;
+}
+
+static void a_model_is_found_and_unloaded_by_path(void **state)
+{
+    (void)state;
+    struct realm *r = open_engine(NULL);
+    struct realm_model *m, *found;
+    struct realm_error err = {0};
+    copy_tiny(in_dir("a.gguf"));
+    assert_int_equal(symlink("a.gguf", in_dir("link.gguf")), 0);
+    assert_int_equal(status_of(r, in_dir("a.gguf")).state, REALM_MODEL_ABSENT);
+    assert_int_equal(status_of(r, in_dir("nothing")).state, REALM_MODEL_ABSENT);
+    assert_int_equal(realm_model_find(&m, r, in_dir("a.gguf"), &err), REALM_E_NOT_FOUND);
+    assert_int_equal(realm_model_find(&m, r, in_dir("nothing"), &err), REALM_E_NOT_FOUND);
+    assert_int_equal(realm_model_unload(r, in_dir("a.gguf"), &err), REALM_E_NOT_FOUND);
+    assert_int_equal(realm_model_unload(r, in_dir("nothing"), &err), REALM_E_NOT_FOUND);
+    assert_null(m);
+
+    assert_int_equal(realm_model_open(&m, r, in_dir("a.gguf"), NULL, NULL), 0);
+    realm_model_pin(m, true);
+    assert_int_equal(realm_model_find(&found, r, in_dir("link.gguf"), &err), 0);
+    struct realm_model_status s = status_of(r, in_dir("link.gguf"));
+    assert_int_equal(s.state, REALM_MODEL_LOADED);
+    assert_int_equal(s.leases, 2);
+    assert_true(s.pinned && s.bytes == stats_of(r).bytes);
+    realm_model_close(m);
+    assert_int_equal(realm_model_unload(r, in_dir("a.gguf"), &err), 0); // with its last lease
+    assert_int_equal(status_of(r, in_dir("a.gguf")).state, REALM_MODEL_ABSENT);
+    static struct answer a;
+    struct realm_request request = request_for("A", 3);
+    ask(found, &request, &a);
+    assert_int_equal(a.status, 0);
+    realm_model_close(found);
+    while (stats_of(r).bytes)
+        ; // the answer's lease may have been the last
+    expect_open(r, in_dir("a.gguf"), 0);
+    assert_int_equal(stats_of(r).loads, 2);
+    assert_int_equal(realm_model_unload(r, in_dir("link.gguf"), &err), 0); // idle: at once
+    assert_int_equal(stats_of(r).bytes, 0);
+    realm_close(r);
+    remove(in_dir("link.gguf"));
+    remove(in_dir("a.gguf"));
+}
+
+static void a_replaced_file_is_not_found(void **state)
+{
+    (void)state;
+    struct realm *r = open_engine(NULL);
+    struct realm_model *m;
+    copy_tiny(in_dir("a.gguf"));
+    expect_open(r, in_dir("a.gguf"), 0);
+    copy_tiny(in_dir("new"));
+    assert_int_equal(rename(in_dir("new"), in_dir("a.gguf")), 0);
+    assert_int_equal(realm_model_find(&m, r, in_dir("a.gguf"), NULL), REALM_E_NOT_FOUND);
+    assert_null(m);
+    assert_int_equal(stats_of(r).leases, 0);
+    expect_open(r, in_dir("a.gguf"), 0);
+    assert_int_equal(realm_model_find(&m, r, in_dir("a.gguf"), NULL), 0);
+    assert_int_equal(stats_of(r).loads, 2);
+    assert_int_equal(remove(in_dir("a.gguf")), 0);
+    realm_model_close(m);
+    assert_int_equal(realm_model_find(&m, r, in_dir("a.gguf"), NULL), 0); // what is in memory
+    assert_int_equal(status_of(r, in_dir("a.gguf")).state, REALM_MODEL_ABSENT);
+    realm_model_close(m);
+    realm_close(r);
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2 || !mkdtemp(dir))
@@ -420,6 +492,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_model_says_what_it_is),
         cmocka_unit_test(a_load_may_be_given_up),
         cmocka_unit_test(pinned_models_stay),
+        cmocka_unit_test(a_model_is_found_and_unloaded_by_path),
+        cmocka_unit_test(a_replaced_file_is_not_found),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     rmdir(dir);

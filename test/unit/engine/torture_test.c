@@ -122,6 +122,27 @@ static void many_threads_get_their_own_answers(void **state)
     realm_close(r);
 }
 
+/* Has an embedding made; its status. */
+static int embed(struct realm_model *m)
+{
+    struct realm_request request = request_for("Once upon a time", 0);
+    struct realm_gen *g;
+    struct realm_event e;
+    request.prompt_only = true;
+    request.pooling = REALM_POOL_MEAN;
+    int status = realm_gen_start(&g, m, &request, NULL);
+    if (status)
+        return status;
+    status = realm_gen_next(g, &e, NULL);
+    if (!status) {
+        assert_int_equal(e.kind, REALM_EVENT_END);
+        assert_true((e.embedding == NULL) == (e.status != 0));
+        status = e.status;
+    }
+    realm_gen_close(g);
+    return status;
+}
+
 /* Loads the model and has an answer from it; the status of what failed first. */
 static int whole_path(struct realm *r)
 {
@@ -133,12 +154,23 @@ static int whole_path(struct realm *r)
         assert_int_equal(err.status, status);
         return status;
     }
+    realm_model_close(m);
+    status = realm_model_find(&m, r, tiny_path, &err);
+    if (status) {
+        assert_int_equal(err.status, status);
+        return status;
+    }
     struct realm_request request = kind_of(1);
     request.top_logprobs = 3;
     request.stop = (const char *const[]){"never said", "nor this"};
     request.n_stop = 2;
+    request.prompt_logprobs = true;
+    request.logit_bias = (const struct realm_logit_bias[]){{300, -1}, {301, 1}};
+    request.n_logit_bias = 2;
     ask(m, &request, &a);
     status = a.status;
+    if (!status)
+        status = embed(m);
     if (!status) {
         float logprobs[4];
         struct realm_logprob next[2];

@@ -75,7 +75,7 @@ static struct kv_seq *open_seq(struct world *w)
 static void fill(struct forward_row *rows, struct kv_seq *s, uint32_t first_token)
 {
     for (uint32_t i = 0; i < TOKENS; i++)
-        rows[i] = (struct forward_row){s, first_token + i, i, i == TOKENS - 1};
+        rows[i] = (struct forward_row){s, first_token + i, i, i == TOKENS - 1, false};
 }
 
 /* The poisoned row must be found, and must not touch those it is batched with. */

@@ -1,5 +1,5 @@
-/* test/unit/model/invariance_test.c - the logits of a row are the same bits
- * alone and in every batch, for every cut of the prompt, on any number of
+/* test/unit/model/invariance_test.c - logits and hidden state of a row are the same
+ * bits alone and in every batch, for every cut of the prompt, on any number of
  * threads, at each instruction set.
  *
  * With REALM_TEST_REORDER=1 products of more than one token add their two halves
@@ -36,7 +36,8 @@ struct world {
     struct forward *forward;
     struct kv_budget budget;
     struct kv_pool *kv;
-    float *want[STREAMS]; /* (positions, vocab): each stream alone, in one step */
+    float *want[STREAMS];   /* (positions, vocab): each stream alone, in one step */
+    float *hidden[STREAMS]; /* (positions, width): the same */
 };
 
 /* ---- products that add in another order ---- */
@@ -137,8 +138,10 @@ static void open_world(struct world *w, const struct model_spec *s, enum kv_type
 
 static void close_world(struct world *w)
 {
-    for (size_t i = 0; i < STREAMS; i++)
+    for (size_t i = 0; i < STREAMS; i++) {
         free(w->want[i]);
+        free(w->hidden[i]);
+    }
     kv_pool_close(w->kv);
     forward_close(w->forward);
     pool_close(w->pool);
@@ -175,7 +178,8 @@ static void add_rows(const struct world *w, struct batch *b, struct kv_seq *s, s
     for (uint32_t i = 0; i < n; i++) {
         assert_true(b->n < ROWS_MAX);
         bool wanted = b->wanted < FORWARD_LOGITS_MAX;
-        b->rows[b->n] = (struct forward_row){s, token_of(w, stream, pos + i), pos + i, wanted};
+        b->rows[b->n] =
+            (struct forward_row){s, token_of(w, stream, pos + i), pos + i, wanted, true};
         b->stream[b->n++] = stream;
         b->wanted += wanted;
     }
@@ -187,12 +191,29 @@ static void run(struct world *w, struct batch *b)
     assert_int_equal(forward_step(w->forward, b->rows, b->n, NULL, NULL, &bad), 0);
 }
 
-/* Runs the batch, compares every row that has logits, and empties it. */
+/* Most rows want both, some one alone; others each time. */
+static void vary_wishes(struct batch *b)
+{
+    static unsigned turn;
+    turn++;
+    for (size_t i = 0; i < b->n; i++) {
+        b->rows[i].wants_logits &= (i + turn) % 4 != 0;
+        b->rows[i].wants_hidden = (i + turn) % 4 != 1;
+    }
+}
+
+/* Runs the batch, compares every row with what it wanted, and empties it. */
 static void run_and_compare(struct world *w, struct batch *b, const char *what)
 {
-    size_t vocab = w->model->config.vocab, j = 0;
+    size_t vocab = w->model->config.vocab, width = w->model->config.width, j = 0;
+    vary_wishes(b);
     run(w, b);
     for (size_t i = 0; i < b->n; i++) {
+        const float *hidden = w->hidden[b->stream[i]] + b->rows[i].pos * width;
+        if (b->rows[i].wants_hidden &&
+            memcmp(forward_hidden(w->forward, i), hidden, width * sizeof(float)) != 0)
+            fail_msg("%s: stream %zu, position %u has another hidden state than alone", what,
+                     b->stream[i], b->rows[i].pos);
         if (!b->rows[i].wants_logits)
             continue;
         const float *want = w->want[b->stream[i]] + b->rows[i].pos * vocab;
@@ -206,15 +227,18 @@ static void run_and_compare(struct world *w, struct batch *b, const char *what)
 static void make_reference(struct world *w, size_t stream, uint32_t length)
 {
     static struct batch b;
-    size_t vocab = w->model->config.vocab;
+    size_t vocab = w->model->config.vocab, width = w->model->config.width;
     struct kv_seq *s = open_seq(w, length);
     w->want[stream] = malloc(length * vocab * sizeof(float));
-    assert_non_null(w->want[stream]);
+    w->hidden[stream] = malloc(length * width * sizeof(float));
+    assert_true(w->want[stream] && w->hidden[stream]);
     b.n = b.wanted = 0;
     add_rows(w, &b, s, stream, 0, length);
     run(w, &b);
-    for (uint32_t i = 0; i < length; i++)
+    for (uint32_t i = 0; i < length; i++) {
         memcpy(w->want[stream] + i * vocab, forward_logits(w->forward, i), vocab * sizeof(float));
+        memcpy(w->hidden[stream] + i * width, forward_hidden(w->forward, i), width * sizeof(float));
+    }
     kv_seq_close(s);
 }
 

@@ -224,6 +224,50 @@ static void a_draw_depends_on_seed_choice_and_position_alone(void **state)
     sample_scratch_close(s);
 }
 
+static void biases_come_before_all_else(void **state)
+{
+    (void)state;
+    float logits[SMALL], before[SMALL];
+    double p[SMALL];
+    size_t counts[SMALL];
+    struct realm_sampling o = PLAIN;
+    small_logits(logits);
+    memcpy(before, logits, sizeof(before));
+    /* .1 .4 .04 .25 .15 .06, the second out, the third as likely as the first was; two
+     * of one token add up. */
+    const struct realm_logit_bias bias[] = {{1, -100}, {2, 1}, {2, (float)log(2.5) - 1}};
+    struct sample_input in = input(logits, SMALL, &o);
+    in.bias = bias;
+    in.n_bias = 3;
+    count_draws(&in, 20000, counts);
+    const double want[SMALL] = {0.1, 0, 0.1, 0.25, 0.15, 0.06};
+    for (size_t i = 0; i < SMALL; i++)
+        p[i] = want[i] / 0.66;
+    assert_true(chi_square(counts, p, SMALL, 20000) < 25.7);
+    /* The likeliest two are chosen among the biased. */
+    o.top_k = 2;
+    count_draws(&in, 2000, counts);
+    assert_int_equal(counts[3] + counts[4], 2000);
+    /* A penalty halves what the bias made, (-1 + 4) / 2; before it, it would double what
+     * was there and leave -2 + 4. */
+    const float two[2] = {-1, 1.75f};
+    const struct realm_logit_bias up = {0, 4};
+    o = PLAIN;
+    o.temperature = 0;
+    o.repetition_penalty = 2;
+    struct sample_scratch *s;
+    assert_int_equal(sample_scratch_open(&s, SMALL), 0);
+    in = input(two, 2, &o);
+    in.history = (const uint32_t[]){0};
+    in.bias = &up;
+    in.n_bias = 1;
+    assert_int_equal(sample_draw(s, kernels_best(), &in), 0);
+    in.n_history = 1;
+    assert_int_equal(sample_draw(s, kernels_best(), &in), 1);
+    sample_scratch_close(s);
+    assert_memory_equal(logits, before, sizeof(before));
+}
+
 static int by_likelihood(const void *a, const void *b)
 {
     const struct candidate *x = a, *y = b;
@@ -360,6 +404,7 @@ int main(void)
         cmocka_unit_test(penalties_count_in_the_window),
         cmocka_unit_test(extremes_stay_finite),
         cmocka_unit_test(a_draw_depends_on_seed_choice_and_position_alone),
+        cmocka_unit_test(biases_come_before_all_else),
         cmocka_unit_test(selection_equals_sorting),
         cmocka_unit_test(wide_nucleus_keeps_the_right_number),
         cmocka_unit_test(large_selections_are_exact),

@@ -33,6 +33,8 @@ static void expect(const char *const *stops, size_t n_stops, const char *const *
     assert_int_equal(stop_init(&s, stops, n_stops), 0);
     push_all(&s, pieces, n, &out, &hit);
     assert_int_equal(hit, want_hit);
+    if (hit) // what was cut off is the text that it says
+        assert_true(s.which < n_stops);
     assert_string_equal(buf_cstr(&out), want);
     buf_free(&out);
     stop_free(&s);

@@ -315,6 +315,136 @@ static void forgotten_models_go_with_their_lease(void **state)
     world_close(w);
 }
 
+static struct realm_model_status status_of(struct world *w, const char *name)
+{
+    struct realm_model_status s;
+    store_status(w->store, name, &s);
+    return s;
+}
+
+static void what_is_loaded_is_found(void **state)
+{
+    (void)state;
+    struct world *w = world_open(1000, 0, 0);
+    struct store_lease *l, *again;
+    struct realm_error err;
+    assert_int_equal(store_lease_find(&l, w->store, "100a", &err), REALM_E_NOT_FOUND);
+    assert_null(l);
+    assert_int_equal(status_of(w, "100a").state, REALM_MODEL_ABSENT);
+    assert_int_equal(atomic_load(&w->plans), 0);
+
+    struct opener o = {0};
+    atomic_store(&w->hold, true);
+    start(&o, w, "100a");
+    while (status_of(w, "100a").bytes == 0)
+        ;
+    assert_int_equal(status_of(w, "100a").state, REALM_MODEL_LOADING);
+    assert_int_equal(store_lease_find(&l, w->store, "100a", &err), REALM_E_NOT_FOUND);
+    assert_int_equal(store_evict(w->store, "100a"), REALM_E_NOT_FOUND);
+    atomic_store(&w->hold, false);
+    thread_join(&o.thread);
+    assert_int_equal(o.status, 0);
+
+    assert_int_equal(store_lease_find(&l, w->store, "100a", &err), 0);
+    assert_string_equal(store_lease_model(l), "100a");
+    again = lease(w, "100a");
+    store_lease_keep(l, true);
+    struct realm_model_status s = status_of(w, "100a");
+    assert_int_equal(s.state, REALM_MODEL_LOADED);
+    assert_int_equal(s.leases, 2);
+    assert_int_equal(s.bytes, 100);
+    assert_true(s.pinned);
+    store_lease_close(l);
+    store_lease_close(again);
+    assert_int_equal(status_of(w, "100a").leases, 0);
+    assert_int_equal(stats(w).loads, 1);
+    assert_int_equal(stats(w).hits, 2);
+    world_close(w);
+}
+
+static void a_lease_that_is_found_keeps_its_model(void **state)
+{
+    (void)state;
+    struct world *w = world_open(200, 0, 0);
+    struct store_lease *l;
+    touch(w, "100a");
+    touch(w, "100b");
+    assert_int_equal(store_lease_find(&l, w->store, "100a", NULL), 0);
+    touch(w, "100c"); /* evicts b, though a is older */
+    assert_int_equal(status_of(w, "100a").state, REALM_MODEL_LOADED);
+    assert_int_equal(status_of(w, "100b").state, REALM_MODEL_ABSENT);
+    store_lease_close(l);
+    mem_fail_at(1, 0);
+    int status = store_lease_find(&l, w->store, "100a", NULL);
+    mem_fail_at(0, 0);
+    assert_int_equal(status, REALM_E_NOMEM);
+    assert_null(l);
+    world_close(w);
+}
+
+static void an_evicted_model_goes_when_it_can(void **state)
+{
+    (void)state;
+    struct world *w = world_open(1000, 0, 0);
+    struct store_lease *a = lease(w, "100a");
+    store_lease_keep(a, true);
+    store_lease_close(a);
+    assert_int_equal(store_evict(w->store, "100a"), 0); /* idle and kept: at once */
+    assert_int_equal(stats(w).bytes, 0);
+    assert_int_equal(store_evict(w->store, "100a"), REALM_E_NOT_FOUND);
+
+    a = lease(w, "100a");
+    assert_int_equal(store_evict(w->store, "100a"), 0);
+    assert_int_equal(stats(w).bytes, 100);
+    assert_int_equal(status_of(w, "100a").state, REALM_MODEL_ABSENT);
+    touch(w, "100a"); /* another one */
+    assert_int_equal(stats(w).loads, 3);
+    assert_int_equal(stats(w).bytes, 200);
+    store_lease_close(a);
+    assert_int_equal(stats(w).bytes, 100);
+    assert_int_equal(stats(w).evictions, 2);
+    world_close(w);
+}
+
+static _Thread_local bool this_is_the_test;
+static atomic_bool unloaded_here;
+
+static void unload_and_look(void *ctx, void *model)
+{
+    if (this_is_the_test)
+        atomic_store(&unloaded_here, true);
+    unload(ctx, model);
+}
+
+/* Dropped with their last lease, models are unloaded by the loader, also when there is
+ * room wanted and when the store closes. */
+static void who_drops_a_lease_does_not_unload(void **state)
+{
+    (void)state;
+    struct world w = {.plans = 0};
+    w.clock = (struct clock){fake_now, &w};
+    const struct store_limits limits = {200, 0, 60000};
+    const struct store_ops ops = {plan, load, discard, unload_and_look, &w};
+    this_is_the_test = true;
+    assert_int_equal(store_open(&w.store, &limits, &ops, &w.clock), 0);
+    for (int round = 0; round < 30; round++) {
+        struct store_lease *a = lease(&w, "200a");
+        assert_int_equal(store_evict(w.store, "200a"), 0);
+        store_lease_drop(a);
+    }
+    touch(&w, "200a"); /* had to wait for the last one's room */
+    assert_int_equal(stats(&w).loads, 31);
+    assert_int_equal(stats(&w).bytes_peak, 200);
+    struct store_lease *a = lease(&w, "200a");
+    assert_int_equal(store_evict(w.store, "200a"), 0);
+    store_lease_drop(a);
+    store_lease_drop(NULL);
+    store_close(w.store);
+    this_is_the_test = false;
+    assert_false(atomic_load(&unloaded_here));
+    assert_int_equal(atomic_load(&w.unloads), 31);
+}
+
 static void idle_models_time_out(void **state)
 {
     (void)state;
@@ -441,6 +571,10 @@ int main(void)
         cmocka_unit_test(clear_takes_the_idle_now_and_the_leased_later),
         cmocka_unit_test(clear_leaves_what_is_kept),
         cmocka_unit_test(forgotten_models_go_with_their_lease),
+        cmocka_unit_test(what_is_loaded_is_found),
+        cmocka_unit_test(a_lease_that_is_found_keeps_its_model),
+        cmocka_unit_test(an_evicted_model_goes_when_it_can),
+        cmocka_unit_test(who_drops_a_lease_does_not_unload),
         cmocka_unit_test(idle_models_time_out),
         cmocka_unit_test(room_that_nobody_wants_any_more_keeps_nobody_waiting),
         cmocka_unit_test(waiting_for_room_lets_others_load),

@@ -1,0 +1,197 @@
+#include "api/api_impl.h"
+
+#include <signal.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/mem.h"
+
+enum { REQUEST_MS = 3600 * 1000 };
+
+int api_open(struct api **out, const struct api_options *options, struct realm_error *err)
+{
+    *out = NULL;
+    struct api *a = mem_zalloc(sizeof(*a));
+    if (!a)
+        return err_nomem(err, "the api");
+    a->options = *options;
+    a->started_ns = clock_ns(clock_system());
+    list_init(&a->jobs);
+    list_init(&a->sockets);
+    list_init(&a->ready);
+    counts_init(&a->counts);
+    api_set_limits(a, options->compat_llama_server, options->request_ms);
+    int status = mutex_init(&a->ready_lock);
+    if (status)
+        goto no_lock;
+    status = catalog_open(&a->catalog);
+    if (status)
+        goto no_catalog;
+    a->admin_key = options->admin_key ? mem_strdup(options->admin_key) : NULL;
+    status = options->admin_key && !a->admin_key ? REALM_E_NOMEM
+                                                 : workers_open(&a->workers, API_WORKERS_MAX);
+    if (status)
+        goto no_workers;
+    *out = a;
+    return 0;
+
+no_workers:
+    mem_free(a->admin_key);
+    catalog_close(a->catalog);
+no_catalog:
+    mutex_destroy(&a->ready_lock);
+no_lock:
+    mem_free(a);
+    return err_set(err, status, "cannot start the api: %s", realm_status_name(status));
+}
+
+static struct job *job_of(struct list *link)
+{
+    return CONTAINER_OF(link, struct job, link);
+}
+
+void api_close(struct api *a)
+{
+    if (!a)
+        return;
+    api_attach(a, NULL);
+    for (struct list *i = a->jobs.next; i != &a->jobs; i = i->next)
+        atomic_store(&job_of(i)->cancelled, true);
+    workers_close(a->workers);
+    while (!list_empty(&a->jobs))
+        job_drop(job_of(a->jobs.next));
+    mem_free(a->admin_key);
+    catalog_close(a->catalog);
+    mutex_destroy(&a->ready_lock);
+    mem_free(a);
+}
+
+void api_attach(struct api *a, struct http_server *s)
+{
+    mutex_lock(&a->ready_lock);
+    a->server = s;
+    mutex_unlock(&a->ready_lock);
+}
+
+int api_set_models(struct api *a, const struct api_models *models, struct realm_error *err)
+{
+    return catalog_set(a->catalog, models, err);
+}
+
+void api_preload(struct api *a, const char *const *ids, size_t n, bool pin)
+{
+    for (size_t i = 0; i < n; i++)
+        job_open_load(a, ids[i], pin);
+}
+
+void api_set_limits(struct api *a, bool compat_llama_server, uint32_t request_ms)
+{
+    atomic_store(&a->compat, compat_llama_server);
+    atomic_store(&a->request_ms, request_ms ? request_ms : REQUEST_MS);
+}
+
+void api_set_stuck(struct api *a, bool stuck)
+{
+    atomic_store(&a->stuck, stuck);
+}
+
+void api_drain(struct api *a)
+{
+    a->draining = true;
+}
+
+void api_cut(struct api *a)
+{
+    struct api_error e = {0};
+    (void)api_from_status(&e, REALM_E_SHUTDOWN, NULL);
+    for (struct list *i = a->jobs.next, *next; i != &a->jobs; i = next) {
+        next = i->next;
+        if (job_of(i)->stage != JOB_OVER)
+            job_fail(job_of(i), &e);
+    }
+}
+
+/* ---- the handler ---- */
+
+static void on_request(void *ctx, struct http_exchange *x)
+{
+    api_route(ctx, x);
+}
+
+static void on_gone(void *ctx, struct http_exchange *x)
+{
+    (void)ctx;
+    struct job *j = http_user(x);
+    if (j)
+        job_gone(j);
+}
+
+static void on_ws_message(void *ctx, struct http_ws *ws, bool text, struct slice message)
+{
+    socket_message(ctx, ws, text, message);
+}
+
+static void on_ws_closed(void *ctx, struct http_ws *ws)
+{
+    socket_closed(ctx, ws);
+}
+
+/* The next job that was woken; NULL: there is none. */
+static struct job *next_ready(struct api *a, bool *worked)
+{
+    struct job *j = NULL;
+    mutex_lock(&a->ready_lock);
+    if (!list_empty(&a->ready)) {
+        j = CONTAINER_OF(a->ready.next, struct job, ready_link);
+        list_remove(&j->ready_link);
+        j->ready = false;
+        *worked = j->worked;
+    }
+    mutex_unlock(&a->ready_lock);
+    return j;
+}
+
+static void on_wake(void *ctx)
+{
+    struct api *a = ctx;
+    struct job *j;
+    bool worked;
+    while ((j = next_ready(a, &worked)))
+        job_look(j, worked);
+}
+
+static void on_tick(void *ctx)
+{
+    struct api *a = ctx;
+    uint64_t now = clock_ns(clock_system());
+    struct api_error e = {0};
+    (void)api_from_status(&e, REALM_E_DEADLINE, NULL);
+    for (struct list *i = a->jobs.next, *next; i != &a->jobs; i = next) {
+        next = i->next;
+        if (job_of(i)->stage != JOB_OVER && job_of(i)->deadline_ns <= now)
+            job_fail(job_of(i), &e);
+    }
+    if (a->options.on_tick)
+        a->options.on_tick(a->options.ctx);
+}
+
+static void on_signal(void *ctx, int sig)
+{
+    struct api *a = ctx;
+    if (a->options.on_signal)
+        a->options.on_signal(a->options.ctx, sig);
+}
+
+struct http_handler api_handler(struct api *a)
+{
+    return (struct http_handler){
+        .request = on_request,
+        .gone = on_gone,
+        .ws_message = on_ws_message,
+        .ws_closed = on_ws_closed,
+        .wake = on_wake,
+        .tick = on_tick,
+        .signal = on_signal,
+        .ctx = a,
+    };
+}

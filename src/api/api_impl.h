@@ -1,0 +1,86 @@
+/* api/api_impl.h - inside the api: its parts, and what the endpoints share. */
+#ifndef API_API_IMPL_H
+#define API_API_IMPL_H
+
+#include <stdatomic.h>
+
+#include "api/api.h"
+#include "api/catalog.h"
+#include "api/job.h"
+#include "api/workers.h"
+#include "base/list.h"
+#include "base/thread.h"
+#include "metrics/metrics.h"
+
+enum { DOORS_MAX = 32 };
+
+struct api_counts {
+    const struct door *doors[DOORS_MAX]; /* in the order of their first request */
+    size_t n_doors;
+    uint64_t requests[DOORS_MAX][OUTCOMES];
+    struct histogram first_token, between_tokens, queued, whole, admit;
+};
+
+struct api {
+    struct api_options options;
+    char *admin_key;
+    struct http_server *server;
+    struct workers *workers;
+    struct catalog *catalog;
+    uint64_t started_ns;
+    atomic_bool stuck;
+    atomic_bool compat;
+    _Atomic uint32_t request_ms;
+
+    /* The server's thread. */
+    struct list jobs;
+    struct list sockets;
+    bool draining, cut;
+    struct api_counts counts;
+
+    struct mutex ready_lock;
+    struct list ready;     /* under ready_lock: jobs to be looked at */
+    uint64_t jobs_working; /* under ready_lock: that workers have */
+};
+
+/* routes.c */
+void api_route(struct api *a, struct http_exchange *x);
+/* Answers a request that never became a job. */
+void api_refuse(struct http_exchange *x, const struct api_error *e);
+void api_answer_json(struct http_exchange *x, int status, json_t *body);
+
+/* socket.c: WebSockets of the dispatch protocol */
+struct call;
+void socket_open(struct api *a, struct http_exchange *x);
+void socket_message(struct api *a, struct http_ws *ws, bool text, struct slice message);
+void socket_closed(struct api *a, struct http_ws *ws);
+/* An answer to a call; data is JSON text, or empty. */
+void call_send(struct call *c, const char *status, struct slice data);
+void call_send_error(struct call *c, const struct api_error *e);
+void call_over(struct call *c); /* c is dead afterwards */
+void call_set_job(struct call *c, struct job *j);
+
+/* health.c */
+json_t *health_json(struct api *a); /* NULL when memory is short */
+void health_answer(struct api *a, struct http_exchange *x);
+void ready_answer(struct api *a, struct http_exchange *x);
+
+/* metrics.c */
+void metrics_answer(struct api *a, struct http_exchange *x);
+void counts_init(struct api_counts *c);
+void counts_job(struct api *a, const struct job *j);
+void counts_token(struct api *a, struct job *j, uint64_t now_ns);
+
+/* admin.c: whoever comes here has been let in */
+void admin_route(struct api *a, struct http_exchange *x);
+
+/* models.c */
+void models_list(struct api *a, struct http_exchange *x);
+void models_get(struct api *a, struct http_exchange *x, const char *id);
+
+/* The doors, each in the file of its name. */
+extern const struct door door_chat, door_completion, door_embeddings, door_messages,
+    door_count_tokens, door_llama, door_tokenize, door_detokenize, door_apply_template, door_props,
+    door_generate_call, door_chat_call, door_load, door_pin, door_unload, door_clear;
+
+#endif

@@ -1,0 +1,155 @@
+/* api/embeddings.c - POST /v1/embeddings: the prompt's final hidden states, pooled. */
+#include <math.h>
+#include <string.h>
+
+#include <openssl/evp.h>
+
+#include "api/api_impl.h"
+#include "api/openai.h"
+#include "base/ckd.h"
+#include "base/err.h"
+#include "base/mem.h"
+
+/* Of one request, in the engine at once; more would fill its queue. */
+enum { AT_ONCE = 64 };
+
+/* Cuts a copy of v to the dimensions that are wanted and makes it of length 1, as OpenAI's
+ * are. */
+static size_t normalise(const struct job *j, const float *v, float *out)
+{
+    size_t n = j->info.hidden_size;
+    if (j->ask.dimensions)
+        n = min_size(n, j->ask.dimensions);
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += (double)v[i] * (double)v[i];
+    double scale = sum > 0 ? 1 / sqrt(sum) : 0;
+    for (size_t i = 0; i < n; i++)
+        out[i] = (float)((double)v[i] * scale);
+    return n;
+}
+
+static void write_base64(struct job *j, const float *v, size_t n)
+{
+    size_t bytes = n * sizeof(*v);
+    unsigned char *text = mem_alloc(4 * (bytes / 3 + 1) + 1);
+    if (!text) {
+        j->w.status = REALM_E_NOMEM;
+        return;
+    }
+    int length = EVP_EncodeBlock(text, (const unsigned char *)v, (int)bytes);
+    write_text(&j->w, "\"");
+    write_bytes(&j->w, text, (size_t)length);
+    write_text(&j->w, "\"");
+    mem_free(text);
+}
+
+static void write_floats(struct job *j, const float *v, size_t n)
+{
+    write_text(&j->w, "[");
+    for (size_t i = 0; i < n; i++) {
+        write_text(&j->w, i ? "," : "");
+        write_number(&j->w, (double)v[i]);
+    }
+    write_text(&j->w, "]");
+}
+
+static int write_one(struct job *j, size_t index, const float *embedding)
+{
+    float *v = mem_array(j->info.hidden_size, sizeof(*v));
+    if (!v)
+        return REALM_E_NOMEM;
+    size_t n = normalise(j, embedding, v);
+    write_f(&j->w, "%s{\"object\":\"embedding\",\"index\":%zu,\"embedding\":", index ? "," : "",
+            index);
+    if (j->ask.base64)
+        write_base64(j, v, n);
+    else
+        write_floats(j, v, n);
+    write_text(&j->w, "}");
+    mem_free(v);
+    return j->w.status;
+}
+
+static int start(struct job *j, size_t at, struct realm_gen **out, struct realm_error *err)
+{
+    const struct ask_prompt *p = &j->ask.prompts[at];
+    struct realm_request r;
+    realm_request_init(&r, REALM_DOOR_OPENAI);
+    r.ids = p->ids;
+    r.n_ids = p->n_ids;
+    r.text = p->text;
+    r.text_bytes = p->bytes;
+    r.text_flags = REALM_TEXT_BOS;
+    r.prompt_only = true;
+    r.pooling = j->ask.pooling ? j->ask.pooling : REALM_POOL_MEAN;
+    return realm_gen_start(out, j->model, &r, err);
+}
+
+/* Waits for the embedding and writes it. */
+static int take(struct job *j, size_t at, struct realm_gen *gen, uint64_t *tokens,
+                struct realm_error *err)
+{
+    const struct realm_wait wait = job_wait(j);
+    struct realm_event event;
+    int status = realm_gen_next(gen, &event, &wait);
+    if (!status)
+        status = event.status;
+    if (!status) {
+        *tokens += event.usage.prompt_tokens;
+        status = write_one(j, at, event.embedding);
+    }
+    return status ? err_set(err, status, "%s", realm_status_name(status)) : 0;
+}
+
+/* In order, with some of those that follow under way. */
+static int embed_all(struct job *j, uint64_t *tokens, struct realm_error *err)
+{
+    struct realm_gen *gens[AT_ONCE] = {NULL};
+    size_t n = j->ask.n_prompts, begun = 0;
+    int status = 0;
+    for (size_t i = 0; i < n && !status; i++) {
+        for (; begun < n && begun < i + AT_ONCE && !status; begun++)
+            status = start(j, begun, &gens[begun % AT_ONCE], err);
+        if (!status)
+            status = take(j, i, gens[i % AT_ONCE], tokens, err);
+        realm_gen_close(gens[i % AT_ONCE]);
+        gens[i % AT_ONCE] = NULL;
+    }
+    for (size_t i = 0; i < AT_ONCE; i++)
+        realm_gen_close(gens[i]);
+    return status;
+}
+
+static int embed(struct job *j, struct api_error *e)
+{
+    struct realm_error err = {0};
+    uint64_t tokens = 0;
+    if (job_open_model(j, e))
+        return -1;
+    if (j->ask.dimensions > j->info.hidden_size)
+        return api_bad(e, "dimensions", "invalid_value", "dimensions must be from 1 to %u",
+                       j->info.hidden_size);
+    write_text(&j->w, "{\"object\":\"list\",\"data\":[");
+    int status = embed_all(j, &tokens, &err);
+    if (status)
+        return api_from_status(e, status, &err);
+    write_text(&j->w, "],\"model\":");
+    write_quoted(&j->w, openai_model(j));
+    write_f(&j->w, ",\"usage\":{\"prompt_tokens\":%llu,\"total_tokens\":%llu}}",
+            (unsigned long long)tokens, (unsigned long long)tokens);
+    return 0;
+}
+
+static void finish(struct job *j)
+{
+    job_answer(j, 200);
+}
+
+const struct door door_embeddings = {
+    .name = "embeddings",
+    .read = ask_embeddings,
+    .work = embed,
+    .error = api_error_openai,
+    .finish = finish,
+};

@@ -1,0 +1,228 @@
+/* api/job.h - one request at work.
+ *
+ * A job goes through three stages.  While it is PREPARING a worker has it: the body is read,
+ * the model opened, the template rendered, the generations started (prepare.c), or a whole
+ * answer made (door.work).  While it is RUNNING the server's thread has it: events of its
+ * generations become pieces of the answer (run.c), which the door writes in its own form.
+ * It is OVER when its client has its answer or is gone; then it waits only for those who
+ * still work for it, and is freed.
+ *
+ * Threads: the server's, but for what says "worker" and for job_wake, which any may call.
+ * `cancelled` tells workers, guests and waits that nobody wants the answer any more. */
+#ifndef API_JOB_H
+#define API_JOB_H
+
+#include <stdatomic.h>
+
+#include "api/api.h"
+#include "api/ask.h"
+#include "api/catalog.h"
+#include "api/error.h"
+#include "api/reason.h"
+#include "api/workers.h"
+#include "api/writer.h"
+#include "base/list.h"
+#include "base/thread.h"
+
+/* How requests end. */
+enum outcome_kind { OUTCOME_OK, OUTCOME_CANCELLED, OUTCOME_REFUSED, OUTCOME_FAILED, OUTCOMES };
+
+struct job;
+struct choice;
+struct guest_run;
+struct call;
+
+/* Text that has become certain; either may be empty. */
+struct piece {
+    struct slice text, reasoning;
+    const struct realm_event *event; /* its token; NULL: from a guest, or the last of an answer */
+};
+
+/* A door's way to read requests and to write answers.  Writers append to j->out and send it
+ * with the functions below; any may be NULL that has nothing to say. */
+struct door {
+    const char *name; /* in logs and metrics */
+    /* Worker.  The body, an object; NULL: the door takes none. */
+    int (*read)(struct ask *a, json_t *body, struct api_error *e);
+    /* Worker.  Makes the whole answer into j->out, or NULL: generations do. */
+    int (*work)(struct job *j, struct api_error *e);
+    bool reasons;         /* what stands between think tags is told apart */
+    bool by_guest;        /* a guest that is set answers in the model's place */
+    bool keeps;           /* streams, too, keep the whole text */
+    const char *id_field; /* of HTTP: a further name of the one with the request's id, or NULL */
+    json_t *(*error)(const struct api_error *e, const char *request_id);
+    void (*begin)(struct job *j);                                          /* of a stream */
+    void (*piece)(struct job *j, struct choice *c, const struct piece *p); /* of a stream */
+    void (*end)(struct job *j, struct choice *c); /* of a stream's choice */
+    void (*finish)(struct job *j); /* the whole answer, or the last events of a stream */
+    void (*fail)(struct job *j, const struct api_error *e); /* of a stream that cannot go on */
+};
+
+/* A token whose log-probability was asked for. */
+struct token_record {
+    uint32_t token;
+    float logprob; /* NaN: the prompt's first */
+    size_t top;    /* of choice.tops: the first of its n_top */
+    size_t n_top;
+    size_t text_end; /* bytes of the answer's text up to here */
+};
+
+/* One answer. */
+struct choice {
+    struct job *job;
+    uint32_t index;
+    struct realm_gen *gen; /* NULL: a guest's, or not started */
+    bool over;
+    bool began; /* something was shown */
+    enum realm_finish finish;
+    int status;
+    uint32_t stop_index;      /* which stop string ended it; UINT32_MAX: none */
+    struct realm_usage usage; /* prompt_tokens from the start, the rest from its end */
+    struct reason reason;
+    struct buf text, reasoning; /* the whole answer, where it is kept */
+    uint64_t text_bytes;        /* shown so far */
+    uint32_t n_drawn;           /* tokens so far; 0 for a guest's */
+    uint64_t offset;            /* characters before the next token to be shown */
+    struct buf tokens;          /* struct token_record; the prompt's first */
+    size_t n_prompt_tokens;     /* of these */
+    struct buf tops;            /* struct realm_logprob */
+    uint32_t block, n_blocks;   /* of a message that is streamed: the open one's kind; so far */
+    const char *finish_reason;  /* what a guest's own answer says; NULL: as finish says */
+};
+
+enum job_stage { JOB_PREPARING, JOB_RUNNING, JOB_OVER };
+
+struct job {
+    struct api *api;
+    const struct door *door;
+    struct list link;       /* in api.jobs */
+    struct list ready_link; /* in api.ready, under its lock */
+    bool ready;             /* under api's ready lock: is in api.ready */
+    bool worked;            /* under api's ready lock: the worker has let go of it */
+    bool returned;          /* and the server's thread has seen that */
+    struct work work;
+    enum job_stage stage;
+    atomic_bool cancelled;
+
+    struct http_exchange *x; /* NULL: a WebSocket's, or the client is gone */
+    struct call *call;       /* NULL: not a WebSocket's, or that is closed */
+    char id[40];             /* "req_…" */
+    char shown_id[136];
+    uint64_t arrived_ns, deadline_ns;
+    int64_t created_s;
+    bool began;     /* door.begin was called */
+    bool streaming; /* the answer's head is out */
+
+    /* Of the worker while PREPARING, then constant. */
+    struct buf body;
+    char *param; /* from the path: an id; may be NULL */
+    bool pin;    /* the model is to stay loaded */
+    struct ask ask;
+    struct catalog_model named;
+    struct realm_model *model;
+    struct realm_model_info info;
+    struct chat_prompt rendered;
+    struct choice *choices; /* (n_choices) */
+    size_t n_choices;
+    struct guest_run *guest; /* of the single choice */
+    uint64_t prepared_ns;
+    bool failed;
+    struct api_error error; /* why, when failed */
+
+    struct buf out;             /* what is being written */
+    struct writer w;            /* to out */
+    struct buf text, reasoning; /* of the piece that is being shown */
+    uint64_t first_ns, last_ns; /* of tokens */
+    int status;                 /* of HTTP, for the log */
+    enum outcome_kind outcome;
+    const char *code; /* of the error it ended with */
+    uint64_t ended_ns;
+};
+
+/* job.c */
+
+/* Takes over x.  body is copied; param (may be NULL) too.  Answers an error itself. */
+void job_open_http(struct api *a, struct http_exchange *x, const struct door *door,
+                   const char *param);
+/* The same for a call on a WebSocket, whose params it takes over. */
+void job_open_call(struct api *a, struct call *call, const struct door *door, json_t *params,
+                   const char *ws_id);
+/* Loads a model for nobody. */
+void job_open_load(struct api *a, const char *id, bool pin);
+/* Has the server's thread look at j soon.  Any thread; the engine's notify. */
+void job_wake(void *j);
+/* After j was woken: does what there is to do, and frees it when it is over.  worked: as
+ * the lock showed it. */
+void job_look(struct job *j, bool worked);
+/* The client left, or closed the call. */
+void job_gone(struct job *j);
+/* Frees it whatever its stage; the workers are gone. */
+void job_drop(struct job *j);
+/* The answer cannot be had: tells the client and ends the work. */
+void job_fail(struct job *j, const struct api_error *e);
+/* Answers whole with what j->out holds. */
+void job_answer(struct job *j, int status);
+/* Sends j->out as one event of the stream and clears it. */
+void job_event(struct job *j, const char *event);
+/* After the last event. */
+void job_done(struct job *j);
+/* A failed writer ends the job with out_of_memory; true when all is well. */
+bool job_written(struct job *j);
+/* Whether the caller of a wait is gone; for struct realm_wait. */
+bool job_cancelled(void *j);
+struct realm_wait job_wait(struct job *j);
+
+/* prepare.c */
+/* Worker: all of PREPARING. */
+void job_prepare(struct job *j);
+/* Worker: opens the model that ask names; j->named and j->model. */
+int job_open_model(struct job *j, struct api_error *e);
+/* Worker: renders ask's messages into j->rendered. */
+int job_render(struct job *j, struct api_error *e);
+/* Worker: ids of valid UTF-8 text, for mem_free. */
+int job_tokenize(const struct job *j, const char *text, size_t bytes, unsigned flags,
+                 uint32_t **ids, size_t *n, struct api_error *e);
+/* Worker: the same of an array of strings and ids by turns, which errors call name; BOS comes
+ * before a string alone. */
+int job_tokenize_parts(const struct job *j, const char *name, const json_t *parts, unsigned flags,
+                       uint32_t **ids, size_t *n, struct api_error *e);
+/* An id of the model's vocabulary; REALM_E_ARG: value is none. */
+int job_read_id(const struct job *j, const json_t *value, uint32_t *id);
+/* Worker: what the generations of one prompt are asked for, but for the prompt. */
+void job_request(const struct job *j, struct realm_request *r);
+
+/* run.c */
+/* Takes the events that are there; may end the job, but not free it. */
+void job_run(struct job *j);
+/* More of c's answer, from whoever makes it.  REALM_E_NOMEM, REALM_E_LIMIT. */
+int choice_text(struct choice *c, const char *text, size_t n, const struct realm_event *event);
+/* c has its finish, status and usage. */
+void choice_over(struct choice *c);
+struct realm_usage job_usage(const struct job *j); /* of all choices */
+const char *choice_reason(const struct choice *c, const char *stop, const char *length);
+
+/* guest.c */
+int guest_run(struct job *j, struct api_error *e); /* worker: from start to end */
+void guest_take(struct job *j);
+void guest_free(struct guest_run *g);
+
+/* tokens.c */
+enum { TOKEN_SHOWN_MAX = 512 }; /* bytes of a token that an answer shows at most */
+/* A token's bytes as they are, maybe no whole UTF-8; at most max. */
+size_t token_bytes(const struct job *j, uint32_t token, char *out, size_t max);
+/* Records a token of c. */
+MUST_USE int choice_record(struct choice *c, const struct realm_event *e);
+const struct token_record *choice_tokens(const struct choice *c, size_t *n);
+const struct realm_logprob *record_top(const struct choice *c, const struct token_record *r);
+/* Streams show each record once. */
+void choice_forget_tokens(struct choice *c);
+void write_token(struct job *j, uint32_t token); /* as a JSON string */
+/* The same where it is text, else an array of its bytes. */
+void write_token_or_bytes(struct job *j, uint32_t token);
+void write_logprob(struct job *j, float logprob);
+/* "token":…,"logprob":…,"bytes":… */
+void write_token_members(struct job *j, uint32_t token, float logprob);
+/* The members of a chat's logprobs.content, without brackets. */
+void write_chat_logprobs(struct job *j, const struct choice *c);
+
+#endif

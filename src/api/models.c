@@ -1,0 +1,128 @@
+/* api/models.c - GET /v1/models and what administration does to models. */
+#include <string.h>
+
+#include "api/api_impl.h"
+#include "base/err.h"
+
+static const char *state_name(enum realm_model_state state)
+{
+    static const char *const names[] = {"unloaded", "loading", "loaded"};
+    return names[state];
+}
+
+/* OpenAI's four members, and what else there is to know. */
+static json_t *model_json(struct api *a, const struct catalog_model *m, const char *alias_of)
+{
+    struct realm_model_status status;
+    realm_model_status(a->options.engine, m->path, &status);
+    json_t *json =
+        json_pack("{s:s,s:s,s:I,s:s,s:s,s:b,s:I}", "id", m->id, "object", "model", "created",
+                  (json_int_t)m->created_s, "owned_by", "realm", "state", state_name(status.state),
+                  "pinned", (int)status.pinned, "memory_bytes", (json_int_t)status.bytes);
+    if (alias_of)
+        json_object_set_new(json, "alias_of", json_string(alias_of));
+    return json;
+}
+
+struct listing {
+    struct api *api;
+    json_t *data;
+};
+
+static void add(void *ctx, const struct catalog_model *m, const char *alias_of)
+{
+    struct listing *l = ctx;
+    json_array_append_new(l->data, model_json(l->api, m, alias_of));
+}
+
+void models_list(struct api *a, struct http_exchange *x)
+{
+    struct listing l = {a, json_array()};
+    int status = catalog_each(a->catalog, add, &l);
+    if (status) {
+        struct api_error e = {0};
+        json_decref(l.data);
+        (void)api_from_status(&e, status, NULL);
+        api_refuse(x, &e);
+        return;
+    }
+    api_answer_json(x, 200, json_pack("{s:s,s:o}", "object", "list", "data", l.data));
+}
+
+void models_get(struct api *a, struct http_exchange *x, const char *id)
+{
+    struct catalog_model m;
+    struct realm_error err = {0};
+    int status = catalog_find(a->catalog, id, &m, &err);
+    if (status) {
+        struct api_error e = {0};
+        (void)api_from_status(&e, status, &err);
+        api_refuse(x, &e);
+        return;
+    }
+    const char *alias_of = strcmp(m.id, id) == 0 ? NULL : m.id;
+    struct catalog_model shown = m;
+    if (alias_of)
+        snprintf(shown.id, sizeof(shown.id), "%s", id);
+    api_answer_json(x, 200, model_json(a, &shown, alias_of));
+}
+
+/* ---- loading by an admin call, or at the start ---- */
+
+static int load(struct job *j, struct api_error *e)
+{
+    j->ask.model = j->param;
+    if (job_open_model(j, e))
+        return -1;
+    if (j->pin)
+        realm_model_pin(j->model, true);
+    write_text(&j->w, "{\"id\":");
+    write_quoted(&j->w, j->named.id);
+    write_f(&j->w, ",\"state\":\"loaded\",\"memory_bytes\":%llu}",
+            (unsigned long long)j->info.memory_bytes);
+    return 0;
+}
+
+static void finish(struct job *j)
+{
+    job_answer(j, 200);
+}
+
+static int load_pinned(struct job *j, struct api_error *e)
+{
+    j->pin = true;
+    return load(j, e);
+}
+
+const struct door door_load = {
+    .name = "load", .work = load, .error = api_error_openai, .finish = finish};
+const struct door door_pin = {
+    .name = "pin", .work = load_pinned, .error = api_error_openai, .finish = finish};
+
+/* Giving gigabytes back to the system takes its time, so that a worker does it. */
+static int unload(struct job *j, struct api_error *e)
+{
+    struct realm_error err = {0};
+    int status = catalog_find(j->api->catalog, j->param, &j->named, &err);
+    if (!status)
+        status = realm_model_unload(j->api->options.engine, j->named.path, &err);
+    if (status)
+        return api_from_status(e, status, &err);
+    write_text(&j->w, "{\"id\":");
+    write_quoted(&j->w, j->named.id);
+    write_text(&j->w, ",\"state\":\"unloaded\"}");
+    return 0;
+}
+
+static int clear(struct job *j, struct api_error *e)
+{
+    (void)e;
+    write_f(&j->w, "{\"freed_bytes\":%llu}",
+            (unsigned long long)realm_clear(j->api->options.engine));
+    return 0;
+}
+
+const struct door door_unload = {
+    .name = "unload", .work = unload, .error = api_error_openai, .finish = finish};
+const struct door door_clear = {
+    .name = "clear", .work = clear, .error = api_error_openai, .finish = finish};

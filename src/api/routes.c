@@ -1,0 +1,197 @@
+/* api/routes.c - which request goes where. */
+#include <openssl/crypto.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/api_impl.h"
+#include "api/openapi.h"
+
+/* Either a door, or a function that answers at once. */
+struct route {
+    const char *method, *path;
+    const struct door *door;
+    void (*answer)(struct api *a, struct http_exchange *x);
+};
+
+static void openapi_answer(struct api *a, struct http_exchange *x)
+{
+    (void)a;
+    api_answer_json(x, 200, openapi_document());
+}
+
+static const struct route routes[] = {
+    {"POST", "/v1/chat/completions", &door_chat, NULL},
+    {"POST", "/v1/completions", &door_completion, NULL},
+    {"POST", "/v1/embeddings", &door_embeddings, NULL},
+    {"POST", "/v1/messages", &door_messages, NULL},
+    {"POST", "/v1/messages/count_tokens", &door_count_tokens, NULL},
+    {"GET", "/v1/models", NULL, models_list},
+    {"POST", "/completion", &door_llama, NULL},
+    {"POST", "/completions", &door_llama, NULL},
+    {"POST", "/tokenize", &door_tokenize, NULL},
+    {"POST", "/detokenize", &door_detokenize, NULL},
+    {"POST", "/apply-template", &door_apply_template, NULL},
+    {"GET", "/props", &door_props, NULL},
+    {"GET", "/health", NULL, health_answer},
+    {"GET", "/v1/health", NULL, health_answer},
+    {"GET", "/ready", NULL, ready_answer},
+    {"GET", "/metrics", NULL, metrics_answer},
+    {"GET", "/openapi.json", NULL, openapi_answer},
+    /* llama-server has these without the version, too. */
+    {"POST", "/chat/completions", &door_chat, NULL},
+    {"POST", "/embeddings", &door_embeddings, NULL},
+    {"GET", "/models", NULL, models_list},
+};
+
+static const char MODELS[] = "/v1/models/";
+
+void api_answer_json(struct http_exchange *x, int status, json_t *body)
+{
+    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+    json_decref(body);
+    if (text)
+        http_respond(x, status, "application/json", NULL, 0, slice_of(text));
+    else
+        http_respond(x, 503, "application/json", NULL, 0,
+                     slice_of("{\"error\":{\"message\":\"out of memory\",\"type\":\"server_error\","
+                              "\"param\":null,\"code\":\"out_of_memory\"}}"));
+    free(text);
+}
+
+void api_refuse(struct http_exchange *x, const struct api_error *e)
+{
+    api_answer_json(x, e->http, api_error_openai(e, http_shown_id(x)));
+}
+
+static void refuse(struct http_exchange *x, int http, const char *code, const char *what)
+{
+    struct api_error e = {0};
+    (void)api_fail(&e, http, code, "%s", what);
+    api_refuse(x, &e);
+}
+
+/* A HEAD request is a GET whose body stays here. */
+static bool has_method(const struct http_exchange *x, const char *method)
+{
+    const char *m = http_method(x);
+    return strcmp(m, method) == 0 || (strcmp(m, "HEAD") == 0 && strcmp(method, "GET") == 0);
+}
+
+static void answer_405(struct http_exchange *x, const char *allow)
+{
+    struct api_error e = {0};
+    (void)api_fail(&e, 405, "method_not_allowed", "this path takes %s", allow);
+    json_t *body = api_error_openai(&e, http_shown_id(x));
+    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+    json_decref(body);
+    const struct http_header header = {"Allow", allow};
+    http_respond(x, 405, "application/json", &header, 1, slice_of(text ? text : "{}"));
+    free(text);
+}
+
+static bool is_admin(const struct http_exchange *x)
+{
+    return strncmp(http_path(x), "/admin/", 7) == 0;
+}
+
+static bool same_secret(const char *a, const char *b)
+{
+    size_t n = strlen(a);
+    return n == strlen(b) && CRYPTO_memcmp(a, b, n) == 0;
+}
+
+/* The socket's file permissions let callers in; on the main port the key does, and only
+ * from this machine.  To everybody else nothing is there. */
+static bool may_administer(const struct api *a, const struct http_exchange *x)
+{
+    static const char SCHEME[] = "bearer ";
+    if (http_tag(x) == API_ADMIN)
+        return true;
+    const char *field = http_field(x, "authorization");
+    return a->admin_key && http_tag(x) == API_MAIN && http_from_loopback(x) && field &&
+           http_field_count(x, "authorization") == 1 &&
+           strncasecmp(field, SCHEME, strlen(SCHEME)) == 0 &&
+           same_secret(field + strlen(SCHEME), a->admin_key);
+}
+
+static void route_admin(struct api *a, struct http_exchange *x)
+{
+    if (may_administer(a, x))
+        admin_route(a, x);
+    else
+        refuse(x, 404, "not_found", "there is nothing at this path");
+}
+
+static bool is_socket_path(const char *path)
+{
+    return strcmp(path, "/") == 0 || strcmp(path, "/ws") == 0;
+}
+
+/* "model=…" of a query, for doors without a body; NULL: none.  Names that would have to be
+ * decoded are none that is known. */
+static const char *query_model(const struct http_exchange *x)
+{
+    static const char NAME[] = "model=";
+    const char *query = http_query(x);
+    return strncmp(query, NAME, strlen(NAME)) == 0 ? query + strlen(NAME) : NULL;
+}
+
+static void go(struct api *a, struct http_exchange *x, const struct route *r)
+{
+    if (r->answer) {
+        r->answer(a, x);
+    } else if (a->draining) {
+        struct api_error e = {0};
+        (void)api_from_status(&e, REALM_E_SHUTDOWN, NULL);
+        api_refuse(x, &e);
+    } else {
+        job_open_http(a, x, r->door, query_model(x));
+    }
+}
+
+static void find(struct api *a, struct http_exchange *x, const char *path)
+{
+    const char *allow = NULL;
+    for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
+        if (strcmp(path, routes[i].path) != 0)
+            continue;
+        if (has_method(x, routes[i].method)) {
+            go(a, x, &routes[i]);
+            return;
+        }
+        allow = routes[i].method;
+    }
+    if (strncmp(path, MODELS, strlen(MODELS)) == 0 && has_method(x, "GET"))
+        models_get(a, x, path + strlen(MODELS));
+    else if (allow)
+        answer_405(x, allow);
+    else
+        refuse(x, 404, "not_found", "there is nothing at this path");
+}
+
+/* The port of those who watch the server. */
+static void route_metrics(struct api *a, struct http_exchange *x, const char *path)
+{
+    static const char *const shown[] = {"/metrics", "/health", "/ready"};
+    for (size_t i = 0; i < ARRAY_LEN(shown); i++) {
+        if (strcmp(path, shown[i]) == 0) {
+            find(a, x, path);
+            return;
+        }
+    }
+    refuse(x, 404, "not_found", "this port has /metrics, /health and /ready alone");
+}
+
+void api_route(struct api *a, struct http_exchange *x)
+{
+    const char *path = http_path(x);
+    if (http_tag(x) == API_METRICS) {
+        route_metrics(a, x, path);
+    } else if (is_admin(x)) {
+        route_admin(a, x);
+    } else if (is_socket_path(path) && http_wants_ws(x)) {
+        socket_open(a, x);
+    } else {
+        find(a, x, path);
+    }
+}

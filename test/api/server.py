@@ -1,0 +1,183 @@
+"""Starts `realm serve` for tests, and prints TAP for what they find.  Standard library only."""
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+import urllib.error
+import urllib.request
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+TINY = os.path.join(ROOT, "models", "tiny", "tiny-q8_0.gguf")
+
+
+class Server:
+    """A server with the tiny model, on a free port, with a state folder of its own."""
+
+    def __init__(self, realm, *args, env=None, config=None):
+        self.folder = tempfile.TemporaryDirectory()
+        if config:
+            path = os.path.join(self.folder.name, "realm.yaml")
+            with open(path, "w", encoding="utf-8") as out:
+                out.write(config)
+            args = ("--config", path, *args)
+        self.log = open(os.path.join(self.folder.name, "log"), "w+", encoding="utf-8")
+        self.process = subprocess.Popen(
+            [realm, "serve", "--port", "0", "--state", os.path.join(self.folder.name, "state"),
+             *args], stdout=subprocess.PIPE, stderr=self.log, text=True,
+            env={**os.environ, "REALM_LOG": "info", **(env or {})})
+        line = self.process.stdout.readline()
+        match = re.fullmatch(r"listening on (http://\S+)\n", line)
+        if not match:
+            raise RuntimeError(f"the server did not start: {line!r} {self.text()}")
+        self.url = match.group(1)
+        self.host, port = self.url.removeprefix("http://").rsplit(":", 1)
+        self.port = int(port)
+        if not self.is_ready():
+            raise RuntimeError(f"the server listens and is not ready: {self.text()}")
+
+    def is_ready(self):
+        for _ in range(500):
+            try:
+                with urllib.request.urlopen(self.url + "/ready", timeout=30) as answer:
+                    return answer.status == 200
+            except urllib.error.HTTPError:
+                time.sleep(0.02)
+        return False
+
+    def text(self):
+        self.log.flush()
+        with open(self.log.name, encoding="utf-8") as lines:
+            return lines.read()
+
+    def metrics(self):
+        """The samples, by their names with labels."""
+        with urllib.request.urlopen(self.url + "/metrics", timeout=30) as answer:
+            lines = answer.read().decode().splitlines()
+        return {name: float(value) for name, value in
+                (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
+
+    def metric(self, name):
+        return self.metrics()[name]
+
+    def cancelled(self, endpoint):
+        """How many requests of an endpoint were left by their clients."""
+        name = f'realm_requests_total{{endpoint="{endpoint}",outcome="cancelled"}}'
+        return self.metrics().get(name, 0)  # there is none before the endpoint's first request
+
+    def wait_for(self, name, value, seconds):
+        """How long it takes until the metric has the value; None: longer."""
+        start = time.monotonic()
+        while time.monotonic() - start < seconds:
+            if self.metric(name) == value:
+                return time.monotonic() - start
+            time.sleep(0.005)
+        return None
+
+    def stop(self):
+        """The exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(60)
+        finally:
+            self.process.kill()
+            self.log.close()
+            self.folder.cleanup()
+
+
+# The configuration of a server that can be filled.
+SMALL = "limits:\n  connections: 100\n"
+# Answers that take seconds.
+STORY = {"model": "tiny-q8_0", "prompt": "Once upon a time", "n": 16, "max_tokens": 900,
+         "ignore_eos": True, "seed": 1}
+
+
+class Crowd:
+    """All the connections that a server with the configuration SMALL takes."""
+
+    def __init__(self, s):
+        self.connections = []
+        for _ in range(200):
+            c = socket.create_connection((s.host, s.port))
+            c.settimeout(0.01)
+            self.connections.append(c)
+            try:
+                answer = c.recv(4096)
+            except TimeoutError:
+                continue
+            assert answer.startswith(b"HTTP/1.1 503 "), answer
+            return
+        raise AssertionError("the server takes whoever comes")
+
+    def end(self):
+        for c in self.connections:
+            c.close()
+
+
+def retries(s, call):
+    """Runs call while the server is full, which it is no longer half a second later; call
+    returns how often its client came again, or None.  The server asks for a second; what
+    clients wait of their own accord is at most half of that."""
+    crowd = Crowd(s)
+    timer = threading.Timer(0.5, crowd.end)
+    timer.start()
+    start = time.monotonic()
+    try:
+        count = call()
+    finally:
+        timer.join()
+    took = time.monotonic() - start
+    assert count in (None, 1) and took >= 0.95, (count, took)
+
+
+def leaves(s, endpoint, begin, seconds=0.25):
+    """begin starts a request and returns, in its middle, what leaves it.  What it held must be
+    free in time; a busy machine has three tries."""
+    took = []
+    for _ in range(3):
+        before = s.cancelled(endpoint)
+        leave = begin()
+        assert s.metric("realm_requests_running") > 0, "it is over already"
+        start = time.monotonic()
+        leave()
+        for name in ("realm_requests_running", "realm_requests_waiting", "realm_kv_pages_used"):
+            assert s.wait_for(name, 0, 5) is not None, f"{name} stays"
+        took.append(time.monotonic() - start)
+        until = time.monotonic() + 2
+        while s.cancelled(endpoint) == before:
+            assert time.monotonic() < until, "nobody noticed"
+        if took[-1] < seconds:
+            return
+    raise AssertionError(f"free after {took} s")
+
+
+TESTS = []
+
+
+def test(function):
+    TESTS.append(function)
+    return function
+
+
+def main(server, *args):
+    """Runs every test with the server, which must then end with 0."""
+    failed = 0
+    print(f"1..{len(TESTS) + 1}")
+    for i, function in enumerate(TESTS, 1):
+        try:
+            function(server, *args)
+            print(f"ok {i} - {function.__name__}", flush=True)
+        except Exception:
+            failed += 1
+            print(f"not ok {i} - {function.__name__}", flush=True)
+            print("".join("# " + line + "\n" for line in traceback.format_exc().splitlines()))
+    code = server.stop()
+    failed += code != 0
+    print(f"{'ok' if code == 0 else 'not ok'} {len(TESTS) + 1} - the server ends with {code}")
+    sys.exit(bool(failed))

@@ -1,0 +1,151 @@
+#!/usr/bin/env python3
+"""Mixed load on a real server, with clients that leave, models that come and go, and
+reloads; afterwards memory, descriptors, threads and pages are what they were.
+
+usage: soak.py BUILD MODEL [SECONDS]
+
+Prints TAP.  Needs nothing but Python's standard library.
+"""
+import asyncio
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+BUILD, MODEL = sys.argv[1], sys.argv[2]
+SECONDS = float(sys.argv[3]) if len(sys.argv) > 3 else 15
+CLIENTS = 24
+RSS_MIB_MAX = 24  # what allocators may keep
+
+
+def start(folder):
+    models = os.path.join(folder, "models")
+    os.mkdir(models)
+    for name in ("one", "two"):
+        shutil.copy(MODEL, os.path.join(models, name + ".gguf"))
+    config = os.path.join(folder, "realm.yaml")
+    with open(config, "w", encoding="utf-8") as out:
+        out.write("log:\n  level: error\n")
+    server = subprocess.Popen(
+        [os.path.join(BUILD, "realm"), "serve", "--config", config, "--port", "0", "--models",
+         models, "--state", os.path.join(folder, "state")],
+        stdout=subprocess.PIPE, text=True)
+    line = server.stdout.readline().split()
+    assert line[:2] == ["listening", "on"], line
+    host, port = line[2].removeprefix("http://").rsplit(":", 1)
+    return server, host, int(port), os.path.join(folder, "state", "admin.sock")
+
+
+async def request(opened, method, path, body=None, leave_after=None):
+    """Status and body, or None after leaving when leave_after seconds have passed."""
+    reader, writer = await opened
+    data = json.dumps(body).encode() if body is not None else b""
+    writer.write(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                 f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
+                 .encode() + data)
+    try:
+        answer = await asyncio.wait_for(reader.read(), leave_after)
+        head, _, rest = answer.partition(b"\r\n\r\n")
+        return int(head.split()[1]), rest
+    except (asyncio.TimeoutError, ConnectionError):
+        return None
+    finally:
+        if random.random() < 0.5:
+            writer.transport.abort()
+        writer.close()
+
+
+def chat(rng, model, stream):
+    words = " ".join(rng.choices(["red", "blue", "sum", "of", "two"], k=rng.randint(1, 60)))
+    return {"model": model, "messages": [{"role": "user", "content": words}],
+            "max_tokens": rng.randint(1, 60), "stream": stream, "n": rng.choice([1, 1, 2])}
+
+
+async def client(seed, host, port, until, counts):
+    rng = random.Random(seed)
+    while time.monotonic() < until:
+        model = rng.choice(["one", "two"])
+        kind = rng.choice(["chat", "stream", "completion", "embed", "models", "wrong"])
+        leave = rng.random() * 0.3 if rng.random() < 0.4 else None
+        path, body = {
+            "chat": ("/v1/chat/completions", chat(rng, model, False)),
+            "stream": ("/v1/chat/completions", chat(rng, model, True)),
+            "completion": ("/v1/completions", {"model": model, "prompt": ["a", "b"], "echo": True,
+                                               "logprobs": 3, "max_tokens": 5}),
+            "embed": ("/v1/embeddings", {"model": model, "input": ["a", "b c", "d"]}),
+            "models": ("/v1/models", None),
+            "wrong": ("/v1/chat/completions", {"model": "three", "messages": []}),
+        }[kind]
+        method = "GET" if body is None else "POST"
+        answer = await request(asyncio.open_connection(host, port), method, path, body, leave)
+        expected = (400, 404) if kind == "wrong" else (200,)
+        key = "left" if answer is None else "ok" if answer[0] in expected else f"{kind} {answer[0]}"
+        counts[key] = counts.get(key, 0) + 1
+
+
+async def disturb(server, admin, until):
+    """Unloads, clears and reloads."""
+    rng = random.Random(7)
+    while time.monotonic() < until:
+        await asyncio.sleep(0.2)
+        what = rng.choice(["unload", "clear", "reload", "load"])
+        if what == "reload":
+            server.send_signal(signal.SIGHUP)
+            continue
+        path = "/admin/cache/clear" if what == "clear" else \
+            f"/admin/models/{rng.choice(['one', 'two'])}/{what}"
+        await request(asyncio.open_unix_connection(admin), "POST", path)
+
+
+async def load(server, host, port, admin, seconds, counts):
+    until = time.monotonic() + seconds
+    await asyncio.gather(disturb(server, admin, until),
+                         *(client(i, host, port, until, counts) for i in range(CLIENTS)))
+
+
+async def state(server, host, port, admin):
+    """Once nothing runs any more: RSS in MiB, descriptors, threads, pages, connections."""
+    await request(asyncio.open_unix_connection(admin), "POST", "/admin/cache/clear")
+    await asyncio.sleep(12)  # idle workers leave after ten seconds
+    _, text = await request(asyncio.open_connection(host, port), "GET", "/metrics")
+    pages = next(float(line.split()[1]) for line in text.decode().splitlines()
+                 if line.startswith("realm_kv_pages_used "))
+    proc = f"/proc/{server.pid}"
+    with open(proc + "/status", encoding="utf-8") as lines:
+        status = dict(line.split(":", 1) for line in lines)
+    return {"rss": int(status["VmRSS"].split()[0]) / 1024, "threads": int(status["Threads"]),
+            "fds": len(os.listdir(proc + "/fd")), "pages": pages}
+
+
+def main():
+    results = []
+    counts = {}
+    with tempfile.TemporaryDirectory() as folder:
+        server, host, port, admin = start(folder)
+        asyncio.run(load(server, host, port, admin, 4, {}))
+        before = asyncio.run(state(server, host, port, admin))
+        asyncio.run(load(server, host, port, admin, SECONDS, counts))
+        after = asyncio.run(state(server, host, port, admin))
+        server.send_signal(signal.SIGTERM)
+        code = server.wait(60)
+    print("#", counts, before, after, flush=True)
+    results.append(("answers are those that were asked for", set(counts) <= {"ok", "left"}))
+    results.append(("both kinds happened", counts.get("ok", 0) > 20 and counts.get("left", 0) > 20))
+    results.append(("pages are back", after["pages"] == before["pages"] == 0))
+    results.append(("descriptors are back", after["fds"] <= before["fds"]))
+    results.append(("threads are back", after["threads"] <= before["threads"]))
+    results.append(("memory is flat", after["rss"] < before["rss"] + RSS_MIB_MAX))
+    results.append(("the server ends with 0", code == 0))
+    print(f"1..{len(results)}")
+    for i, (what, ok) in enumerate(results, 1):
+        print(f"{'ok' if ok else 'not ok'} {i} - {what}")
+    sys.exit(not all(ok for _, ok in results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,216 @@
+#!/usr/bin/env python3
+"""curl, promtool and llama-server's calls against the real server.   usage: wire_test.py REALM"""
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import server
+from server import test
+
+ANSWER = "The capital of France is Paris."
+CHAT = {"messages": [{"role": "user", "content": "What is the capital of France?"}],
+        "temperature": 0}
+
+
+def post(s, path, body, expect=200):
+    request = urllib.request.Request(s.url + path, json.dumps(body).encode(),
+                                     {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            assert answer.status == expect
+            return json.load(answer)
+    except urllib.error.HTTPError as e:
+        assert e.code == expect, (e.code, e.read())
+        return json.load(e)
+
+
+def get(s, path):
+    with urllib.request.urlopen(s.url + path, timeout=60) as answer:
+        return json.load(answer)
+
+
+def curl(*args, data=None):
+    return subprocess.run(["curl", "-sS", "-m", "60", *args], input=data, capture_output=True,
+                          check=True).stdout.decode()
+
+
+@test
+def curl_streams(s):
+    out = curl("-N", s.url + "/v1/chat/completions", "-d", json.dumps({**CHAT, "stream": True}))
+    events = [line[6:] for line in out.split("\n") if line.startswith("data: ")]
+    assert events[-1] == "[DONE]" and out.endswith("data: [DONE]\n\n")
+    chunks = [json.loads(e) for e in events[:-1]]
+    assert "".join(c["choices"][0]["delta"].get("content", "") for c in chunks) == ANSWER
+
+
+@test
+def curl_uploads_in_chunks(s):
+    body = json.dumps(CHAT).encode()
+    for more in (["-H", "Transfer-Encoding: chunked"], ["-H", "Expect: 100-continue"], ["-0"]):
+        out = curl(s.url + "/v1/chat/completions", "--data-binary", "@-", *more, data=body)
+        assert json.loads(out)["choices"][0]["message"]["content"] == ANSWER
+
+
+@test
+def request_ids(s):
+    out = curl("-i", "-H", "X-Request-Id: mine.1", s.url + "/health")
+    assert "x-request-id: mine.1\r\n" in out
+    assert "x-request-id: req_" in curl("-i", "-H", "X-Request-Id: a b", s.url + "/health")
+    out = curl("-i", "-H", "X-Request-Id: mine.2", s.url + "/v1/nothing")
+    assert json.loads(out.split("\r\n\r\n")[1])["error"]["request_id"] == "mine.2"
+
+
+@test
+def methods_and_paths(s):
+    for method, path, status in (("GET", "/v1/chat/completions", 405), ("GET", "/none", 404),
+                                 ("DELETE", "/v1/models", 405), ("GET", "/v1/%2e%2e/x", 400),
+                                 ("GET", "//v1/models", 400), ("HEAD", "/health", 200),
+                                 ("GET", "/admin/cache", 404), ("TRACE", "/", 405)):
+        more = ["-I"] if method == "HEAD" else ["-X", method]
+        out = curl("-o", "/dev/null", "-w", "%{http_code}", "--path-as-is", *more, s.url + path)
+        assert out == str(status), (method, path, out)
+
+
+@test
+def another_sites_page_is_refused(s):
+    out = curl("-o", "/dev/null", "-w", "%{http_code}", "-H", "Host: evil.example",
+               s.url + "/health")
+    assert out == "403"
+
+
+@test
+def promtool_finds_nothing(s):
+    promtool = shutil.which("promtool")
+    assert promtool, "promtool is missing: run scripts/setup --test"
+    text = curl(s.url + "/metrics")
+    found = subprocess.run([promtool, "check", "metrics"], input=text.encode(), capture_output=True,
+                           check=False)
+    assert found.returncode == 0 and not found.stderr, found.stderr
+    for name in ("realm_requests_running", "realm_requests_waiting", "realm_kv_used_ratio",
+                 "realm_time_to_first_token_seconds_count", "realm_inter_token_seconds_count",
+                 "realm_queue_seconds_count", "realm_request_seconds_count"):
+        assert f"\n{name} " in text, name
+
+
+@test
+def llama_completion(s):
+    out = post(s, "/completion", {"prompt": "The capital of France is", "n_predict": 3,
+                                  "temperature": 0, "n_probs": 2, "return_tokens": True})
+    assert out["content"] == " Paris." and out["stop"] is True and out["stop_type"] == "limit"
+    assert len(out["tokens"]) == out["tokens_predicted"] == 3
+    assert len(out["completion_probabilities"][0]["top_logprobs"]) == 2
+    t = out["timings"]
+    assert t["prompt_n"] == out["tokens_evaluated"] and t["predicted_n"] == 3
+    assert t["prompt_ms"] > 0 and t["predicted_per_second"] > 0
+    many = post(s, "/completion", {"prompt": ["a", "b"], "n_predict": 2})
+    assert [m["index"] for m in many] == [0, 1]
+    word = post(s, "/completion", {"prompt": "The capital of France is", "temperature": 0,
+                                   "stop": ["ris"]})
+    assert (word["stop_type"], word["stopping_word"], word["content"]) == ("word", "ris", " Pa")
+    refused = post(s, "/completion", {"prompt": "x", "mirostat": 2}, 400)
+    assert refused["error"]["param"] == "mirostat"
+
+
+@test
+def llama_streams(s):
+    out = curl("-N", s.url + "/completion", "-d", json.dumps(
+        {"prompt": "The capital of France is", "n_predict": 4, "temperature": 0, "stream": True}))
+    events = [json.loads(line[6:]) for line in out.split("\n") if line.startswith("data: ")]
+    assert "".join(e["content"] for e in events) == " Paris."
+    assert [e["stop"] for e in events] == [False] * (len(events) - 1) + [True]
+
+
+@test
+def llama_tokens(s):
+    text = "Hello \u00e9\U0001F600 <|im_end|>"
+    ids = post(s, "/tokenize", {"content": text, "parse_special": False})["tokens"]
+    assert post(s, "/detokenize", {"tokens": ids})["content"] == text
+    pieces = post(s, "/tokenize", {"content": text, "with_pieces": True})["tokens"]
+    raw = b"".join(p["piece"].encode() if isinstance(p["piece"], str) else bytes(p["piece"])
+                   for p in pieces)
+    assert raw.decode() == text
+    assert pieces[-1]["piece"] == "<|im_end|>"
+    assert post(s, "/tokenize", {"content": 5}, 400)["error"]["param"] == "content"
+    assert post(s, "/detokenize", {"tokens": [1 << 40]}, 400)["error"]["param"] == "tokens"
+
+
+@test
+def llama_template_and_props(s):
+    out = post(s, "/apply-template", CHAT)["prompt"]
+    assert out.endswith("<|im_start|>assistant\n") and "capital of France" in out
+    props = get(s, "/props")
+    assert props["default_generation_settings"]["n_ctx"] > 100 and props["chat_template"]
+    assert "/" not in props["model_path"]
+
+
+@test
+def keep_alive_and_pipelines(s):
+    with socket.create_connection((s.host, s.port)) as c:
+        one = b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        c.sendall(one * 50 + b"GET /none HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        data = b""
+        while chunk := c.recv(65536):
+            data += chunk
+    assert data.count(b"HTTP/1.1 200") == 50 and data.count(b"HTTP/1.1 404") == 1
+    assert data.rfind(b"HTTP/1.1 404") > data.rfind(b"HTTP/1.1 200")
+
+
+@test
+def who_leaves_is_noticed(s):
+    body = json.dumps({"messages": [{"role": "user", "content": "Tell me a story."}],
+                       "max_tokens": 900, "ignore_eos": True}).encode()
+    request = (b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
+               b"Content-Length: %d\r\n\r\n" % len(body)) + body
+    for wait in (0, 0.02, 0.1):
+        with socket.create_connection((s.host, s.port)) as c:
+            c.sendall(request)
+            time.sleep(wait)
+        left = time.monotonic()
+        assert s.wait_for("realm_http_exchanges", 1, 1) is not None  # /metrics itself
+        assert s.wait_for("realm_kv_pages_used", 0, 1) is not None
+        assert time.monotonic() - left < 0.5
+
+
+@test
+def who_ends_his_side_gets_the_answer(s):
+    body = json.dumps(CHAT).encode()
+    with socket.create_connection((s.host, s.port)) as c:
+        c.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d"
+                  b"\r\n\r\n" % len(body) + body)
+        c.shutdown(socket.SHUT_WR)
+        data = b""
+        while chunk := c.recv(65536):
+            data += chunk
+    assert ANSWER.encode() in data and b"HTTP/1.1 200 OK" in data
+
+
+@test
+def overload_tells_when_to_come_again(s):
+    """More than the queue holds: some are refused, with a time, and nobody is lost."""
+    body = json.dumps({"prompt": ["Once upon"], "n": 16, "max_tokens": 400}).encode()
+    request = (b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+               b"Content-Length: %d\r\n\r\n" % len(body)) + body
+    clients = []
+    for _ in range(120):
+        c = socket.create_connection((s.host, s.port))
+        c.sendall(request)
+        c.settimeout(120)
+        clients.append(c)
+    heads = [c.recv(4096) for c in clients[-30:]]
+    for c in clients:
+        c.close()
+    refused = [h for h in heads if h.startswith(b"HTTP/1.1 503")]
+    assert all(h.startswith((b"HTTP/1.1 503", b"HTTP/1.1 200")) for h in heads)
+    assert refused, "the queue took them all"
+    assert b"Retry-After: 1" in refused[0] and b"retry-after-ms: 1000" in refused[0]
+    assert s.wait_for("realm_kv_pages_used", 0, 5) is not None
+    assert post(s, "/v1/chat/completions", CHAT)["choices"][0]["message"]["content"] == ANSWER
+
+
+if __name__ == "__main__":
+    server.main(server.Server(sys.argv[1]))

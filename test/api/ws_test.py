@@ -1,0 +1,172 @@
+#!/usr/bin/env python3
+"""The dispatch protocol, by the `websockets` package, against the real server.
+
+usage: ws_test.py REALM
+"""
+import json
+import sys
+
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+import server
+from server import test
+
+ANSWER = "The capital of France is Paris."
+FRANCE = [{"role": "user", "content": "What is the capital of France?"}]
+
+
+def opened(s, path="/"):
+    return connect(s.url.replace("http", "ws") + path, max_size=None)
+
+
+def ask(ws, call, function, **params):
+    ws.send(json.dumps({"id": call, "function": function, "params": params}))
+
+
+def answer(ws, seconds=30):
+    return json.loads(ws.recv(timeout=seconds))
+
+
+@test
+def chat_and_generate(s):
+    with opened(s) as ws, opened(s, "/ws") as other:
+        ask(ws, "a", "chat", messages=FRANCE, temperature=0)
+        got = answer(ws)
+        assert got["id"] == "a" and got["status"] == "complete"
+        assert got["data"]["text"] == ANSWER and got["data"]["tokens_generated"] > 3
+        assert got["data"]["prompt_tokens"] > 3 and got["data"]["time_ms"] >= 0
+        ask(other, "b", "generate", prompt="The capital of France is", temperature=0, max_tokens=4)
+        assert answer(other)["data"]["text"] == " Paris."
+
+
+@test
+def streams(s):
+    with opened(s) as ws:
+        ask(ws, "a", "chat", messages=FRANCE, temperature=0, stream=True)
+        pieces = []
+        while True:
+            got = answer(ws)
+            if got["status"] == "complete":
+                break
+            assert got["status"] == "streaming" and got["data"]["text"] == got["data"]["token"]
+            pieces.append(got["data"])
+        assert "".join(p["text"] for p in pieces) == ANSWER == got["data"]["text"]
+        assert [p["index"] for p in pieces] == list(range(len(pieces)))
+        assert [p["is_final"] for p in pieces] == [False] * (len(pieces) - 1) + [True]
+        assert got["data"]["status"] == "complete"
+
+
+@test
+def many_calls_on_one_connection(s):
+    with opened(s) as ws:
+        for i in range(40):
+            ask(ws, str(i), "chat", messages=FRANCE, temperature=0, stream=i % 2 == 0)
+        texts = {}
+        while len(texts) < 40:
+            got = answer(ws)
+            if got["status"] == "complete":
+                texts[got["id"]] = got["data"]["text"]
+        assert set(texts.values()) == {ANSWER}
+
+
+@test
+def cancel(s):
+    with opened(s) as ws:
+        ask(ws, "long", "generate", prompt="Once upon a time", max_tokens=1000, stream=True,
+            temperature=2)
+        assert answer(ws)["status"] == "streaming"
+        ask(ws, "c", "cancel", id="long")
+        seen = {}
+        while len(seen) < 2:
+            got = answer(ws)
+            if got["status"] != "streaming":
+                seen[got["id"]] = got["status"]
+        assert seen == {"long": "cancelled", "c": "complete"}, seen
+        assert s.wait_for("realm_requests_running", 0, 0.25) is not None
+        ask(ws, "d", "cancel", id="long")
+        got = answer(ws)
+        assert got["error"]["code"] == "INVALID_PARAMS" and got["error"]["details"]["param"] == "id"
+
+
+@test
+def leaving_ends_the_work(s):
+    with opened(s) as ws:
+        for i in range(5):
+            ask(ws, str(i), "generate", prompt="Once", max_tokens=1000, temperature=2, stream=True)
+        answer(ws)
+    assert s.wait_for("realm_requests_running", 0, 0.5) is not None
+
+
+@test
+def health_and_metadata(s):
+    with opened(s) as ws:
+        ask(ws, "h", "health")
+        data = answer(ws)["data"]
+        assert data["status"] == "ok" and data["version"] and data["uptime_seconds"] > 0
+        ask(ws, "m", "metadata")
+        functions = {f["name"]: f for f in answer(ws)["data"]["functions"]}
+        assert set(functions) == {"generate", "chat", "pipeline", "health", "metadata", "cancel"}
+        params = {p["name"]: p for p in functions["generate"]["params"]}
+        assert params["prompt"]["required"] and params["max_tokens"]["default"] == 100
+        assert params["temperature"]["default"] == 0.7 and params["top_k"]["default"] == 0
+
+
+@test
+def refusals(s):
+    with opened(s) as ws:
+        rows = (
+            ({"id": "1", "function": "fly", "params": {}}, "1", "UNKNOWN_FUNCTION", None),
+            ({"id": "1", "function": "generate", "params": {}}, "1", "INVALID_PARAMS", "prompt"),
+            ({"id": "1", "function": "generate", "params": {"prompt": "x", "temperature": -1}},
+             "1", "INVALID_PARAMS", "temperature"),
+            ({"id": "1", "function": "generate", "params": {"prompt": "x", "model": "none"}},
+             "1", "MODEL_NOT_FOUND", None),
+            ({"id": "1", "function": "generate", "params": {"prompt": "word " * 4000}},
+             "1", "CONTEXT_LENGTH_EXCEEDED", None),
+            ({"id": "1", "function": "generate", "params": {"prompt": "x"}, "tenant_id": "other"},
+             "1", "UNAUTHORIZED", None),
+            ({"id": "1", "function": "pipeline", "params": {"pipeline": "p", "input": {}}},
+             "1", "INVALID_PARAMS", "pipeline"),
+            ({"id": 7, "function": "health"}, "", "INVALID_PARAMS", "id"),
+            ({"function": "health"}, "", "INVALID_PARAMS", "id"),
+            ([], "", "INVALID_PARAMS", None),
+        )
+        for message, id, code, param in rows:
+            ws.send(json.dumps(message))
+            got = answer(ws)
+            assert (got["id"], got["status"], got["error"]["code"]) == (id, "error", code), got
+            assert param is None or got["error"]["details"]["param"] == param, got
+        for raw in ("{", "hello", "", b"\x00\x01", b'{"id":"x","function":"health"}'):
+            ws.send(raw)
+            got = answer(ws)
+            assert got["id"] == "" and got["error"]["code"] == "INVALID_PARAMS", got
+        ws.send(json.dumps({"id": "h", "function": "health", "tenant_id": "default"}))
+        assert answer(ws)["status"] == "complete"  # the connection lives on
+
+
+@test
+def an_open_id_cannot_be_used_twice(s):
+    with opened(s) as ws:
+        ask(ws, "a", "generate", prompt="Once", max_tokens=900, temperature=2, stream=True)
+        answer(ws)
+        ask(ws, "a", "health")
+        while (got := answer(ws))["status"] == "streaming":
+            pass
+        assert got["status"] == "error" and got["error"]["details"]["param"] == "id"
+
+
+@test
+def a_message_that_is_too_large(s):
+    with opened(s) as ws:
+        try:
+            ws.send("x" * (2 << 20))
+            ws.recv(timeout=30)
+        except ConnectionClosed as e:
+            assert e.rcvd is None or e.rcvd.code == 1009, e
+            return
+        raise AssertionError("it was taken")
+
+
+if __name__ == "__main__":
+    server.main(server.Server(sys.argv[1]))
