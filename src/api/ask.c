@@ -8,6 +8,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "chat/json.h"
 
 void ask_free(struct ask *a)
 {
@@ -34,6 +35,16 @@ int ask_refuse(struct api_error *e, const char *param, const char *fmt, ...)
 int ask_nomem(struct api_error *e)
 {
     return api_from_status(e, REALM_E_NOMEM, NULL);
+}
+
+int ask_json(json_t **out, const void *text, size_t bytes, struct api_error *e)
+{
+    struct realm_error err;
+    int status = json_read(text, bytes, out, &err);
+    if (!status)
+        return 0;
+    bool deep = status == REALM_E_LIMIT;
+    return api_bad(e, NULL, deep ? "json_too_deep" : "invalid_json", "%s", err.message);
 }
 
 /* ------------------------------------------------------------- one member -- */

@@ -63,6 +63,10 @@ struct ask {
 
 void ask_free(struct ask *a);
 
+/* A request's body, an object.  -1: *e says what is wrong with it; json_too_deep is the code
+ * of what has too many levels or values. */
+MUST_USE int ask_json(json_t **out, const void *text, size_t bytes, struct api_error *e);
+
 /* Each takes over body, also when it fails (free a in both cases).  -1: *e says why. */
 MUST_USE int ask_chat(struct ask *a, json_t *body, struct api_error *e); /* OpenAI's */
 MUST_USE int ask_completion(struct ask *a, json_t *body,

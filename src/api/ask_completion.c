@@ -76,6 +76,7 @@ static const struct ask_member rows[] = {
      .schema = "{\"minimum\":1,\"maximum\":16}",
      .help = "no value but that of n is supported"},
     {.name = "suffix", .kind = ASK_NEUTRAL, .types = ASK_STRING},
+    {.name = "n_probs", .kind = ASK_NEUTRAL, .types = ASK_INT},
     ASK_FLAG_ROW("timings_per_token", timings, "llama-server's timings in each event"),
 };
 

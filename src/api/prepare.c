@@ -7,7 +7,6 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
-#include "chat/json.h"
 
 int job_open_model(struct job *j, struct api_error *e)
 {
@@ -271,15 +270,11 @@ static int generate(struct job *j, struct api_error *e)
 /* The body's JSON as the door reads it. */
 static int read_body(struct job *j, struct api_error *e)
 {
-    struct realm_error err = {0};
     json_t *body = j->ask.body;
     j->ask.body = NULL;
     if (!body) {
-        int status = json_read((const char *)j->body.p, j->body.n, &body, &err);
-        if (status == REALM_E_LIMIT)
-            return api_bad(e, NULL, "json_too_deep", "%s", err.message);
-        if (status)
-            return api_bad(e, NULL, "invalid_json", "%s", err.message);
+        if (ask_json(&body, j->body.p, j->body.n, e))
+            return -1;
         buf_free(&j->body);
     }
     return j->door->read(&j->ask, body, e);

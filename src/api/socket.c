@@ -6,7 +6,6 @@
 #include "api/dispatch.h"
 #include "base/err.h"
 #include "base/mem.h"
-#include "chat/json.h"
 
 enum { CALL_ID_MAX = 256, SEND_BYTES_MAX = 64 << 20 };
 
@@ -248,15 +247,12 @@ void socket_message(struct api *a, struct http_ws *ws, bool text, struct slice m
     (void)a;
     struct socket *s = http_ws_user(ws);
     struct api_error e = {0};
-    struct realm_error err = {0};
     json_t *json = NULL;
     if (!text)
         (void)api_bad(&e, NULL, NULL, "messages are text, and this one is binary");
-    else if (json_read((const char *)message.p, message.n, &json, &err))
-        (void)api_bad(&e, NULL, NULL, "%s", err.message);
-    if (json)
+    else if (ask_json(&json, message.p, message.n, &e) == 0)
         read_call(s, json);
-    else
+    if (!json)
         send_error(s, "", &e);
     json_decref(json);
 }

@@ -2,6 +2,7 @@
 #include "chat/json.h"
 
 #include <stdbool.h>
+#include <string.h>
 
 #include "base/err.h"
 #include "base/limits.h"
@@ -29,10 +30,17 @@ static int check_shape(const char *text, size_t n, struct realm_error *err)
             depth += c != ',';
         }
         if (depth > JSON_DEPTH_MAX || values > JSON_VALUES_MAX)
-            return err_set(err, REALM_E_ARG, "the JSON is over %d levels deep or %d values long",
+            return err_set(err, REALM_E_LIMIT, "the JSON is over %d levels deep or %d values long",
                            JSON_DEPTH_MAX, JSON_VALUES_MAX);
     }
     return 0;
+}
+
+/* What is wrong, without what stands there: that may be a prompt, and ends in a log. */
+static int whats_wrong(json_error_t *why)
+{
+    char *near = strstr(why->text, " near ");
+    return (int)(near ? (size_t)(near - why->text) : strlen(why->text));
 }
 
 int json_read(const char *text, size_t bytes, json_t **out, struct realm_error *err)
@@ -44,8 +52,8 @@ int json_read(const char *text, size_t bytes, json_t **out, struct realm_error *
         return status;
     json_t *value = json_loadb(text, bytes, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why);
     if (!value)
-        return err_set(err, REALM_E_ARG, "the JSON is wrong at line %d, column %d: %s", why.line,
-                       why.column, why.text);
+        return err_set(err, REALM_E_ARG, "the JSON is wrong at line %d, column %d: %.*s", why.line,
+                       why.column, whats_wrong(&why), why.text);
     if (!json_is_object(value)) {
         json_decref(value);
         return err_set(err, REALM_E_ARG, "the JSON must be an object");

@@ -47,14 +47,14 @@ static void test_depth(void **state)
         for (size_t i = 1; i < depth; i++)
             text[n++] = ']';
         text[n++] = '}';
-        assert_int_equal(json_read(text, n, &json, &err), depth == 64 ? 0 : REALM_E_ARG);
+        assert_int_equal(json_read(text, n, &json, &err), depth == 64 ? 0 : REALM_E_LIMIT);
         json_decref(json);
     }
     const size_t many = 1 << 20;
     char *wide = malloc(many);
     memset(wide, ',', many);
     memcpy(wide, "{\"a\":[0", 7);
-    assert_int_equal(json_read(wide, many, &json, &err), REALM_E_ARG);
+    assert_int_equal(json_read(wide, many, &json, &err), REALM_E_LIMIT);
     assert_non_null(strstr(err.message, "values"));
     free(wide);
 }
