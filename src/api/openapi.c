@@ -232,7 +232,7 @@ static json_t *responses(const char *type, bool streams)
                      "application/json", "schema", "$ref", "#/components/schemas/Error");
 }
 
-/* takes over body, which may be NULL for a GET. */
+/* Takes over body; NULL: a GET. */
 static void put_operation(struct maker *k, json_t *paths, const struct plain *p, json_t *body,
                           bool streams)
 {
@@ -251,6 +251,14 @@ static void put_operation(struct maker *k, json_t *paths, const struct plain *p,
     put(k, paths, p->path, path);
 }
 
+/* A conversation's prompt is what a chat would begin with. */
+static void put_template(struct maker *k, json_t *paths)
+{
+    static const struct plain p = {"/apply-template", "The prompt that a conversation becomes",
+                                   NULL, "application/json"};
+    put_operation(k, paths, &p, body_schema(k, &ask_chat_endpoint), false);
+}
+
 static json_t *all_paths(struct maker *k)
 {
     static const struct ask_endpoint *const endpoints[] = {
@@ -263,6 +271,7 @@ static json_t *all_paths(struct maker *k)
         struct plain p = {.path = d->path, .summary = d->summary, .type = "application/json"};
         put_operation(k, paths, &p, body_schema(k, d), d->defaults != NULL);
     }
+    put_template(k, paths);
     for (size_t i = 0; i < ARRAY_LEN(plains); i++) {
         json_t *body = plains[i].body ? json_loads(plains[i].body, 0, NULL) : NULL;
         k->failed = k->failed || (plains[i].body && !body);
