@@ -1,11 +1,11 @@
 /* The same work for an engine in this process and for a server over HTTP: so many streams, each
  * asking for one completion after another.  bench/server compares the two.
  *
- *   load engine MODEL STREAMS REQUESTS TOKENS
- *   load http PORT STREAMS REQUESTS TOKENS
+ *   load engine MODEL STREAMS REQUESTS TOKENS [WORDS]
+ *   load http PORT STREAMS REQUESTS TOKENS [WORDS]
  *   load idle PORT CONNECTIONS        opens them, says so, and waits for its input to end
  *
- * Prints one line of name=value: tokens per second of all streams from the first request's
+ * WORDS: of the prompt (15).  Prints one line of name=value: tokens per second of all streams from the first request's
  * start to the last one's end, and the times to first tokens in ms. */
 #include <errno.h>
 #include <netinet/in.h>
@@ -23,9 +23,20 @@
 #include "base/thread.h"
 #include "realm/realm.h"
 
-enum { STREAMS_MAX = 2048, REQUESTS_MAX = 1 << 16, BUFFER_BYTES = 1 << 16 };
+enum { STREAMS_MAX = 2048, REQUESTS_MAX = 1 << 16, BUFFER_BYTES = 1 << 16, PROMPT_MAX = 1 << 15 };
 
-static const char PROMPT[] = "Once upon a time there was a small house at the end of a long road";
+static char prompt[PROMPT_MAX];
+
+static void make_prompt(size_t words)
+{
+    static const char *const cycle[] = {"Once", "upon", "a",     "time",  "there",
+                                        "was",  "a",    "small", "house", "at",
+                                        "the",  "end",  "of",    "a",     "long"};
+    size_t n = 0;
+    for (size_t i = 0; i < words && n < PROMPT_MAX - 16; i++)
+        n += (size_t)snprintf(prompt + n, sizeof(prompt) - n, "%s%s", i ? " " : "",
+                              cycle[i % ARRAY_LEN(cycle)]);
+}
 
 struct result {
     double *first_ms; /* (n_max) */
@@ -85,8 +96,8 @@ static void ask_engine(struct stream *s)
     struct realm_event event;
     uint64_t start = now_ns(), first = 0, tokens = 0;
     realm_request_init(&request, REALM_DOOR_OPENAI);
-    request.text = PROMPT;
-    request.text_bytes = strlen(PROMPT);
+    request.text = prompt;
+    request.text_bytes = strlen(prompt);
     request.text_flags = REALM_TEXT_BOS;
     request.sampling.max_tokens = s->tokens;
     request.sampling.temperature = 0;
@@ -160,11 +171,11 @@ static int dial(int port)
 
 static int send_request(struct client *c, uint32_t tokens)
 {
-    char body[512], head[256];
+    char body[PROMPT_MAX + 512], head[256];
     int n = snprintf(body, sizeof(body),
                      "{\"prompt\":\"%s\",\"max_tokens\":%u,\"temperature\":0,\"stream\":true,"
                      "\"ignore_eos\":true}",
-                     PROMPT, tokens);
+                     prompt, tokens);
     int m = snprintf(head, sizeof(head),
                      "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n"
                      "\r\n",
@@ -269,11 +280,12 @@ int main(int argc, char **argv)
     }
     if (argc == 4 && strcmp(argv[1], "idle") == 0)
         return idle((int)strtol(argv[2], NULL, 10), strtoul(argv[3], NULL, 10));
-    if (argc != 6)
-        return fail("usage: load engine|http MODEL|PORT STREAMS REQUESTS TOKENS");
+    if (argc != 6 && argc != 7)
+        return fail("usage: load engine|http MODEL|PORT STREAMS REQUESTS TOKENS [WORDS]");
     size_t n = strtoul(argv[3], NULL, 10);
     int requests = (int)strtol(argv[4], NULL, 10);
     uint32_t tokens = (uint32_t)strtoul(argv[5], NULL, 10);
+    make_prompt(argc == 7 ? strtoul(argv[6], NULL, 10) : 15);
     struct result r = {.n_max = n * (size_t)requests + 1};
     r.first_ms = mem_zarray(r.n_max, sizeof(double));
     if (!r.first_ms || n == 0 || n > STREAMS_MAX || r.n_max > REQUESTS_MAX || mutex_init(&r.lock))

@@ -5,6 +5,7 @@ import base64
 import os
 import struct
 import sys
+import warnings
 
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # it asks nobody
 
@@ -18,6 +19,7 @@ import server
 from server import test
 
 litellm.suppress_debug_info = True
+warnings.filterwarnings("ignore", "Pydantic serializer")  # litellm keeps base64 where it has floats
 
 QUESTION = "What is the capital of France?"
 ANSWER = "The capital of France is Paris."
