@@ -42,7 +42,9 @@ static void test_statuses(void **state)
         const char *said, *shown, *param;
     } rows[] = {
         {REALM_E_CONTEXT, 400, "context_length_exceeded", 0,
-         "the prompt has 9 tokens and the context 8", "the prompt has 9 tokens and the context 8",
+         "the prompt has 9 tokens and the context 8",
+         "prompt is too long, this model's maximum context length is exceeded: the prompt has 9 "
+         "tokens and the context 8",
          ""},
         {REALM_E_LIMIT, 503, "overloaded", 1000, "1024 requests are waiting: the queue is full",
          "1024 requests are waiting: the queue is full", ""},
