@@ -207,7 +207,13 @@ int api_from_status(struct api_error *e, int status, const struct realm_error *e
         http = 400;
     /* Only the queue's limit goes away by waiting; a file's or a template's stays. */
     bool stays = status == REALM_E_LIMIT && err && err->message[0] && !strstr(message, "queue");
-    (void)api_fail(e, stays ? 422 : http, stays ? "limit_exceeded" : r->code, "%s", message);
+    /* What frameworks look for in OpenAI's and Anthropic's messages to know this error. */
+    const char *known =
+        status == REALM_E_CONTEXT
+            ? "prompt is too long, this model's maximum context length is exceeded: "
+            : "";
+    (void)api_fail(e, stays ? 422 : http, stays ? "limit_exceeded" : r->code, "%s%s", known,
+                   message);
     if (http == 400)
         snprintf(e->param, sizeof(e->param), "%.*s", (int)param_at(message), message);
     e->retry_ms = r->again && !stays ? RETRY_MS : 0;

@@ -184,20 +184,23 @@ static void log_request(const struct job *j)
 {
     static const char *const outcomes[] = {"ok", "cancelled", "refused", "failed"};
     struct realm_usage u = job_usage(j);
-    const struct log_field fields[] = {
+    struct log_field fields[11] = {
         {"request_id", j->id, 0},
-        {"client_request_id", strcmp(j->id, j->shown_id) ? j->shown_id : "", 0},
         {"endpoint", j->door->name, 0},
         {"status", NULL, j->status},
         {"outcome", outcomes[j->outcome], 0},
-        {"code", j->code ? j->code : "", 0},
         {"model", j->named.id, 0},
         {"ms", NULL, (double)(j->ended_ns - j->arrived_ns) * 1e-6},
         {"first_token_ms", NULL, j->first_ns ? (double)(j->first_ns - j->arrived_ns) * 1e-6 : 0},
         {"prompt_tokens", NULL, u.prompt_tokens},
         {"completion_tokens", NULL, u.completion_tokens},
     };
-    log_event(LOG_INFO, "request", fields, ARRAY_LEN(fields));
+    size_t n = 9;
+    if (j->code)
+        fields[n++] = (struct log_field){"code", j->code, 0};
+    if (strcmp(j->id, j->shown_id) != 0)
+        fields[n++] = (struct log_field){"client_request_id", j->shown_id, 0};
+    log_event(LOG_INFO, "request", fields, n);
 }
 
 /* Nobody waits for the answer any more, because he has it or because he left. */

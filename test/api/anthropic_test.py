@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Anthropic's Python client against the real server.   usage: anthropic_test.py REALM"""
+import asyncio
 import sys
 
 import anthropic
@@ -13,8 +14,12 @@ MODEL = "tiny-q8_0"
 COLD = {"temperature": 0}
 
 
-def client(s):
-    return anthropic.Anthropic(base_url=s.url, api_key="none", max_retries=0)
+STORY = {"model": MODEL, "max_tokens": 900, "extra_body": {"ignore_eos": True},
+         "messages": [{"role": "user", "content": "Tell me a story."}]}
+
+
+def client(s, **kwargs):
+    return anthropic.Anthropic(base_url=s.url, api_key="none", **{"max_retries": 0, **kwargs})
 
 
 @test
@@ -98,5 +103,70 @@ def errors(s):
         raise AssertionError(kind)
 
 
+@test
+def too_long(s):
+    try:
+        client(s).messages.create(model=MODEL, max_tokens=1, messages=[
+            {"role": "user", "content": "word " * 4000}])
+    except anthropic.BadRequestError as e:
+        assert e.body["error"]["type"] == "invalid_request_error" and e.request_id
+        assert "context" in e.body["error"]["message"]
+        return
+    raise AssertionError("a prompt that does not fit")
+
+
+@test
+def asynchronous_calls(s):
+    async def run():
+        async with anthropic.AsyncAnthropic(base_url=s.url, api_key="none") as c:
+            whole = await c.messages.create(model=MODEL, max_tokens=50, extra_body=COLD,
+                                            messages=FRANCE)
+            async with c.messages.stream(model=MODEL, max_tokens=50, extra_body=COLD,
+                                         messages=FRANCE) as stream:
+                return whole, "".join([text async for text in stream.text_stream])
+    whole, text = asyncio.run(run())
+    assert text == whole.content[0].text == ANSWER and whole._request_id.startswith("req_")
+
+
+@test
+def several_turns(s):
+    m = client(s).messages.create(model=MODEL, max_tokens=50, extra_body=COLD, messages=[
+        {"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi!"}, *FRANCE])
+    assert m.content[0].text == ANSWER
+
+
+@test
+def a_stream_that_is_left_frees_what_it_held(s):
+    def begin():
+        stream = client(s).messages.create(**STORY, stream=True)
+        while next(stream).type != "content_block_delta":
+            pass
+        return stream.close
+    server.leaves(s, "messages", begin)
+
+
+@test
+def the_client_comes_again_when_it_is_told_to(s):
+    def call():
+        answer = client(s, max_retries=2).messages.with_raw_response.create(
+            model=MODEL, max_tokens=50, extra_body=COLD, messages=FRANCE)
+        assert answer.parse().content[0].text == ANSWER
+        return answer.retries_taken
+    server.retries(s, call)
+
+
+@test
+def who_does_not_come_again_is_told(s):
+    crowd = server.Crowd(s)
+    try:
+        client(s).messages.create(model=MODEL, max_tokens=1, messages=FRANCE)
+    except anthropic.InternalServerError as e:
+        assert e.status_code == 503 and e.response.headers["retry-after"] == "1"
+    else:
+        raise AssertionError("a full server answers")
+    finally:
+        crowd.end()
+
+
 if __name__ == "__main__":
-    server.main(server.Server(sys.argv[1]))
+    server.main(server.Server(sys.argv[1], config=server.SMALL))

@@ -18,7 +18,7 @@ def main():
         print("1..0 # SKIP node or its modules are missing: run scripts/setup --test")
         return 0
     here = os.path.join(os.path.dirname(os.path.abspath(__file__)), "js")
-    s = server.Server(realm)
+    s = server.Server(realm, config=server.SMALL)
     # node looks for modules beside the script.
     with tempfile.TemporaryDirectory() as folder:
         for name in ("package.json", "openai_test.js"):

@@ -1,6 +1,7 @@
 // OpenAI's JavaScript client against the real server.   usage: node openai_test.js URL
 // Prints TAP.
 import assert from "node:assert/strict";
+import net from "node:net";
 import OpenAI from "openai";
 
 const url = process.argv[2];
@@ -8,6 +9,27 @@ const client = new OpenAI({ baseURL: `${url}/v1`, apiKey: "none", maxRetries: 0 
 const model = "tiny-q8_0";
 const messages = [{ role: "user", content: "What is the capital of France?" }];
 const answer = "The capital of France is Paris.";
+
+async function metric(name) {
+  const text = await (await fetch(`${url}/metrics`)).text();
+  return Number(text.match(new RegExp(`^${name} (.*)$`, "m"))[1]);
+}
+
+// Opens connections until the server, which has a small limit of them, refuses one.
+async function fill() {
+  const crowd = [];
+  for (let i = 0; i < 200; i++) {
+    const c = net.connect(Number(new URL(url).port), new URL(url).hostname);
+    c.on("error", () => {});
+    crowd.push(c);
+    const refused = await new Promise((resolve) => {
+      c.once("data", () => resolve(true));
+      c.once("connect", () => setTimeout(resolve, 10, false));
+    });
+    if (refused) return crowd;
+  }
+  throw new Error("the server takes whoever comes");
+}
 
 const tests = {
   async "a chat"() {
@@ -58,12 +80,70 @@ const tests = {
     a.forEach((x, i) => assert.ok(Math.abs(x - b[i]) < 1e-6));
     const models = await client.models.list();
     assert.deepEqual(models.data.map((m) => m.id), [model]);
+    assert.equal((await client.models.retrieve(model)).id, model);
+    const small = await client.embeddings.create({ model, input: "a ball", dimensions: 8 });
+    assert.equal(small.data[0].embedding.length, 8);
+  },
+  async "several choices, stops, lengths, seeds"() {
+    const ask = (more) => client.chat.completions.create({
+      model, messages, temperature: 0, ...more });
+    const cut = await ask({ stop: ["Paris"] });
+    assert.equal(cut.choices[0].message.content, "The capital of France is ");
+    assert.equal(cut.choices[0].finish_reason, "stop");
+    const short = await ask({ max_tokens: 3 });
+    assert.equal(short.choices[0].finish_reason, "length");
+    assert.equal(short.usage.completion_tokens, 3);
+    const drawn = () => ask({ n: 2, seed: 7, temperature: 1.5, max_tokens: 12 });
+    const texts = (got) => got.choices.map((c) => c.message.content);
+    const first = texts(await drawn());
+    assert.equal(first.length, 2);
+    assert.deepEqual(first, texts(await drawn()));
+  },
+  async "logprobs"() {
+    const got = await client.chat.completions.create({
+      model, messages, temperature: 0, logprobs: true, top_logprobs: 2 });
+    const content = got.choices[0].logprobs.content;
+    assert.equal(content.map((t) => t.token).join(""), answer);
+    content.forEach((t) => assert.equal(t.top_logprobs[0].token, t.token));
+    const prompt = "The capital of France is Paris.";
+    const echo = await client.completions.create({
+      model, prompt, echo: true, max_tokens: 0, logprobs: 1 });
+    assert.equal(echo.choices[0].text, prompt);
+    assert.equal(echo.choices[0].logprobs.tokens.join(""), prompt);
+  },
+  async "a request that is given up"() {
+    const give = new AbortController();
+    const call = client.completions.create({
+      model, prompt: "Once upon a time", n: 16, max_tokens: 900, ignore_eos: true,
+    }, { signal: give.signal });
+    while (await metric("realm_requests_running") === 0);
+    give.abort();
+    await assert.rejects(call, OpenAI.APIUserAbortError);
+    const until = Date.now() + 500;
+    while (await metric("realm_kv_pages_used") > 0)
+      assert.ok(Date.now() < until, "it still runs");
+  },
+  async "it comes again when it is told to"() {
+    const crowd = await fill();
+    setTimeout(() => crowd.forEach((c) => c.destroy()), 500);
+    const start = Date.now();
+    // By another name, for which fetch has no connection open.
+    const other = url.replace("127.0.0.1", "localhost");
+    const again = new OpenAI({ baseURL: `${other}/v1`, apiKey: "none", maxRetries: 2 });
+    const got = await again.chat.completions.create({ model, messages, temperature: 0 });
+    assert.equal(got.choices[0].message.content, answer);
+    assert.ok(Date.now() - start >= 950, `after ${Date.now() - start} ms`);
   },
   async "errors"() {
     await assert.rejects(client.chat.completions.create({ model: "gpt-4", messages }),
       (e) => e instanceof OpenAI.NotFoundError && e.code === "model_not_found");
     await assert.rejects(client.chat.completions.create({ model, messages, top_p: 7 }),
       (e) => e instanceof OpenAI.BadRequestError && e.param === "top_p");
+    const long = [{ role: "user", content: "word ".repeat(4000) }];
+    await assert.rejects(client.chat.completions.create({ model, messages: long }),
+      (e) => e instanceof OpenAI.BadRequestError && e.code === "context_length_exceeded" &&
+             e.requestID.startsWith("req_"));
+    await assert.rejects(client.models.retrieve("gpt-4"), OpenAI.NotFoundError);
   },
 };
 
