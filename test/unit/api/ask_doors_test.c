@@ -219,7 +219,7 @@ static void test_official_clients(void **state)
         for (size_t d = 0; d < ARRAY_LEN(doors); d++)
             for (const char *p = clients[i].names;
                  strcmp(doors[d].name, clients[i].door) == 0 && *p; p += strcspn(p, " ") + 1, n++) {
-                snprintf(name, sizeof(name), "%.*s", (int)strcspn(p, " "), p);
+                copy_word(p, " ", name, sizeof(name));
                 if (!find_row(&doors[d], name, &times))
                     fail_msg("%s has no row %s", doors[d].name, name);
             }

@@ -26,6 +26,15 @@ static UNUSED int ask_call(struct ask *a, json_t *body, struct api_error *e)
     return ask_dispatch(a, body, true, e);
 }
 
+/* Copies what stands before one of the bytes of end. */
+static UNUSED void copy_word(const char *text, const char *end, char *out, size_t max)
+{
+    size_t n = strcspn(text, end);
+    assert_true(n < max);
+    memcpy(out, text, n);
+    out[n] = '\0';
+}
+
 /* base: the least that a request must have. */
 static UNUSED const struct door {
     const char *name;

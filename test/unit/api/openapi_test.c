@@ -115,7 +115,7 @@ static void test_whole(void **state)
     size_t references = 0;
     for (char *p = strstr(text, mark); p; p = strstr(p, mark), references++) {
         p += strlen(mark);
-        snprintf(key, sizeof(key), "%.*s", (int)strcspn(p, "\""), p);
+        copy_word(p, "\"", key, sizeof(key));
         assert_non_null(json_object_get(schemas, key));
     }
     assert_true(references > 10);
