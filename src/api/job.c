@@ -317,6 +317,8 @@ static void fail_stream(struct job *j, const struct api_error *e)
 
 void job_fail(struct job *j, const struct api_error *e)
 {
+    if (j->stage == JOB_OVER)
+        return; // what failed first is what the client was told
     j->code = e->code;
     if (j->x && j->streaming)
         fail_stream(j, e);
