@@ -91,7 +91,7 @@ void admin_route(struct api *a, struct http_exchange *x)
     const char *path = http_path(x);
     bool get = strcmp(http_method(x), "GET") == 0, post = strcmp(http_method(x), "POST") == 0;
     if (get && strcmp(path, "/admin/models") == 0) {
-        models_list(a, x);
+        job_open_http(a, x, &door_models, NULL);
     } else if (get && strcmp(path, "/admin/cache") == 0) {
         cache_stats(a, x);
     } else if (post && strcmp(path, "/admin/cache/clear") == 0) {

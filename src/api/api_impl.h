@@ -75,12 +75,11 @@ void counts_token(struct api *a, struct job *j, uint64_t now_ns);
 void admin_route(struct api *a, struct http_exchange *x);
 
 /* models.c */
-void models_list(struct api *a, struct http_exchange *x);
 void models_get(struct api *a, struct http_exchange *x, const char *id);
 
 /* The doors, each in the file of its name. */
 extern const struct door door_chat, door_completion, door_embeddings, door_messages,
     door_count_tokens, door_llama, door_tokenize, door_detokenize, door_apply_template, door_props,
-    door_generate_call, door_chat_call, door_load, door_pin, door_unload, door_clear;
+    door_generate_call, door_chat_call, door_models, door_load, door_pin, door_unload, door_clear;
 
 #endif

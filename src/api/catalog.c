@@ -148,7 +148,8 @@ static int check_aliases(const struct table *t, struct realm_error *err)
                            "the alias %s stands for %s, and no model has this name",
                            t->entries[i].id, t->entries[i].path);
     if (t->main_model && !resolve(t, t->main_model, &model))
-        return err_set(err, REALM_E_ARG, "no model is named %s", t->main_model);
+        return err_set(err, REALM_E_ARG,
+                       "no model is named %s (files have a slash or end in .gguf)", t->main_model);
     return 0;
 }
 

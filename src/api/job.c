@@ -12,6 +12,9 @@
 /* Room for one answer, whatever form it takes: JSON makes up to six bytes of one. */
 enum { OUT_BYTES_MAX = 512 << 20 };
 
+/* Of text, tokens and log-probabilities: of more a worker makes the answer. */
+enum { INLINE_BYTES_MAX = 64 << 10 };
+
 static void close_choice(struct choice *c)
 {
     realm_gen_close(c->gen);
@@ -72,6 +75,14 @@ static void work(struct work *w)
 {
     struct job *j = CONTAINER_OF(w, struct job, work);
     job_prepare(j);
+    wake(j, true);
+}
+
+/* Of an answer that a worker writes. */
+static void write_answer(struct work *w)
+{
+    struct job *j = CONTAINER_OF(w, struct job, work);
+    j->door->finish(j);
     wake(j, true);
 }
 
@@ -251,6 +262,7 @@ void job_look(struct job *j, bool worked)
 {
     if (worked && !j->returned) {
         j->returned = true;
+        j->writing = false;
         if (j->stage == JOB_OVER)
             cancel_choices(j);
         else
@@ -347,8 +359,43 @@ static void clear(struct job *j)
     j->w = writer_to(&j->out);
 }
 
+/* Whether writing the answer would keep the other clients waiting. */
+static bool is_long(const struct job *j)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < j->n_choices; i++) {
+        const struct choice *c = &j->choices[i];
+        n += c->text.n + c->reasoning.n + c->tokens.n + c->tops.n;
+    }
+    return n > INLINE_BYTES_MAX;
+}
+
+void job_finish(struct job *j)
+{
+    if (j->answer) {
+        job_answer(j, j->answer);
+        return;
+    }
+    if (j->ask.stream || !is_long(j)) {
+        j->door->finish(j);
+        return;
+    }
+    j->stage = JOB_PREPARING;
+    j->returned = false;
+    j->writing = true;
+    mutex_lock(&j->api->ready_lock);
+    j->worked = false;
+    mutex_unlock(&j->api->ready_lock);
+    j->work.run = write_answer;
+    workers_run(j->api->workers, &j->work);
+}
+
 void job_answer(struct job *j, int status)
 {
+    if (j->writing) {
+        j->answer = status;
+        return;
+    }
     if (j->stage == JOB_OVER || !job_written(j))
         return;
     if (j->x)

@@ -3,7 +3,8 @@
  * A job goes through three stages.  While it is PREPARING a worker has it: the body is read,
  * the model opened, the template rendered, the generations started (prepare.c), or a whole
  * answer made (door.work).  While it is RUNNING the server's thread has it: events of its
- * generations become pieces of the answer (run.c), which the door writes in its own form.
+ * generations become pieces of the answer (run.c), which the door writes in its own form; a
+ * long one that is not streamed is written by a worker, and the job is PREPARING once more.
  * It is OVER when its client has its answer or is gone; then it waits only for those who
  * still work for it, and is freed.
  *
@@ -54,7 +55,8 @@ struct door {
     void (*begin)(struct job *j);                                          /* of a stream */
     void (*piece)(struct job *j, struct choice *c, const struct piece *p); /* of a stream */
     void (*end)(struct job *j, struct choice *c); /* of a stream's choice */
-    void (*finish)(struct job *j); /* the whole answer, or the last events of a stream */
+    /* The last events of a stream; or the whole answer, then it may be a worker that calls. */
+    void (*finish)(struct job *j);
     void (*fail)(struct job *j, const struct api_error *e); /* of a stream that cannot go on */
 };
 
@@ -102,6 +104,8 @@ struct job {
     bool returned;          /* and the server's thread has seen that */
     struct work work;
     enum job_stage stage;
+    bool writing; /* a worker has it to write the answer; constant while he does */
+    int answer;   /* what he found: the status of HTTP; 0: nobody has written yet */
     atomic_bool cancelled;
 
     struct http_exchange *x; /* NULL: a WebSocket's, or the client is gone */
@@ -160,7 +164,9 @@ void job_gone(struct job *j);
 void job_drop(struct job *j);
 /* The answer cannot be had: tells the client and ends the work. */
 void job_fail(struct job *j, const struct api_error *e);
-/* Answers whole with what j->out holds. */
+/* All generations are over: has the door write the answer, or the end of the stream. */
+void job_finish(struct job *j);
+/* Answers whole with what j->out holds.  For door.finish any thread. */
 void job_answer(struct job *j, int status);
 /* Sends j->out as one event of the stream and clears it. */
 void job_event(struct job *j, const char *event);

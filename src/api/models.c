@@ -1,4 +1,5 @@
 /* api/models.c - GET /v1/models and what administration does to models. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "api/api_impl.h"
@@ -35,19 +36,29 @@ static void add(void *ctx, const struct catalog_model *m, const char *alias_of)
     json_array_append_new(l->data, model_json(l->api, m, alias_of));
 }
 
-void models_list(struct api *a, struct http_exchange *x)
+/* A folder with many files, or one that is far away, takes its time: a worker reads it. */
+static int list(struct job *j, struct api_error *e)
 {
-    struct listing l = {a, json_array()};
-    int status = catalog_each(a->catalog, add, &l);
-    if (status) {
-        struct api_error e = {0};
-        json_decref(l.data);
-        (void)api_from_status(&e, status, NULL);
-        api_refuse(x, &e);
-        return;
-    }
-    api_answer_json(x, 200, json_pack("{s:s,s:o}", "object", "list", "data", l.data));
+    struct listing l = {j->api, json_array()};
+    int status = catalog_each(j->api->catalog, add, &l);
+    json_t *body = json_pack("{s:s,s:o}", "object", "list", "data", l.data);
+    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+    json_decref(body);
+    if (!status && !text)
+        status = REALM_E_NOMEM;
+    if (!status)
+        write_text(&j->w, text);
+    free(text);
+    return status ? api_from_status(e, status, NULL) : 0;
 }
+
+static void finish(struct job *j)
+{
+    job_answer(j, 200);
+}
+
+const struct door door_models = {
+    .name = "models", .work = list, .error = api_error_openai, .finish = finish};
 
 void models_get(struct api *a, struct http_exchange *x, const char *id)
 {
@@ -81,11 +92,6 @@ static int load(struct job *j, struct api_error *e)
     write_f(&j->w, ",\"state\":\"loaded\",\"memory_bytes\":%llu}",
             (unsigned long long)j->info.memory_bytes);
     return 0;
-}
-
-static void finish(struct job *j)
-{
-    job_answer(j, 200);
 }
 
 static int load_pinned(struct job *j, struct api_error *e)

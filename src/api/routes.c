@@ -25,7 +25,7 @@ static const struct route routes[] = {
     {"POST", "/v1/embeddings", &door_embeddings, NULL},
     {"POST", "/v1/messages", &door_messages, NULL},
     {"POST", "/v1/messages/count_tokens", &door_count_tokens, NULL},
-    {"GET", "/v1/models", NULL, models_list},
+    {"GET", "/v1/models", &door_models, NULL},
     {"POST", "/completion", &door_llama, NULL},
     {"POST", "/completions", &door_llama, NULL},
     {"POST", "/tokenize", &door_tokenize, NULL},
@@ -40,7 +40,7 @@ static const struct route routes[] = {
     /* llama-server has these without the version, too. */
     {"POST", "/chat/completions", &door_chat, NULL},
     {"POST", "/embeddings", &door_embeddings, NULL},
-    {"GET", "/models", NULL, models_list},
+    {"GET", "/models", &door_models, NULL},
 };
 
 static const char MODELS[] = "/v1/models/";

@@ -140,7 +140,7 @@ void job_run(struct job *j)
         if (j->choices[i].gen)
             take_all(&j->choices[i]);
     if (j->stage == JOB_RUNNING && all_over(j))
-        j->door->finish(j);
+        job_finish(j);
 }
 
 struct realm_usage job_usage(const struct job *j)

@@ -126,7 +126,7 @@ static const struct conf_key keys[] = {
            "what is silent."),
     NUMBER("limits", "unsent_bytes", CONF_BYTES, http.unsent_bytes_max, 64 * KiB, 64 * GiB, 1,
            HTTP_UNSENT_BYTES_MAX, false,
-           "What is kept of an answer for a client that does not read it."),
+           "What is kept of a stream for a client that does not read it."),
     {"log",
      "level",
      CONF_CHOICE,

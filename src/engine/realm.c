@@ -55,7 +55,7 @@ static int find_models_dir(struct realm *r, struct realm_error *err)
     struct stat st;
     if (!realpath(dir, r->models_dir) || stat(r->models_dir, &st) || !S_ISDIR(st.st_mode)) {
         r->models_dir[0] = '\0';
-        return err_set(err, REALM_E_ARG, "models_dir: no such directory");
+        return err_set(err, REALM_E_ARG, "%s: no such directory", dir);
     }
     r->options.models_dir = r->models_dir;
     return 0;

@@ -93,10 +93,20 @@ static bool closes(const struct http_exchange *x)
     return x->head.close || x->c->s->draining || x->c->eof;
 }
 
+/* An answer that is whole takes its memory anyway: the limit on what a client has not read is
+ * for what was there before it. */
+static void make_room(struct conn *c, size_t n)
+{
+    size_t limit = c->s->limits.unsent_bytes_max;
+    bool behind = conn_unsent(c) > limit;
+    c->out.b.max = behind ? limit : max_size(limit, c->out.b.n + HTTP_HEAD_MAX + n);
+}
+
 void http_respond(struct http_exchange *x, int status, const char *type,
                   const struct http_header *headers, size_t n_headers, struct slice body)
 {
     struct conn *c = x->c;
+    make_room(c, body.n);
     head(c, status, type, headers, n_headers, http_shown_id(x));
     length(c, body.n);
     end_head(c, closes(x), x->head.minor == 0);
@@ -109,6 +119,7 @@ void http_stream_start(struct http_exchange *x, int status, const char *type,
                        const struct http_header *headers, size_t n_headers)
 {
     struct conn *c = x->c;
+    c->out.b.max = c->s->limits.unsent_bytes_max;
     x->streaming = true;
     x->events = type && strcmp(type, "text/event-stream") == 0;
     x->chunks = x->head.minor > 0;

@@ -230,7 +230,11 @@ static void too_much_unsent(void **state)
     say(&c, GET("/flood"));
     assert_true(wait_until(&v.gone, 1, 20000)); // long before stall_ms
     hang_up(&c);
+    /* What is there as a whole is sent, however long. */
     dial(&c, &v);
+    say(&c, GET("/big?3500000"));
+    expect(&c, &r, 200);
+    assert_int_equal(r.body.n, 3500000);
     say(&c, GET("/echo"));
     expect(&c, &r, 200);
     hang_up(&c);
