@@ -100,6 +100,7 @@ struct conn {
     bool loopback;   /* the client is on this machine */
     bool check_host; /* the listener is bound to loopback */
     bool eof;        /* the client sends nothing any more */
+    bool hung_up;    /* so it is, but what it sent before is not read yet */
     bool failed;     /* to be dropped; nothing is written any more */
     bool blocked;    /* the socket takes no more at the moment */
     bool counted;    /* among the server's connections: not one that was refused */
