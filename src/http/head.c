@@ -131,7 +131,8 @@ MUST_USE static bool take_fields(struct head *out, char *text, const struct real
         for (size_t k = 0; k < from[i].name_len; k++)
             name[k] = (char)tolower((unsigned char)name[k]);
         out->fields[i].name = ended(text, from[i].name, from[i].name_len);
-        bool framing = strcmp(name, "content-length") == 0 || strcmp(name, "transfer-encoding") == 0;
+        bool framing =
+            strcmp(name, "content-length") == 0 || strcmp(name, "transfer-encoding") == 0;
         plain = plain && !(framing && from[i].value[from[i].value_len] != '\r');
         out->fields[i].value = ended(text, from[i].value, from[i].value_len);
     }

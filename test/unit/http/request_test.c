@@ -253,8 +253,7 @@ static void ambiguous_lengths_are_refused(void **state)
         {POST("Transfer-Encoding : chunked\r\n") "0\r\n\r\n", 400, "bad_request"},
         {POST("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n") "0\r\n\r\n", 400,
          "bad_request"},
-        {"POST /echo HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400,
-         "bad_request"},
+        {"POST /echo HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "bad_request"},
     };
     all_refused(bad, ARRAY_LEN(bad));
 }

@@ -167,7 +167,7 @@ static void a_port_in_use_is_an_error(void **state)
     assert_true(http_listen(s, &at, NULL, &err) < 0);
     assert_non_null(strstr(err.message, "not an address"));
     at = (struct http_listen){.host = "127.0.0.1", .tls = true};
-    assert_int_equal(http_listen(s, &at, NULL, &err), REALM_E_SYS);
+    assert_true(http_listen(s, &at, NULL, &err) < 0);
     http_close(s);
     app_stop(a);
 }
