@@ -2,9 +2,11 @@
 #include "http/conn.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -436,21 +438,33 @@ void conn_work(struct conn *c)
 
 /* ---- time ---- */
 
+/* Bytes that the client's system has; what ours holds back for it does not count. */
+static uint64_t taken_by_client(const struct conn *c)
+{
+    int held = 0;
+    if (!c->tcp || ioctl(c->fd, SIOCOUTQ, &held) || held < 0 || (uint64_t)held > c->written)
+        held = 0;
+    return c->written - (uint64_t)held;
+}
+
 /* A client that takes no bytes for a while is given up, and so is one that takes a few now
- * and then: in stall_ms it must take as much as the system buffers for it is unlikely to
- * hold back, or all there is. */
+ * and then: in stall_ms it must take what the least rate makes of that, or all there is. */
 static void check_stall(struct conn *c, uint64_t now_ms)
 {
-    if (conn_unsent(c) == 0) {
+    if (conn_unsent(c) == 0 && c->stall.clean == c->written)
+        return;
+    uint64_t taken = taken_by_client(c);
+    uint64_t waits = conn_unsent(c) + c->written - taken;
+    if (waits == 0) {
         c->stall.until_ms = 0;
+        c->stall.clean = c->written;
         return;
     }
-    if (c->stall.until_ms == 0 || c->written - c->stall.taken >= c->stall.wanted) {
-        c->stall = (struct stall){
-            .until_ms = now_ms + c->s->limits.stall_ms,
-            .taken = c->written,
-            .wanted = min_size(conn_unsent(c), c->s->limits.body_bytes_per_s),
-        };
+    if (c->stall.until_ms == 0 || taken - c->stall.taken >= c->stall.wanted) {
+        c->stall.until_ms = now_ms + c->s->limits.stall_ms;
+        c->stall.taken = taken;
+        uint64_t least = (uint64_t)c->s->limits.body_bytes_per_s * c->s->limits.stall_ms / 1000 + 1;
+        c->stall.wanted = waits < least ? waits : least;
         return;
     }
     if (now_ms >= c->stall.until_ms)
@@ -526,6 +540,9 @@ static void end_of_time(struct conn *c)
 
 void conn_tick(struct conn *c, uint64_t now_ms)
 {
+    /* A client that is still reading its answer is not idle; check_stall watches it. */
+    if (c->state == CONN_HEAD && c->scan.at == 0 && conn_unsent(c) > 0)
+        c->deadline_ms = now_ms + c->s->limits.idle_ms;
     if (c->deadline_ms && now_ms >= c->deadline_ms) {
         c->deadline_ms = 0;
         end_of_time(c);

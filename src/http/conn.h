@@ -75,6 +75,7 @@ struct stall {
     uint64_t until_ms; /* 0: nothing is waited for */
     uint64_t taken;    /* bytes that the client had taken when the wait began */
     uint64_t wanted;   /* bytes that it must take until until_ms */
+    uint64_t clean;    /* bytes written when it had taken all */
 };
 
 struct conn {

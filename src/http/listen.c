@@ -100,20 +100,17 @@ static void take(struct listener *l, int fd, const struct sockaddr_storage *from
         list_add_tail(bucket(s, origin.address), &c->by_ip);
 }
 
-/* Wishes: a connection works without.  A client that is switched off, or takes nothing, is
- * given up by the system too, which alone knows of the bytes that it holds. */
-static void set_options(const struct http_server *s, int fd)
+/* Wishes: a connection works without. */
+static void set_options(int fd)
 {
     const int yes = 1, bytes = SEND_BUFFER_BYTES, idle_s = ALIVE_IDLE_S, again_s = ALIVE_AGAIN_S;
     const int times = ALIVE_TIMES;
-    const unsigned stall_ms = s->limits.stall_ms;
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
     (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
     (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &yes, sizeof(yes));
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &again_s, sizeof(again_s));
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &times, sizeof(times));
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &stall_ms, sizeof(stall_ms));
 }
 
 static int accept_one(struct listener *l, struct sockaddr_storage *from)
@@ -125,7 +122,7 @@ static int accept_one(struct listener *l, struct sockaddr_storage *from)
         fd = accept4(l->fd, (struct sockaddr *)from, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
     while (fd < 0 && (errno == EINTR || errno == ECONNABORTED));
     if (fd >= 0 && l->tcp)
-        set_options(l->s, fd);
+        set_options(fd);
     return fd;
 }
 
