@@ -2,9 +2,11 @@
 #include "http/conn.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -14,7 +16,8 @@
 
 enum {
     LINGER_MS = 2000,
-    PROBE_AGAIN_MS = 60,
+    PROBE_AGAIN_MS = 60, /* for a system that answers the first write alone */
+    PROBE_LATER_MS = 1000,
     BODY_GRACE_MS = 5000,
     READ_BYTES_MAX = 256 << 10, /* of one connection in one turn */
 };
@@ -94,19 +97,26 @@ static bool wants_bytes(const struct conn *c)
 {
     if (c->eof || c->failed)
         return false;
-    return c->state != CONN_BUSY || queue_bytes(&c->in) < HTTP_AHEAD_BYTES_MAX;
+    bool waits = c->state == CONN_BUSY || c->state == CONN_HEAD;
+    return !waits || queue_bytes(&c->in) < HTTP_AHEAD_BYTES_MAX;
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events);
 static void probe(struct conn *c, uint64_t now_ms);
 
+/* Even where nothing is read or written a reset is to be seen: urgent data, which nobody
+ * sends, is always polled for, and what a full buffer leaves unread may end. */
 static void set_events(struct conn *c)
 {
-    int events = (wants_bytes(c) ? UV_READABLE : 0) | (c->blocked ? UV_WRITABLE : 0);
+    int events = UV_PRIORITIZED | (c->blocked ? UV_WRITABLE : 0);
+    if (wants_bytes(c))
+        events |= UV_READABLE;
+    else if (!c->eof && !c->hung_up)
+        events |= UV_DISCONNECT;
     if (events == c->events)
         return;
     c->events = events;
-    if (events ? uv_poll_start(&c->poll, events, on_poll) : uv_poll_stop(&c->poll))
+    if (uv_poll_start(&c->poll, events, on_poll))
         conn_fail(c);
 }
 
@@ -114,12 +124,10 @@ static void take_bytes(struct conn *c, struct slice bytes)
 {
     c->s->stats.bytes_in += bytes.n;
     switch (c->state) {
-    case CONN_TAKEN:
-        c->user->bytes(c->user_ctx, c, bytes);
-        break;
     case CONN_CLOSING:
     case CONN_LINGER:
         break;
+    case CONN_TAKEN: // after what came before it was taken
     case CONN_HANDSHAKE:
     case CONN_HEAD:
     case CONN_BODY:
@@ -183,10 +191,12 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct conn *c = CONTAINER_OF(poll, struct conn, poll);
     conn_touch(c);
-    if (status < 0) {
+    if (status < 0 || events & UV_PRIORITIZED) {
         c->failed = true;
         return;
     }
+    if (events & UV_DISCONNECT)
+        c->hung_up = true;
     if (events & UV_WRITABLE)
         c->blocked = false;
     if (c->state == CONN_HANDSHAKE)
@@ -216,6 +226,8 @@ static void refuse_body(struct conn *c, const struct http_fault *fault)
     refuse(c, x, fault);
     exchange_free(x);
 }
+
+static const struct http_fault SHUTDOWN = {503, "shutdown", "the server is shutting down"};
 
 /* An empty line may stand before a request: some clients end a body with one.  Its CR alone
  * does not begin a request yet. */
@@ -255,6 +267,13 @@ static bool take_head(struct conn *c)
             conn_close_soon(c);
         return false;
     }
+    if (c->s->draining) {
+        refuse(c, NULL, &SHUTDOWN);
+        return true;
+    }
+    /* A client that does not take its answers gets no further ones. */
+    if (conn_unsent(c) >= HTTP_AHEAD_BYTES_MAX)
+        return false;
     if (c->scan.at == 0)
         c->deadline_ms = conn_now_ms(c) + c->s->limits.head_ms;
     if (may_skip(c, in) && !c->eof)
@@ -330,10 +349,12 @@ static bool act_body(struct conn *c)
         hand_over(c);
     else if (c->eof)
         conn_fail(c);
+    else if (c->s->draining)
+        refuse_body(c, &SHUTDOWN);
     return whole != 0;
 }
 
-/* What came after the request whose connection was taken over. */
+/* The user may close, which it does to a connection whose queue is empty already. */
 static bool act_taken(struct conn *c)
 {
     struct queue in = c->in;
@@ -368,6 +389,7 @@ static bool act(struct conn *c)
 
 static void flush(struct conn *c)
 {
+    size_t before = conn_unsent(c);
     while (!c->blocked && !c->failed && conn_unsent(c)) {
         struct slice out = queue_view(&c->out);
         long put = socket_write(c, out.p, out.n);
@@ -381,6 +403,9 @@ static void flush(struct conn *c)
             c->s->stats.bytes_out += (uint64_t)put;
         }
     }
+    /* Requests may have waited for that. */
+    if (before >= HTTP_AHEAD_BYTES_MAX && conn_unsent(c) < HTTP_AHEAD_BYTES_MAX)
+        conn_touch(c);
 }
 
 /* Our side says that nothing more will come, and waits until the client has read all: a
@@ -400,6 +425,8 @@ void conn_work(struct conn *c)
 {
     while (!c->failed && act(c))
         ;
+    if (!c->failed && c->probe_ms == 0)
+        probe(c, conn_now_ms(c));
     flush(c);
     if (!c->failed && c->state == CONN_CLOSING && conn_unsent(c) == 0)
         linger(c);
@@ -411,21 +438,33 @@ void conn_work(struct conn *c)
 
 /* ---- time ---- */
 
+/* Bytes that the client's system has; what ours holds back for it does not count. */
+static uint64_t taken_by_client(const struct conn *c)
+{
+    int held = 0;
+    if (!c->tcp || ioctl(c->fd, SIOCOUTQ, &held) || held < 0 || (uint64_t)held > c->written)
+        held = 0;
+    return c->written - (uint64_t)held;
+}
+
 /* A client that takes no bytes for a while is given up, and so is one that takes a few now
- * and then: in stall_ms it must take as much as the system buffers for it is unlikely to
- * hold back, or all there is. */
+ * and then: in stall_ms it must take what the least rate makes of that, or all there is. */
 static void check_stall(struct conn *c, uint64_t now_ms)
 {
-    if (conn_unsent(c) == 0) {
+    if (conn_unsent(c) == 0 && c->stall.clean == c->written)
+        return;
+    uint64_t taken = taken_by_client(c);
+    uint64_t waits = conn_unsent(c) + c->written - taken;
+    if (waits == 0) {
         c->stall.until_ms = 0;
+        c->stall.clean = c->written;
         return;
     }
-    if (c->stall.until_ms == 0 || c->written - c->stall.taken >= c->stall.wanted) {
-        c->stall = (struct stall){
-            .until_ms = now_ms + c->s->limits.stall_ms,
-            .taken = c->written,
-            .wanted = min_size(conn_unsent(c), c->s->limits.body_bytes_per_s),
-        };
+    if (c->stall.until_ms == 0 || taken - c->stall.taken >= c->stall.wanted) {
+        c->stall.until_ms = now_ms + c->s->limits.stall_ms;
+        c->stall.taken = taken;
+        uint64_t least = (uint64_t)c->s->limits.body_bytes_per_s * c->s->limits.stall_ms / 1000 + 1;
+        c->stall.wanted = waits < least ? waits : least;
         return;
     }
     if (now_ms >= c->stall.until_ms)
@@ -454,22 +493,28 @@ static bool is_reset(const struct conn *c)
     return info.tcpi_state == TCP_CLOSE;
 }
 
-/* A client that ended its side may still read, or be gone.  Bytes that mean nothing make the
- * system of one that is gone say so. */
+/* One that sent so far ahead that nothing is read any more cannot say that it leaves. */
+static bool may_have_left(const struct conn *c)
+{
+    return c->state == CONN_BUSY && c->x &&
+           (c->eof || c->hung_up || queue_bytes(&c->in) >= HTTP_AHEAD_BYTES_MAX);
+}
+
+/* A client that ended its side may still read, or be gone, or go later.  Bytes that mean
+ * nothing make the system of one that is gone say so. */
 static void probe(struct conn *c, uint64_t now_ms)
 {
     static const char interim[] = "HTTP/1.1 102 Processing\r\n\r\n";
-    if (!c->eof || c->state != CONN_BUSY || !c->x)
+    if (!may_have_left(c) || now_ms < c->probe_ms)
         return;
-    if (is_reset(c)) {
+    c->probe_ms = now_ms + (c->probe_ms ? PROBE_LATER_MS : PROBE_AGAIN_MS);
+    if (c->x->head.minor == 0 && (c->eof || c->hung_up))
+        conn_fail(c); // it knows no 102
+    else if (is_reset(c))
         conn_fail(c);
-        return;
-    }
-    if (c->probe_ms && now_ms < c->probe_ms)
-        return;
-    bool again = c->probe_ms != 0;
-    c->probe_ms = again ? UINT64_MAX : now_ms + PROBE_AGAIN_MS;
-    if (c->x->streaming && c->x->events)
+    else if (c->x->head.minor == 0 || conn_unsent(c) > 0)
+        return; // the answer itself asks
+    else if (c->x->streaming && c->x->events)
         respond_comment(c->x);
     else if (!c->x->streaming)
         conn_write(c, slice_of(interim));
@@ -495,6 +540,9 @@ static void end_of_time(struct conn *c)
 
 void conn_tick(struct conn *c, uint64_t now_ms)
 {
+    /* A client that is still reading its answer is not idle; check_stall watches it. */
+    if (c->state == CONN_HEAD && c->scan.at == 0 && conn_unsent(c) > 0)
+        c->deadline_ms = now_ms + c->s->limits.idle_ms;
     if (c->deadline_ms && now_ms >= c->deadline_ms) {
         c->deadline_ms = 0;
         end_of_time(c);

@@ -75,6 +75,7 @@ struct stall {
     uint64_t until_ms; /* 0: nothing is waited for */
     uint64_t taken;    /* bytes that the client had taken when the wait began */
     uint64_t wanted;   /* bytes that it must take until until_ms */
+    uint64_t clean;    /* bytes written when it had taken all */
 };
 
 struct conn {
@@ -100,6 +101,7 @@ struct conn {
     bool loopback;   /* the client is on this machine */
     bool check_host; /* the listener is bound to loopback */
     bool eof;        /* the client sends nothing any more */
+    bool hung_up;    /* so it is, but what it sent before is not read yet */
     bool failed;     /* to be dropped; nothing is written any more */
     bool blocked;    /* the socket takes no more at the moment */
     bool counted;    /* among the server's connections: not one that was refused */

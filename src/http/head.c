@@ -120,16 +120,24 @@ static const char *ended(char *text, const char *p, size_t n)
     return at;
 }
 
-static void take_fields(struct head *out, char *text, const struct realm_http_field *from, size_t n)
+/* false: the length or the coding of the body ends in white space, which the parser takes off,
+ * and others may not. */
+MUST_USE static bool take_fields(struct head *out, char *text, const struct realm_http_field *from,
+                                 size_t n)
 {
+    bool plain = true;
     for (size_t i = 0; i < n; i++) {
         char *name = text + (from[i].name - text);
         for (size_t k = 0; k < from[i].name_len; k++)
             name[k] = (char)tolower((unsigned char)name[k]);
         out->fields[i].name = ended(text, from[i].name, from[i].name_len);
+        bool framing =
+            strcmp(name, "content-length") == 0 || strcmp(name, "transfer-encoding") == 0;
+        plain = plain && !(framing && from[i].value[from[i].value_len] != '\r');
         out->fields[i].value = ended(text, from[i].value, from[i].value_len);
     }
     out->n_fields = n;
+    return plain;
 }
 
 /* Every header field's line is a field: "name :" and the like are refused by httparse, and
@@ -148,7 +156,8 @@ static int parse(struct head *out, char *text, size_t n, struct http_fault *faul
     out->method = ended(text, head.method, head.method_len);
     out->path = ended(text, head.target, head.target_len);
     out->minor = head.minor;
-    take_fields(out, text, fields, head.n_fields);
+    if (!take_fields(out, text, fields, head.n_fields))
+        return malformed(fault, "white space after the length or coding of the body");
     out->readable = true;
     out->is_head = strcmp(out->method, "HEAD") == 0;
     return 0;

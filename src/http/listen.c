@@ -16,7 +16,15 @@
 #include "base/map.h"
 #include "base/mem.h"
 
-enum { BACKLOG = 1024, ACCEPTS_MAX = 64, LINGERING_MAX = 64 };
+enum {
+    BACKLOG = 1024,
+    ACCEPTS_MAX = 64,
+    LINGERING_MAX = 64,
+    SEND_BUFFER_BYTES = 128 << 10, /* so that a client that does not read is noticed */
+    ALIVE_IDLE_S = 15,             /* of silence, until its system is asked whether it is there */
+    ALIVE_AGAIN_S = 5,
+    ALIVE_TIMES = 3,
+};
 
 /* ---- accepting ---- */
 
@@ -92,16 +100,29 @@ static void take(struct listener *l, int fd, const struct sockaddr_storage *from
         list_add_tail(bucket(s, origin.address), &c->by_ip);
 }
 
+/* Wishes: a connection works without. */
+static void set_options(int fd)
+{
+    const int yes = 1, bytes = SEND_BUFFER_BYTES, idle_s = ALIVE_IDLE_S, again_s = ALIVE_AGAIN_S;
+    const int times = ALIVE_TIMES;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &yes, sizeof(yes));
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &again_s, sizeof(again_s));
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &times, sizeof(times));
+}
+
 static int accept_one(struct listener *l, struct sockaddr_storage *from)
 {
     socklen_t n = sizeof(*from);
     memset(from, 0, sizeof(*from));
-    int fd, yes = 1;
+    int fd;
     do
         fd = accept4(l->fd, (struct sockaddr *)from, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
     while (fd < 0 && (errno == EINTR || errno == ECONNABORTED));
     if (fd >= 0 && l->tcp)
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+        set_options(fd);
     return fd;
 }
 
@@ -111,8 +132,12 @@ static void on_connection(uv_poll_t *poll, int status, int events);
  * there is none to be told with. */
 static bool refuse_with_spare(struct listener *l)
 {
-    static const char text[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n"
-                               "Connection: close\r\nContent-Length: 0\r\n\r\n";
+    static const char text[] =
+        "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\n"
+        "Content-Type: application/json\r\nContent-Length: 142\r\n\r\n"
+        "{\"error\":{\"message\":\"the server has too many connections\","
+        "\"type\":\"server_error\",\"param\":null,\"code\":\"too_many_connections\","
+        "\"request_id\":null}}";
     struct http_server *s = l->s;
     struct sockaddr_storage from;
     int fd = -1;
@@ -128,6 +153,7 @@ static bool refuse_with_spare(struct listener *l)
         if (!l->tls)
             (void)!send(fd, text, sizeof(text) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
         (void)shutdown(fd, SHUT_WR);
+        (void)!recv(fd, s->scratch, sizeof(s->scratch), MSG_DONTWAIT); // unread, it would reset
         close(fd);
         s->stats.connections_refused++;
     }

@@ -162,8 +162,8 @@ void http_close(struct http_server *s)
         conn_drop(CONTAINER_OF(s->conns.next, struct conn, all));
     listeners_close(s);
     uv_walk(&s->loop, close_handle, NULL);
-    uv_run(&s->loop, UV_RUN_DEFAULT);
-    (void)uv_loop_close(&s->loop);
+    while (uv_loop_close(&s->loop) == UV_EBUSY)
+        uv_run(&s->loop, UV_RUN_DEFAULT); // returns at once where http_stop came last
     listeners_free(s);
     spares_close(s);
     tls_context_free(s->tls);

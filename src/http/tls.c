@@ -19,6 +19,30 @@ static int fail(struct ssl_ctx_st *tls, struct realm_error *err, const char *wha
                    what, path, why ? why : "OpenSSL does not say why");
 }
 
+static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *out_n,
+                           const unsigned char *in, unsigned in_n, void *ctx)
+{
+    static const unsigned char ours[] = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
+    (void)ssl;
+    (void)ctx;
+    unsigned char *chosen;
+    if (SSL_select_next_proto(&chosen, out_n, ours, sizeof(ours), in, in_n) !=
+        OPENSSL_NPN_NEGOTIATED)
+        return SSL_TLSEXT_ERR_NOACK;
+    *out = chosen;
+    return SSL_TLSEXT_ERR_OK;
+}
+
+/* A key with a password is refused: nobody is there to type it. */
+static int no_password(char *to, int n, int writing, void *ctx)
+{
+    (void)to;
+    (void)n;
+    (void)writing;
+    (void)ctx;
+    return -1;
+}
+
 int tls_context(struct ssl_ctx_st **out, const char *cert_path, const char *key_path,
                 struct realm_error *err)
 {
@@ -32,6 +56,8 @@ int tls_context(struct ssl_ctx_st **out, const char *cert_path, const char *key_
                               SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_options(tls, SSL_OP_NO_RENEGOTIATION | SSL_OP_IGNORE_UNEXPECTED_EOF);
     SSL_CTX_set_session_cache_mode(tls, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_default_passwd_cb(tls, no_password);
+    SSL_CTX_set_alpn_select_cb(tls, choose_protocol, NULL);
     if (SSL_CTX_use_certificate_chain_file(tls, cert_path) != 1)
         return fail(tls, err, "certificate", cert_path);
     if (SSL_CTX_use_PrivateKey_file(tls, key_path, SSL_FILETYPE_PEM) != 1)
