@@ -72,6 +72,7 @@ enum {
     HTTP_HEAD_MAX = 32 << 10, /* all of them */
     HTTP_FIELDS_MAX = 64,
     HTTP_BODY_MAX = 4 << 20,
+    HTTP_BODIES_BYTES_MAX = 256 << 20, /* of all requests that are open */
     HTTP_CONNECTIONS_MAX = 4096,
     HTTP_CONNECTIONS_PER_IP_MAX = 64,
     HTTP_HEAD_MS_MAX = 10000,
@@ -87,6 +88,8 @@ enum {
     WS_PING_MS = 30000, /* of silence, until a client is asked; as long again, until it is gone */
 
     /* API */
+    API_JOBS_MAX = 8192,
+    API_JOBS_BYTES_MAX = 256 << 20, /* of their bodies and messages */
     JSON_DEPTH_MAX = 64,
     JSON_VALUES_MAX = 200000,
     CHOICES_MAX = 16,             /* n times prompts of one request */

@@ -306,7 +306,7 @@ static bool take_head(struct conn *c)
 }
 
 /* 1: the body is whole; 0: more must come; -1: refused. */
-static int take_body(struct conn *c, struct http_fault *fault)
+static int read_body(struct conn *c, struct http_fault *fault)
 {
     struct http_exchange *x = c->x;
     struct slice in = queue_view(&c->in);
@@ -323,6 +323,18 @@ static int take_body(struct conn *c, struct http_fault *fault)
     queue_take(&c->in, used);
     x->came += used;
     return whole;
+}
+
+/* The same, and all bodies together are within the limit. */
+static int take_body(struct conn *c, struct http_fault *fault)
+{
+    size_t before = c->x->body.n;
+    int whole = read_body(c, fault);
+    c->s->bodies_bytes += c->x->body.n - before;
+    if (whole < 0 || c->s->bodies_bytes <= HTTP_BODIES_BYTES_MAX)
+        return whole;
+    *fault = (struct http_fault){503, "overloaded", "the server holds as many bytes as it may"};
+    return -1;
 }
 
 static void hand_over(struct conn *c)

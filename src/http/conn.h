@@ -218,6 +218,7 @@ struct http_server {
     struct ssl_ctx_st *tls;
     int spare[HTTP_SPARE_FDS]; /* -1: none */
     uint32_t lingering;        /* refused connections that are still open */
+    uint64_t bodies_bytes;     /* of all exchanges */
     bool draining;
     bool closing;
     int64_t date_s;

@@ -41,6 +41,7 @@ void exchange_free(struct http_exchange *x)
 {
     if (!x)
         return;
+    x->c->s->bodies_bytes -= x->body.n;
     buf_free(&x->body);
     mem_free(x);
 }

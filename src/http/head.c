@@ -224,7 +224,8 @@ static size_t host_length(const char *authority)
     return *port ? 0 : n;
 }
 
-bool head_host_allowed(const struct head_rules *rules, const char *authority)
+/* Whether "host:port" names a host that a listener on loopback answers for. */
+static bool host_allowed(const struct head_rules *rules, const char *authority)
 {
     static const char *const own[] = {"localhost", "127.0.0.1", "[::1]"};
     size_t n = host_length(authority);
@@ -246,9 +247,23 @@ static int read_host(struct head *h, const struct head_rules *rules, struct http
         return malformed(fault, "a request names its Host once");
     if (h->host && host_length(h->host) == 0)
         return malformed(fault, "Host is malformed");
-    if (rules->check_host && h->host && !head_host_allowed(rules, h->host))
+    if (rules->check_host && h->host && !host_allowed(rules, h->host))
         return refuse(fault, 403, "host_not_allowed", "this server does not answer for this host");
     return 0;
+}
+
+/* A page of another site must not reach a server that listens on this machine alone, not
+ * even blindly: browsers send such requests, and only keep the answer from the page. */
+static int read_origin(const struct head *h, const struct head_rules *rules,
+                       struct http_fault *fault)
+{
+    const char *origin = head_field(h, "origin");
+    const char *host = origin ? strstr(origin, "://") : NULL;
+    if (!origin || !rules->check_host)
+        return 0;
+    if (host && head_field_count(h, "origin") == 1 && host_allowed(rules, host + 3))
+        return 0;
+    return refuse(fault, 403, "origin_not_allowed", "pages of this origin may not ask this server");
 }
 
 /* "http://host/path" names what "/path" does, if the host is the one of the field. */
@@ -276,8 +291,8 @@ static int hex(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* Decodes in place; -1: a % that two hexadecimal digits do not follow, or what must not
- * stand in a path. */
+/* Decodes in place, but for %2F: such a slash is text of a segment and parts none.  -1: a %
+ * that two hexadecimal digits do not follow, or what must not stand in a path. */
 static int decode(char *path)
 {
     char *to = path;
@@ -288,9 +303,12 @@ static int decode(char *path)
             if (low < 0)
                 return -1;
             c = (unsigned char)(high * 16 + low);
-            from += 2;
-            if (c < 0x20 || c == 0x7f || c == '/')
+            if (c < 0x20 || c == 0x7f)
                 return -1;
+            if (c == '/')
+                c = '%';
+            else
+                from += 2;
         }
         if (c == '\\')
             return -1;
@@ -333,7 +351,8 @@ int head_read(struct head *out, char *text, size_t n, struct head_field *fields,
 {
     *out = (struct head){.fields = fields, .query = ""};
     if (parse(out, text, n, fault) || read_body_form(out, rules, fault) ||
-        read_host(out, rules, fault) || read_target(out, rules, fault))
+        read_host(out, rules, fault) || read_origin(out, rules, fault) ||
+        read_target(out, rules, fault))
         return -1;
     out->close = head_lists(out, "connection", "close") ||
                  (out->minor == 0 && !head_lists(out, "connection", "keep-alive"));

@@ -49,7 +49,8 @@ struct head {
 
 struct head_rules {
     bool tls;
-    bool check_host; /* localhost, 127.0.0.1, [::1] and hosts alone */
+    /* localhost, 127.0.0.1, [::1] and hosts alone, as Host and as Origin */
+    bool check_host;
     const char *const *hosts;
     size_t n_hosts;
     uint64_t body_bytes_max;
@@ -60,9 +61,6 @@ struct head_rules {
  * *fault. */
 MUST_USE int head_read(struct head *out, char *text, size_t n, struct head_field *fields,
                        const struct head_rules *rules, struct http_fault *fault);
-
-/* Whether "host:port" names a host that a listener on loopback answers for. */
-bool head_host_allowed(const struct head_rules *rules, const char *authority);
 
 /* The value of the field; NULL: absent. */
 const char *head_field(const struct head *h, const char *name);

@@ -108,7 +108,7 @@ void http_wake(struct http_server *s);
 
 /* Texts are views that live as long as the exchange. */
 const char *http_method(const struct http_exchange *x); /* "GET" */
-const char *http_path(const struct http_exchange *x);   /* decoded, without query; "/v1/models" */
+const char *http_path(const struct http_exchange *x);   /* decoded but for %2F, without query */
 const char *http_query(const struct http_exchange *x);  /* as it came, without '?'; "" */
 /* A header field's value; NULL: absent.  name in lower case. */
 const char *http_field(const struct http_exchange *x, const char *name);

@@ -135,7 +135,7 @@ void http_stream_start(struct http_exchange *x, int status, const char *type,
     end_head(c, closes(x), false);
 }
 
-/* A chunk whose bytes come in up to four parts. */
+/* A chunk whose bytes come in parts. */
 static void chunk(struct http_exchange *x, const struct slice *parts, size_t n)
 {
     size_t total = 0;

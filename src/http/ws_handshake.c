@@ -21,18 +21,6 @@ static bool good_key(const char *key)
            strcmp(key + KEY_CHARS - 2, "==") == 0 && strchr("AQgw", key[KEY_CHARS - 3]);
 }
 
-/* A page of another site must not reach a server that listens on this machine alone. */
-static bool origin_allowed(const struct http_exchange *x)
-{
-    const struct http_server *s = x->c->s;
-    const struct head_rules rules = {.hosts = s->hosts, .n_hosts = s->n_hosts};
-    const char *origin = head_field(&x->head, "origin");
-    const char *host = origin ? strstr(origin, "://") : NULL;
-    if (!origin || !x->c->check_host)
-        return true;
-    return host && head_field_count(&x->head, "origin") == 1 && head_host_allowed(&rules, host + 3);
-}
-
 static void refuse(struct http_exchange *x, int status, const char *code, const char *message)
 {
     const struct http_fault fault = {status, code, message};
@@ -64,8 +52,6 @@ bool ws_check(struct http_exchange *x)
         refuse_version(x);
     } else if (!key || head_field_count(&x->head, "sec-websocket-key") > 1 || !good_key(key)) {
         refuse(x, 400, "bad_handshake", "Sec-WebSocket-Key is malformed");
-    } else if (!origin_allowed(x)) {
-        refuse(x, 403, "origin_not_allowed", "pages of this origin may not connect");
     } else {
         return true;
     }

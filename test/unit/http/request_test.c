@@ -346,10 +346,10 @@ static void paths_that_are_not_plain_are_refused(void **state)
 {
     (void)state;
     static const char *const paths[] = {
-        "/../echo",   "/%2e%2e/echo", "/a/.%2E/echo", "/./echo",    "//echo",     "/a//echo",
-        "/echo%2Fa",  "/echo%5ca",    "/%00echo",     "/%0Aecho",   "/echo%",     "/echo%2",
-        "/echo%zz",   "/%c0%ae/echo", "/%ff",         "/%ed%a0%80", "/echo#frag", "/\xc3",
-        "/echo?\xff", "/a/..",        "/a/.",         "/%7f"};
+        "/../echo",    "/%2e%2e/echo", "/a/.%2E/echo", "/./echo",    "//echo",     "/a//echo",
+        "/..%2f/../a", "/echo%5ca",    "/%00echo",     "/%0Aecho",   "/echo%",     "/echo%2",
+        "/echo%zz",    "/%c0%ae/echo", "/%ff",         "/%ed%a0%80", "/echo#frag", "/\xc3",
+        "/echo?\xff",  "/a/..",        "/a/.",         "/%7f"};
     for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
         char text[200];
         snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\n" HOST "\r\n", paths[i]);
