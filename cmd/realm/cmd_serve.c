@@ -30,11 +30,11 @@ static int read_arguments(int argc, char **argv, struct serve_args *a)
     int n_rest;
     uint64_t port;
     const struct opt opts[] = {
-        {"config", 'c', "FILE", "the configuration (YAML); options here go before it", &a->config,
+        {"config", 'c', "FILE", "the configuration (YAML); other options override it", &a->config,
          NULL},
         {"host", 0, "H", "address to listen at (default 127.0.0.1)", &a->host, NULL},
         {"port", 'p', "P", "port (default 8080); 0 picks a free one", &a->port, NULL},
-        {"model", 'm', "FILE", "GGUF file to serve", &a->model, NULL},
+        {"model", 'm', "FILE", "GGUF file to serve, or a model's name", &a->model, NULL},
         {"models", 0, "DIR", "serve every *.gguf in this folder, by its name", &a->models_dir,
          NULL},
         {"guest", 0, "FILE.wasm", "let this WebAssembly guest answer", &a->guest, NULL},

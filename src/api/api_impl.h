@@ -34,8 +34,9 @@ struct api {
 
     /* The server's thread. */
     struct list jobs;
+    size_t n_jobs, jobs_bytes; /* within API_JOBS_MAX and API_JOBS_BYTES_MAX */
     struct list sockets;
-    bool draining, cut;
+    bool draining;
     struct api_counts counts;
 
     struct mutex ready_lock;
@@ -75,7 +76,8 @@ void counts_token(struct api *a, struct job *j, uint64_t now_ns);
 void admin_route(struct api *a, struct http_exchange *x);
 
 /* models.c */
-void models_get(struct api *a, struct http_exchange *x, const char *id);
+/* name: as the path has it, where %2F stands for a slash. */
+void models_get(struct api *a, struct http_exchange *x, const char *name);
 
 /* The doors, each in the file of its name. */
 extern const struct door door_chat, door_completion, door_embeddings, door_messages,

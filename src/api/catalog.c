@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "base/err.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/thread.h"
 #include "base/utf8.h"
@@ -191,13 +192,18 @@ static bool find_named(struct catalog *c, const char *name, struct catalog_model
 struct listing {
     struct entry *entries; /* path: "", or what an alias stands for */
     size_t n, cap;
+    bool cut; /* there are more */
     int status;
 };
 
 static void list_one(struct listing *l, const char *id, const char *alias_of)
 {
-    if (l->status || l->n == MODELS_MAX)
+    if (l->status)
         return;
+    if (l->n == MODELS_MAX) {
+        l->cut = true;
+        return;
+    }
     if (l->n == l->cap) {
         size_t cap = l->cap ? 2 * l->cap : 16;
         struct entry *entries = mem_realloc_array(l->entries, cap, sizeof(*entries));
@@ -272,6 +278,9 @@ int catalog_each(struct catalog *c,
     list_table(&l, c, &dir);
     list_dir(&l, dir);
     mem_free(dir);
+    if (l.cut)
+        log_line(LOG_WARN, "there are more models than %d: further ones are not listed",
+                 MODELS_MAX);
     if (!l.status && l.n)
         qsort(l.entries, l.n, sizeof(*l.entries), by_id);
     for (size_t i = 0; i < l.n && !l.status; i++) {

@@ -5,9 +5,9 @@
 json_t *health_json(struct api *a)
 {
     bool stuck = atomic_load(&a->stuck);
-    uint64_t up_ns = clock_ns(clock_system()) - a->started_ns;
-    return json_pack("{s:s,s:s,s:f}", "status", stuck ? "stuck" : "ok", "version", realm_version(),
-                     "uptime_seconds", (double)up_ns * 1e-9);
+    uint64_t up_s = (clock_ns(clock_system()) - a->started_ns) / 1000000000u;
+    return json_pack("{s:s,s:s,s:I}", "status", stuck ? "stuck" : "ok", "version", realm_version(),
+                     "uptime_seconds", (json_int_t)up_s);
 }
 
 void health_answer(struct api *a, struct http_exchange *x)

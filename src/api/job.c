@@ -45,6 +45,8 @@ static void job_free(struct job *j)
     buf_free(&j->text);
     buf_free(&j->reasoning);
     list_remove(&j->link);
+    a->n_jobs--;
+    a->jobs_bytes -= j->bytes;
     mem_free(j);
 }
 
@@ -99,11 +101,19 @@ struct realm_wait job_wait(struct job *j)
 
 /* ---- opening ---- */
 
-static struct job *job_alloc(struct api *a, const struct door *door, const char *id)
+/* bytes: of the request, which the job holds. */
+static int job_alloc(struct job **out, struct api *a, const struct door *door, const char *id,
+                     size_t bytes)
 {
+    *out = NULL;
+    if (a->n_jobs == API_JOBS_MAX || bytes > API_JOBS_BYTES_MAX - a->jobs_bytes)
+        return REALM_E_LIMIT;
     struct job *j = mem_zalloc(sizeof(*j));
     if (!j)
-        return NULL;
+        return REALM_E_NOMEM;
+    a->n_jobs++;
+    a->jobs_bytes += bytes;
+    j->bytes = bytes;
     j->api = a;
     j->door = door;
     list_init(&j->link);
@@ -117,7 +127,8 @@ static struct job *job_alloc(struct api *a, const struct door *door, const char 
     j->w = writer_to(&j->out);
     snprintf(j->id, sizeof(j->id), "%s", id);
     j->created_s = clock_wall_s();
-    return j;
+    *out = j;
+    return 0;
 }
 
 static void start(struct job *j)
@@ -132,12 +143,16 @@ void job_open_http(struct api *a, struct http_exchange *x, const struct door *do
                    const char *param)
 {
     struct slice body = http_body(x);
-    struct job *j = job_alloc(a, door, http_id(x));
-    if (!j || buf_add(&j->body, body.p, body.n) || (param && !(j->param = mem_strdup(param)))) {
+    struct job *j;
+    int status = job_alloc(&j, a, door, http_id(x), body.n);
+    if (!status &&
+        (buf_add(&j->body, body.p, body.n) || (param && !(j->param = mem_strdup(param)))))
+        status = REALM_E_NOMEM;
+    if (status) {
         if (j)
             job_free(j);
         struct api_error e = {0};
-        (void)api_from_status(&e, REALM_E_NOMEM, NULL);
+        (void)api_from_status(&e, status, NULL);
         api_refuse(x, &e);
         return;
     }
@@ -149,20 +164,21 @@ void job_open_http(struct api *a, struct http_exchange *x, const struct door *do
 }
 
 void job_open_call(struct api *a, struct call *call, const struct door *door, json_t *params,
-                   const char *ws_id)
+                   size_t bytes, const char *id)
 {
-    struct job *j = job_alloc(a, door, ws_id);
-    if (!j) {
+    struct job *j;
+    int status = job_alloc(&j, a, door, id, bytes);
+    if (status) {
         struct api_error e = {0};
         json_decref(params);
-        (void)api_from_status(&e, REALM_E_NOMEM, NULL);
+        (void)api_from_status(&e, status, NULL);
         call_send_error(call, &e);
         call_over(call);
         return;
     }
     j->call = call;
     j->ask.body = params;
-    snprintf(j->shown_id, sizeof(j->shown_id), "%s", ws_id);
+    snprintf(j->shown_id, sizeof(j->shown_id), "%s", id);
     j->arrived_ns = clock_ns(clock_system());
     call_set_job(call, j);
     start(j);
@@ -170,8 +186,9 @@ void job_open_call(struct api *a, struct call *call, const struct door *door, js
 
 void job_open_load(struct api *a, const char *id, bool pin)
 {
-    struct job *j = job_alloc(a, pin ? &door_pin : &door_load, "start");
-    if (!j || !(j->param = mem_strdup(id))) {
+    struct job *j;
+    if (job_alloc(&j, a, pin ? &door_pin : &door_load, "start", 0) ||
+        !(j->param = mem_strdup(id))) {
         log_line(LOG_ERROR, "the model %s cannot be loaded: out of memory", id);
         if (j)
             job_free(j);
@@ -348,7 +365,10 @@ bool job_written(struct job *j)
     if (!j->w.status)
         return true;
     struct api_error e = {0};
-    (void)api_from_status(&e, REALM_E_NOMEM, NULL);
+    if (j->w.status == REALM_E_LIMIT)
+        (void)api_fail(&e, 422, "limit_exceeded", "the answer is over %d MiB", OUT_BYTES_MAX >> 20);
+    else
+        (void)api_from_status(&e, j->w.status, NULL);
     job_fail(j, &e);
     return false;
 }

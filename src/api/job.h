@@ -98,6 +98,7 @@ struct job {
     struct api *api;
     const struct door *door;
     struct list link;       /* in api.jobs */
+    size_t bytes;           /* of the request: its part of api.jobs_bytes */
     struct list ready_link; /* in api.ready, under its lock */
     bool ready;             /* under api's ready lock: is in api.ready */
     bool worked;            /* under api's ready lock: the worker has let go of it */
@@ -148,9 +149,10 @@ struct job {
 /* Takes over x.  body is copied; param (may be NULL) too.  Answers an error itself. */
 void job_open_http(struct api *a, struct http_exchange *x, const struct door *door,
                    const char *param);
-/* The same for a call on a WebSocket, whose params it takes over. */
+/* The same for a call on a WebSocket, whose params it takes over.  bytes: of
+ * the message; id: of the request. */
 void job_open_call(struct api *a, struct call *call, const struct door *door, json_t *params,
-                   const char *ws_id);
+                   size_t bytes, const char *id);
 /* Loads a model for nobody. */
 void job_open_load(struct api *a, const char *id, bool pin);
 /* Has the server's thread look at j soon.  Any thread; the engine's notify. */
@@ -172,7 +174,7 @@ void job_answer(struct job *j, int status);
 void job_event(struct job *j, const char *event);
 /* After the last event. */
 void job_done(struct job *j);
-/* A failed writer ends the job with out_of_memory; true when all is well. */
+/* A failed writer ends the job with an error; true when all is well. */
 bool job_written(struct job *j);
 /* Whether the caller of a wait is gone; for struct realm_wait. */
 bool job_cancelled(void *j);

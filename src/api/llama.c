@@ -169,7 +169,6 @@ static void write_end(struct job *j, struct choice *c, struct slice text)
     /* A stream has shown them. */
     if (j->ask.logprobs && !j->ask.stream)
         write_probabilities(j, c);
-    write_text(&j->w, ",");
     write_timings_of(j, u);
     write_text(&j->w, "}");
 }

@@ -1,6 +1,7 @@
 /* api/models.c - GET /v1/models and what administration does to models. */
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "api/api_impl.h"
 #include "base/err.h"
@@ -60,11 +61,28 @@ static void finish(struct job *j)
 const struct door door_models = {
     .name = "models", .work = list, .error = api_error_openai, .finish = finish};
 
-void models_get(struct api *a, struct http_exchange *x, const char *id)
+/* A slash of a name comes as %2F from careful clients, and as it is from others. */
+static int read_id(const char *name, char id[MODEL_NAME_MAX + 1])
+{
+    size_t n = 0;
+    for (const char *at = name; *at; n++) {
+        bool slash = strncasecmp(at, "%2f", 3) == 0;
+        if (n == MODEL_NAME_MAX)
+            return REALM_E_ARG;
+        id[n] = slash ? '/' : *at;
+        at += slash ? 3 : 1;
+    }
+    id[n] = '\0';
+    return 0;
+}
+
+void models_get(struct api *a, struct http_exchange *x, const char *name)
 {
     struct catalog_model m;
     struct realm_error err = {0};
-    int status = catalog_find(a->catalog, id, &m, &err);
+    char id[MODEL_NAME_MAX + 1];
+    int status = read_id(name, id) ? err_set(&err, REALM_E_NOT_FOUND, "no model has such a name")
+                                   : catalog_find(a->catalog, id, &m, &err);
     if (status) {
         struct api_error e = {0};
         (void)api_from_status(&e, status, &err);

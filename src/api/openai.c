@@ -52,8 +52,10 @@ void write_timings(struct job *j)
 void write_timings_of(struct job *j, const struct realm_usage *u)
 {
     uint32_t computed = u->prompt_tokens - u->cached_tokens;
+    if (j->guest)
+        return;
     write_f(&j->w,
-            "\"timings\":{\"cache_n\":%u,\"prompt_n\":%u,\"prompt_ms\":%.3f,"
+            ",\"timings\":{\"cache_n\":%u,\"prompt_n\":%u,\"prompt_ms\":%.3f,"
             "\"prompt_per_token_ms\":%.3f,\"prompt_per_second\":%.3f,\"predicted_n\":%u,"
             "\"predicted_ms\":%.3f,\"predicted_per_token_ms\":%.3f,\"predicted_per_second\":%.3f,"
             "\"queued_ms\":%.3f}",
@@ -73,7 +75,6 @@ void write_timings_so_far(struct job *j, const struct choice *c)
         u.prefill_ns = j->first_ns - j->arrived_ns;
         u.decode_ns = j->last_ns - j->first_ns;
     }
-    write_text(&j->w, ",");
     write_timings_of(j, &u);
 }
 
@@ -101,7 +102,6 @@ void openai_finish(struct job *j)
 {
     write_text(&j->w, ",");
     write_usage(j);
-    write_text(&j->w, ",");
     write_timings(j);
     write_text(&j->w, "}");
     job_answer(j, 200);
@@ -113,7 +113,6 @@ void openai_finish_stream(struct job *j, const char *id_prefix, const char *obje
         openai_begin(j, id_prefix, object);
         write_text(&j->w, ",\"choices\":[],");
         write_usage(j);
-        write_text(&j->w, ",");
         write_timings(j);
         write_text(&j->w, "}");
         job_event(j, NULL);

@@ -15,10 +15,11 @@ void openai_finish_stream(struct job *j, const char *id_prefix, const char *obje
 void openai_fail(struct job *j, const struct api_error *e);
 /* The model as the client named it. */
 const char *openai_model(const struct job *j);
-/* "timings":{…} as llama-server has it. */
+/* ,"timings":{…} as llama-server has it; nothing of a guest's answer, whose generations have
+ * times of their own. */
 void write_timings(struct job *j);
-/* ,"timings":{…} of a stream that goes on, if they are wanted: times as the client saw them,
- * and nothing of the cache. */
+/* The same of a stream that goes on, if they are wanted: times as the client saw them, and
+ * nothing of the cache. */
 void write_timings_so_far(struct job *j, const struct choice *c);
 void write_timings_of(struct job *j, const struct realm_usage *u);
 

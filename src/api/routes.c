@@ -5,6 +5,7 @@
 
 #include "api/api_impl.h"
 #include "api/openapi.h"
+#include "api/query.h"
 
 /* Either a door, or a function that answers at once. */
 struct route {
@@ -63,11 +64,19 @@ void api_refuse(struct http_exchange *x, const struct api_error *e)
     api_answer_json(x, e->http, api_error_openai(e, http_shown_id(x)));
 }
 
+/* In the form that the path's clients read. */
+static json_t *error_json(const struct http_exchange *x, const struct api_error *e)
+{
+    static const char ANTHROPIC[] = "/v1/messages";
+    bool theirs = strncmp(http_path(x), ANTHROPIC, strlen(ANTHROPIC)) == 0;
+    return (theirs ? api_error_anthropic : api_error_openai)(e, http_shown_id(x));
+}
+
 static void refuse(struct http_exchange *x, int http, const char *code, const char *what)
 {
     struct api_error e = {0};
     (void)api_fail(&e, http, code, "%s", what);
-    api_refuse(x, &e);
+    api_answer_json(x, http, error_json(x, &e));
 }
 
 /* A HEAD request is a GET whose body stays here. */
@@ -81,7 +90,7 @@ static void answer_405(struct http_exchange *x, const char *allow)
 {
     struct api_error e = {0};
     (void)api_fail(&e, 405, "method_not_allowed", "this path takes %s", allow);
-    json_t *body = api_error_openai(&e, http_shown_id(x));
+    json_t *body = error_json(x, &e);
     char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
     json_decref(body);
     const struct http_header header = {"Allow", allow};
@@ -127,13 +136,15 @@ static bool is_socket_path(const char *path)
     return strcmp(path, "/") == 0 || strcmp(path, "/ws") == 0;
 }
 
-/* "model=…" of a query, for doors without a body; NULL: none.  Names that would have to be
- * decoded are none that is known. */
-static const char *query_model(const struct http_exchange *x)
+/* Doors without a body take the model's name from the query. */
+static void open_door(struct api *a, struct http_exchange *x, const struct door *door)
 {
-    static const char NAME[] = "model=";
-    const char *query = http_query(x);
-    return strncmp(query, NAME, strlen(NAME)) == 0 ? query + strlen(NAME) : NULL;
+    char model[MODEL_NAME_MAX + 1];
+    int found = query_get(http_query(x), "model", model, sizeof(model));
+    if (found < 0)
+        refuse(x, 400, NULL, "the query's model is no name");
+    else
+        job_open_http(a, x, door, found && model[0] ? model : NULL);
 }
 
 static void go(struct api *a, struct http_exchange *x, const struct route *r)
@@ -145,7 +156,7 @@ static void go(struct api *a, struct http_exchange *x, const struct route *r)
         (void)api_from_status(&e, REALM_E_SHUTDOWN, NULL);
         api_refuse(x, &e);
     } else {
-        job_open_http(a, x, r->door, query_model(x));
+        open_door(a, x, r->door);
     }
 }
 
@@ -161,8 +172,11 @@ static void find(struct api *a, struct http_exchange *x, const char *path)
         }
         allow = routes[i].method;
     }
-    if (strncmp(path, MODELS, strlen(MODELS)) == 0 && has_method(x, "GET"))
+    bool model = strncmp(path, MODELS, strlen(MODELS)) == 0;
+    if (model && has_method(x, "GET"))
         models_get(a, x, path + strlen(MODELS));
+    else if (model)
+        answer_405(x, "GET");
     else if (allow)
         answer_405(x, allow);
     else

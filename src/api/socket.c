@@ -1,4 +1,5 @@
 /* api/socket.c - WebSockets: calls of functions, many at once on one connection. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,7 @@ struct socket {
     struct http_ws *ws;
     struct list calls; /* that are open */
     size_t n_calls;
+    uint64_t n_opened; /* calls so far */
 };
 
 struct call {
@@ -79,7 +81,8 @@ static void send(struct socket *s, const char *id, const char *status, const cha
     }
     write_text(&w, "}");
     if (w.status)
-        http_ws_close(s->ws, 1011, "out of memory");
+        http_ws_close(s->ws, 1011,
+                      w.status == REALM_E_LIMIT ? "the answer is too long" : "out of memory");
     else
         http_ws_send(s->ws, buf_slice(&text));
     buf_free(&text);
@@ -198,7 +201,8 @@ static const struct door *door_of(const char *function)
     return strcmp(function, "chat") == 0 ? &door_chat_call : NULL;
 }
 
-static int dispatch(struct socket *s, const char *id, const json_t *message, struct api_error *e)
+static int dispatch(struct socket *s, const char *id, const json_t *message, size_t bytes,
+                    struct api_error *e)
 {
     const char *function = json_string_value(json_object_get(message, "function"));
     json_t *params = json_object_get(message, "params");
@@ -223,12 +227,16 @@ static int dispatch(struct socket *s, const char *id, const json_t *message, str
     struct call *c = call_open(s, id, e);
     if (!c)
         return -1;
+    char request_id[40];
+    snprintf(request_id, sizeof(request_id), "%s-%llu", http_ws_id(s->ws),
+             (unsigned long long)++s->n_opened);
     params = params ? json_incref(params) : json_object();
-    job_open_call(s->api, c, door, params, http_ws_id(s->ws));
+    job_open_call(s->api, c, door, params, bytes, request_id);
     return 0;
 }
 
-static void read_call(struct socket *s, const json_t *message)
+/* bytes: that the message came in. */
+static void read_call(struct socket *s, const json_t *message, size_t bytes)
 {
     struct api_error e = {0};
     const json_t *id = json_object_get(message, "id");
@@ -238,7 +246,7 @@ static void read_call(struct socket *s, const json_t *message)
         send_error(s, "", &e);
         return;
     }
-    if (dispatch(s, json_string_value(id), message, &e))
+    if (dispatch(s, json_string_value(id), message, bytes, &e))
         send_error(s, json_string_value(id), &e);
 }
 
@@ -251,7 +259,7 @@ void socket_message(struct api *a, struct http_ws *ws, bool text, struct slice m
     if (!text)
         (void)api_bad(&e, NULL, NULL, "messages are text, and this one is binary");
     else if (ask_json(&json, message.p, message.n, &e) == 0)
-        read_call(s, json);
+        read_call(s, json, message.n);
     if (!json)
         send_error(s, "", &e);
     json_decref(json);

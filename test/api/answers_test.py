@@ -71,6 +71,23 @@ def prompts_of_ids_and_text(s):
 
 
 @test
+def long_answers_are_those_of_a_stream(s):
+    """So long that it is not the server's thread that writes them."""
+    want = {"prompt": FRANCE, "n_predict": 200, "n_probs": 20, "n": 4, "seed": 5,
+            "ignore_eos": True}
+    texts, found = ["", "", "", ""], [[], [], [], []]
+    for _, event in events(s, "/completion", want):
+        texts[event["index"]] += event["content"]
+        found[event["index"]] += event.get("completion_probabilities", [])
+    answers, head = ask(s, "/completion", want)
+    assert len(answers) > 1 << 20 and head["x-request-id"]
+    answers = json.loads(answers)
+    assert [a["content"] for a in answers] == texts
+    assert [a["completion_probabilities"] for a in answers] == found
+    assert all(len(a["completion_probabilities"]) == 200 for a in answers)
+
+
+@test
 def settings(s):
     out = post(s, "/completion", {"prompt": "a", "n_predict": 2})["generation_settings"]
     for name, value in SETTINGS.items():
@@ -243,6 +260,28 @@ def a_guest_answers(s):
         found = events(other, "/v1/messages", {
             "messages": [{"role": "user", "content": FRANCE}], "max_tokens": 3, "temperature": 0})
         assert found[-2][1]["usage"]["output_tokens"] == 3
+        assert "timings" not in out and "timings" not in found[-2][1]
+    finally:
+        other.stop()
+
+
+@test
+def names_with_a_slash(s):
+    other = server.Server(sys.argv[1], config=f"models:\n  default: {server.TINY}\n"
+                          "  aliases: {lab/small: tiny-q8_0}\n")
+    try:
+        for name in ("lab/small", "lab%2Fsmall", "lab%2fsmall"):
+            with urllib.request.urlopen(f"{other.url}/v1/models/{name}", timeout=60) as answer:
+                assert json.load(answer)["id"] == "lab/small"
+        for query in ("model=lab%2Fsmall", "x=1&model=lab/small", "model=&x"):
+            with urllib.request.urlopen(f"{other.url}/props?{query}", timeout=60) as answer:
+                assert json.load(answer)["model_alias"] == "tiny-q8_0", query
+        for query, want in (("model=%zz", 400), ("a=1&model=none", 404)):
+            try:
+                urllib.request.urlopen(f"{other.url}/props?{query}", timeout=60)
+                raise AssertionError(query)
+            except urllib.error.HTTPError as error:
+                assert error.code == want, (query, error.code)
     finally:
         other.stop()
 

@@ -84,7 +84,10 @@ class Server:
         """The exit status."""
         self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(60)
+            status = self.process.wait(60)
+            if "Sanitizer: " in self.text():
+                raise RuntimeError(self.text())
+            return status
         finally:
             self.process.kill()
             self.log.close()

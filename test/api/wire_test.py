@@ -70,10 +70,12 @@ def methods_and_paths(s):
     for method, path, status in (("GET", "/v1/chat/completions", 405), ("GET", "/none", 404),
                                  ("DELETE", "/v1/models", 405), ("GET", "/v1/%2e%2e/x", 400),
                                  ("GET", "//v1/models", 400), ("HEAD", "/health", 200),
-                                 ("GET", "/admin/cache", 404), ("TRACE", "/", 405)):
+                                 ("GET", "/admin/cache", 404), ("TRACE", "/", 405),
+                                 ("POST", "/v1/models/tiny", 405), ("GET", "/v1/messages", 405)):
         more = ["-I"] if method == "HEAD" else ["-X", method]
         out = curl("-o", "/dev/null", "-w", "%{http_code}", "--path-as-is", *more, s.url + path)
         assert out == str(status), (method, path, out)
+    assert json.loads(curl(s.url + "/v1/messages"))["type"] == "error"  # as its clients read it
 
 
 @test
