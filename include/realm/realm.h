@@ -288,7 +288,16 @@ struct realm_request {
     bool prompt_only;
     enum realm_pooling pooling; /* the end event carries the prompt's embedding; prompt_only */
 
-    const char *tenant; /* whom the work is for; NULL: "default" */
+    /* Whom the work is for; NULL: "default".  Tenants share the engine by what their tokens
+     * cost, each by its weight; what is waiting for one does not slow down another.  Weight and
+     * bytes are the tenant's as of its last request. */
+    const char *tenant;
+    uint32_t weight;       /* 1 to 1000; 0: 1 */
+    uint64_t kv_bytes_max; /* of the tenant's keys and values while others wait; 0: 60 % of all */
+    int32_t priority;      /* among the tenant's own that wait: higher ones first; -100 to 100 */
+    /* Of text: so much of its beginning is no secret of the tenant's, and may be found in the
+     * cache by, and be left there for, whoever says the same of it. */
+    size_t shared_bytes;
 
     /* Told, from a thread of the engine and with no lock held, that events have come which
      * realm_gen_next will give without waiting: once for all of a step, maybe for some that
@@ -446,12 +455,28 @@ struct realm_stats {
     uint64_t started, finished, cancelled, failed;
     uint64_t prompt_tokens, completion_tokens;
     /* keys and values */
-    uint64_t kv_pages, kv_bytes, kv_bytes_max;
+    uint64_t kv_pages, kv_bytes, kv_bytes_max; /* pages: of generations that run */
+    uint64_t kv_cached_pages;                  /* kept for prompts that begin alike */
+    uint64_t cached_tokens;                    /* of prompts, found there */
     /* the process */
     uint64_t allocations; /* alive now */
 };
 
 REALM_API void realm_stats(struct realm *r, struct realm_stats *out);
+
+struct realm_tenant_stats {
+    char tenant[65];
+    uint32_t weight;
+    uint32_t running, waiting;
+    uint64_t kv_pages;        /* of those that run */
+    uint64_t kv_cached_pages; /* kept for it */
+    uint64_t preempted;
+    uint64_t prompt_tokens, cached_tokens, completion_tokens; /* of those that are over */
+};
+
+/* Of the tenants that the engine knows now (one that had nothing to do for long is forgotten, and
+ * begins from 0), at most max of them, in no order; returns how many there are. */
+REALM_API size_t realm_tenant_stats(struct realm *r, struct realm_tenant_stats *out, size_t max);
 
 #ifdef __cplusplus
 }
