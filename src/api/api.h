@@ -15,6 +15,7 @@
 #include "chat/chat.h"
 #include "http/http.h"
 #include "realm/realm.h"
+#include "tenant/tenant.h"
 #include "wasm/wasm.h"
 
 struct api;
@@ -44,6 +45,7 @@ struct api_models {
 struct api_options {
     struct realm *engine;
     struct chat *chat;
+    struct tenants *tenants;    /* who may do what, and the ledger */
     struct wasm_host *wasm;     /* NULL: no guests */
     struct wasm_guest *guest;   /* answers chats and completions; NULL: the model does */
     struct wasm_tenant *tenant; /* of the guest */
