@@ -299,6 +299,11 @@ struct realm_request {
      * cache by, and be left there for, whoever says the same of it. */
     size_t shared_bytes;
 
+    /* Asked by realm_gen_start, in its thread, when the prompt's tokens are counted and nothing
+     * is computed yet: what is not 0 is the status with which it then fails.  May be NULL. */
+    int (*admit)(void *ctx, uint32_t prompt_tokens);
+    void *admit_ctx;
+
     /* Told, from a thread of the engine and with no lock held, that events have come which
      * realm_gen_next will give without waiting: once for all of a step, maybe for some that
      * have been read meanwhile, maybe before realm_gen_start has returned.  Must return soon
@@ -317,7 +322,7 @@ struct realm_gen;
  *   REALM_E_ARG       an option out of range, an id not below the vocabulary, an empty prompt
  *   REALM_E_CONTEXT   the prompt leaves no room in the context, both numbers named
  *   REALM_E_NO_ROOM   its keys and values can never fit the budget
- *   REALM_E_LIMIT     the queue is full
+ *   REALM_E_LIMIT     the queue is full; or as request.admit says
  *   REALM_E_UTF8, REALM_E_UNSUPPORTED (text without a tokenizer), REALM_E_NOMEM,
  *   REALM_E_SYS (no random numbers for a seed), REALM_E_SHUTDOWN */
 REALM_API int realm_gen_start(struct realm_gen **out, struct realm_model *m,
@@ -377,6 +382,11 @@ REALM_API int realm_gen_next(struct realm_gen *g, struct realm_event *event,
  * REALM_E_CANCELLED, unless it was over.  No step works for it any more after the one
  * that runs.  Any thread. */
 REALM_API void realm_gen_cancel(struct realm_gen *g);
+
+/* Ends it, with REALM_E_LIMIT, when so many tokens are drawn; with the next one when more are
+ * already.  May be called again, with more; UINT32_MAX, as at the start: nothing ends it so.  Any
+ * thread. */
+REALM_API void realm_gen_allow(struct realm_gen *g, uint32_t completion_tokens);
 
 /* The seed that is used, drawn or given. */
 REALM_API uint64_t realm_gen_seed(const struct realm_gen *g);

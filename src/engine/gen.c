@@ -137,8 +137,14 @@ static int queue(struct realm_gen *g, const struct realm_model *m, const struct 
         return status;
     if (made)
         ids = made;
-    status = n ? sched_gen_open(&g->gen, m->loaded->run, ids, n, r, g->seed, err)
-               : err_set(err, REALM_E_ARG, "the prompt is empty");
+    if (n == 0)
+        status = err_set(err, REALM_E_ARG, "the prompt is empty");
+    else if (r->admit && n <= UINT32_MAX)
+        status = r->admit(r->admit_ctx, (uint32_t)n);
+    if (status && n)
+        err_set(err, status, "the caller's limit is reached");
+    if (!status)
+        status = sched_gen_open(&g->gen, m->loaded->run, ids, n, r, g->seed, err);
     mem_free(made);
     return status;
 }
@@ -179,6 +185,11 @@ int realm_gen_next(struct realm_gen *g, struct realm_event *event, const struct 
 void realm_gen_cancel(struct realm_gen *g)
 {
     sched_gen_cancel(g->gen);
+}
+
+void realm_gen_allow(struct realm_gen *g, uint32_t completion_tokens)
+{
+    sched_gen_allow(g->gen, completion_tokens);
 }
 
 uint64_t realm_gen_seed(const struct realm_gen *g)

@@ -40,6 +40,7 @@ static struct sched_gen *gen_alloc(struct sched_model *m)
         mem_free(g);
         return NULL;
     }
+    atomic_init(&g->allowed, UINT32_MAX);
     g->sched = m->sched;
     g->model = m;
     list_init(&g->link);
@@ -307,6 +308,11 @@ uint32_t sched_gen_prompt_tokens(const struct sched_gen *g)
 void sched_gen_cancel(struct sched_gen *g)
 {
     atomic_store(&g->cancelled, true);
+}
+
+void sched_gen_allow(struct sched_gen *g, uint32_t completion_tokens)
+{
+    atomic_store(&g->allowed, completion_tokens);
 }
 
 void sched_gen_close(struct sched_gen *g)

@@ -90,6 +90,7 @@ MUST_USE int sched_gen_next(struct sched_gen *g, struct realm_event *event,
                             const struct realm_wait *wait);
 uint32_t sched_gen_prompt_tokens(const struct sched_gen *g);
 void sched_gen_cancel(struct sched_gen *g);
+void sched_gen_allow(struct sched_gen *g, uint32_t completion_tokens); /* as realm_gen_allow */
 void sched_gen_close(struct sched_gen *g);
 
 /* Where the results of scoring go: logprobs (n_ids), NaN first; next (n_next). */

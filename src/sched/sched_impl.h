@@ -58,6 +58,7 @@ struct sched_gen {
     uint64_t start_ns;
 
     atomic_bool cancelled;
+    _Atomic uint32_t allowed; /* tokens to be drawn before it ends with REALM_E_LIMIT */
 
     /* The scheduler's thread; in the sampling phase the worker's who has it. */
     struct list link;

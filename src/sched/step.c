@@ -157,6 +157,8 @@ static int draw(struct sched_gen *g, const struct sample_item *item, struct samp
     g->outcome.over = g->stopped;
     if (!g->outcome.over && g->n_tokens == g->tokens_max)
         g->outcome = (struct outcome){true, REALM_FINISH_LENGTH, 0};
+    if (!g->outcome.over && g->n_tokens - g->n_prompt >= atomic_load(&g->allowed))
+        g->outcome = failed(REALM_E_LIMIT);
     return gen_push_event(g, token, logprob);
 }
 

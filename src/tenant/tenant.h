@@ -29,9 +29,9 @@
 #include "realm/status.h"
 
 enum {
-    TENANT_ID_MAX = 64,    /* [a-z0-9] and, further on, [a-z0-9._-] */
-    KEY_ID_MAX = 8,        /* [A-Za-z0-9] */
-    KEY_TEXT_MAX = 64,     /* "rlm_", id, "_", secret and checksum */
+    TENANT_ID_MAX = 64, /* [a-z0-9] and, further on, [a-z0-9._-] */
+    KEY_ID_MAX = 8,     /* [A-Za-z0-9] */
+    KEY_TEXT_MAX = 64,  /* "rlm_", id, "_", secret and checksum */
     TENANT_WEIGHT_MAX = 1000,
     REQUEST_ID_MAX = 48,
 };
@@ -159,11 +159,11 @@ enum tenant_outcome {
 /* How a request ended. */
 struct tenant_row {
     enum tenant_outcome outcome;
-    const char *code;          /* of its error; NULL: none */
-    const char *model;         /* "": none was opened */
-    const char *guest;         /* "alias@version"; "": none answered */
-    uint64_t prompt_tokens;    /* each prompt once */
-    uint64_t cached_tokens;    /* of these */
+    const char *code;       /* of its error; NULL: none */
+    const char *model;      /* "": none was opened */
+    const char *guest;      /* "alias@version"; "": none answered */
+    uint64_t prompt_tokens; /* each prompt once */
+    uint64_t cached_tokens; /* of these */
     uint64_t completion_tokens;
     uint32_t queued_ms, first_token_ms, total_ms;
 };
@@ -186,8 +186,8 @@ MUST_USE int tenants_create(struct tenants *t, const json_t *body, const char *w
                             struct realm_error *err);
 MUST_USE int tenants_list(struct tenants *t, json_t **out, struct realm_error *err);
 MUST_USE int tenants_get(struct tenants *t, const char *id, json_t **out, struct realm_error *err);
-MUST_USE int tenants_change(struct tenants *t, const char *id, const json_t *patch,
-                            const char *who, json_t **out, struct realm_error *err);
+MUST_USE int tenants_change(struct tenants *t, const char *id, const json_t *patch, const char *who,
+                            json_t **out, struct realm_error *err);
 /* With its keys and programs; its rows stay.  "default" has no row until it is created. */
 MUST_USE int tenants_remove(struct tenants *t, const char *id, const char *who,
                             struct realm_error *err);
@@ -228,11 +228,11 @@ struct tenant_usage_query {
 
 /* {"rows":[{…,"requests","prompt_tokens","cached_tokens","completion_tokens"}]} of what is
  * durable; requests that run are not in it. */
-MUST_USE int tenants_usage(struct tenants *t, const struct tenant_usage_query *query,
-                           json_t **out, struct realm_error *err);
+MUST_USE int tenants_usage(struct tenants *t, const struct tenant_usage_query *query, json_t **out,
+                           struct realm_error *err);
 /* {"rows":[…]}, newest first; tenant NULL: all; limit 1 to 1000. */
-MUST_USE int tenants_requests(struct tenants *t, const char *tenant, uint32_t limit,
-                              json_t **out, struct realm_error *err);
+MUST_USE int tenants_requests(struct tenants *t, const char *tenant, uint32_t limit, json_t **out,
+                              struct realm_error *err);
 /* The same of what administration did. */
 MUST_USE int tenants_audits(struct tenants *t, uint32_t limit, json_t **out,
                             struct realm_error *err);
