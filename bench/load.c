@@ -5,9 +5,10 @@
  *   load http PORT STREAMS REQUESTS TOKENS [WORDS]
  *   load idle PORT CONNECTIONS        opens them, says so, and waits for its input to end
  *
- * WORDS: of the prompt (15).  LOAD_KEYS in the environment: API keys with commas between them, which
- * the streams over HTTP use by turns.  Prints one line of name=value: tokens per second of all streams
- * from the first request's start to the last one's end, and the times to first tokens in ms. */
+ * WORDS: of the prompt (15).  LOAD_KEYS in the environment: API keys with commas between them,
+ * which the streams over HTTP use by turns.  Prints one line of name=value: tokens per second of
+ * all streams from the first request's start to the last one's end, and the times to first tokens
+ * in ms. */
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
