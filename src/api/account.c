@@ -53,7 +53,7 @@ int account_open(struct job *j, struct api_error *e)
 static uint64_t slice_of_answer(const struct job *j)
 {
     uint32_t most = j->ask.sampling.max_tokens;
-    if (j->ask.prompt_only)
+    if (j->ask.prompt_only || j->door->work)
         return 0;
     return most ? min_size(most, SLICE_TOKENS) : SLICE_TOKENS;
 }
@@ -74,10 +74,11 @@ static int reserve(struct job *j, uint64_t tokens)
 static int on_prompt(void *ctx, uint32_t prompt_tokens)
 {
     struct job *j = ctx;
-    if (j->n_asked++ % j->ask.n)
+    uint32_t n = j->ask.n ? j->ask.n : 1; // embeddings have none
+    if (j->n_asked++ % n)
         return 0;
     j->reserved_prompts += prompt_tokens;
-    return reserve(j, j->reserved + prompt_tokens + j->ask.n * slice_of_answer(j));
+    return reserve(j, j->reserved + prompt_tokens + n * slice_of_answer(j));
 }
 
 void account_request(const struct job *j, struct realm_request *r)

@@ -253,18 +253,11 @@ void api_route(struct api *a, struct http_exchange *x)
 /* Administration's bodies are small or let in by its own key. */
 bool api_wants_body(struct api *a, const struct http_exchange *x)
 {
-    struct tenant_pass pass;
-    struct api_error e;
     if (http_tag(x) == API_ADMIN)
         return true;
     if (http_tag(x) == API_METRICS)
         return false;
     if (is_admin(x))
         return may_administer(a, x);
-    if (!tenants_have_keys(a->options.tenants) && !a->options.needs_key)
-        return true;
-    if (!auth_shown(x) || auth_request(&a->auth, x, &pass, &e))
-        return false;
-    tenant_pass_drop(&pass);
-    return true;
+    return auth_lets_in(&a->auth, x);
 }
