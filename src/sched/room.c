@@ -28,13 +28,13 @@ static void insert(struct list *gens, struct sched_gen *g)
 static int reserve_first(struct sched_gen *g)
 {
     uint32_t want = (uint32_t)min_size((size_t)g->n_tokens + KV_PAGE_TOKENS, g->positions_max);
-    int status = kv_seq_open(&g->seq, g->model->kv);
+    int status = reuse_open(g);
     if (!status)
         status = kv_seq_reserve(g->seq, want);
-    if (status) {
-        kv_seq_close(g->seq);
-        g->seq = NULL;
-    }
+    if (!status)
+        reuse_begin(g);
+    else
+        reuse_close(g);
     return status;
 }
 
@@ -63,6 +63,8 @@ void sched_admit(struct sched *s)
         struct sched_gen *g = gen_of(i);
         if (g->model->n_running == FORWARD_LOGITS_MAX)
             continue;
+        if (reuse_waits(g))
+            continue;
         int status = reserve_first(g);
         if (status == REALM_E_NO_ROOM && s->n_running)
             return;
@@ -75,8 +77,7 @@ void sched_admit(struct sched *s)
 
 static void preempt(struct sched *s, struct sched_gen *g)
 {
-    kv_seq_close(g->seq);
-    g->seq = NULL;
+    reuse_close(g);
     g->computed = 0;
     g->state = GEN_WAITING;
     g->model->n_running--;
