@@ -396,6 +396,12 @@ static struct sched_gen *last_of(struct sched *s, const struct account *a,
     return last;
 }
 
+/* What its tenant has had of g's tokens, at most: so much is computed again, for nothing. */
+static double cost_again(const struct sched_gen *g)
+{
+    return ANSWER_COST * g->model->cost * g->n_tokens / g->account->weight;
+}
+
 static void count_places(struct sched *s, const struct sched_model *m)
 {
     struct list *busy = &s->shares.busy;
@@ -420,18 +426,18 @@ struct sched_gen *share_yielding(struct sched *s, const struct sched_gen *g,
     const struct account *to = g->account;
     if (m)
         count_places(s, m);
-    if (part_of_due(s, to, m, 0) > 0.5 || part_of_due(s, to, m, m ? 1 : (double)bytes) > 1)
-        return NULL;
+    bool has_little =
+        part_of_due(s, to, m, 0) <= 0.5 && part_of_due(s, to, m, m ? 1 : (double)bytes) <= 1;
     struct sched_gen *found = NULL;
     double most = 1;
     struct list *busy = &s->shares.busy;
     for (struct list *i = busy->next; i != busy; i = i->next) {
         struct account *a = account_of(i);
-        double part = part_of_due(s, a, m, 0);
-        if (a == to || part <= most || turn_of(a) < turn_of(to))
+        double part = part_of_due(s, a, m, 0), lead = turn_of(a) - turn_of(to);
+        if (a == to || part <= most || lead < 0)
             continue;
         struct sched_gen *last = last_of(s, a, m, true);
-        if (!last)
+        if (!last || (!has_little && lead <= cost_again(last)))
             continue;
         found = last;
         most = part;

@@ -14,8 +14,9 @@
  *
  * Of what is short (bytes of pages, places among the generations of a model that run) each
  * tenant that is busy is due its weight's part of all the busy ones', or kv_bytes_max where
- * that is less.  Whoever holds less than half of that and is the first in line gets it from
- * those who hold more than theirs and had more already: their youngest gives way.
+ * that is less.  The first in line gets it from those who hold more than theirs and had more
+ * already, whose youngest then gives way: when it holds less than half of its own, or is
+ * further behind them than what they lose by it.
  *
  * Threads: the table of accounts and the numbers for others are under the scheduler's lock;
  * all else belongs to its thread. */
