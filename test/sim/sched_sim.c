@@ -297,12 +297,22 @@ static void check_account(struct sim *s, const struct account *a, unsigned tenan
     SIM_CHECK(s, a->queued <= QUEUE_TENANT_MAX, "t%u: %u are queued", tenant, a->queued);
 }
 
+/* Whether a would take whatever comes free: who waits for one model alone cannot use the
+ * places of another. */
+static bool wants_all(const struct sim *s, const struct account *a)
+{
+    bool wants[SIM_MODELS] = {false};
+    for (const struct list *i = a->waiting.next; i != &a->waiting; i = i->next)
+        wants[CONTAINER_OF(i, struct sched_gen, link)->model != s->runs[0]] = true;
+    return wants[0] && (s->n_models == 1 || wants[1]);
+}
+
 static void check_accounts(struct sim *s)
 {
     for (unsigned i = 0; i < s->n_tenants; i++) {
         const struct account *a = account_of(s, i);
         check_account(s, a, i);
-        s->tenants[i].waits = a && a->n_waiting;
+        s->tenants[i].waits = a && wants_all(s, a);
     }
     for (unsigned i = 0; i < s->n_models; i++)
         SIM_CHECK(s, s->runs[i]->n_running <= s->sched->places_max, "too many run");
@@ -334,7 +344,7 @@ static void check_fair(struct sim *s, unsigned a, unsigned b)
     }
     double lo = s->pairs[a][b].lo = fmin(s->pairs[a][b].lo, lead);
     double hi = s->pairs[a][b].hi = fmax(s->pairs[a][b].hi, lead);
-    double part = (hi - lo) / (lead_max(s, a) + lead_max(s, b));
+    double part = (hi - lo) / (2 * fmax(lead_max(s, a), lead_max(s, b)));
     s->unfair_max = fmax(s->unfair_max, part);
     SIM_CHECK(s, part <= 1, "t%u and t%u: the lead changed by %g of its bound", a, b, part);
 }

@@ -22,8 +22,7 @@ struct sim_tenant {
     /* What came of it. */
     double served; /* cost of what was computed for it, each token once */
     uint64_t ended;
-    bool waits; /* had one that waits after the last turn */
-    bool capped;
+    bool waits; /* after the last turn, for every model */
 };
 
 struct sim_gen {
