@@ -40,9 +40,9 @@ struct kv_budget {
     /* The scheduler's thread. */
     struct list pools;
     struct list owners;
-    uint64_t stamp;      /* of the last use of an entry */
-    uint64_t serial;     /* of the last entry */
-    uint64_t secret[2];  /* under which the cache hashes */
+    uint64_t stamp;     /* of the last use of an entry */
+    uint64_t serial;    /* of the last entry */
+    uint64_t secret[2]; /* under which the cache hashes */
     bool has_secret;
     uint64_t hash_mask; /* for tests: fewer bits collide */
     bool poison;        /* for tests: a page is handed out full of NaN */

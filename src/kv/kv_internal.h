@@ -34,10 +34,10 @@ struct kv_owner {
     struct list in_budget;
     struct list idle; /* entries that can be given up; the one used longest ago first */
     uint64_t salt[2];
-    uint64_t bytes;   /* of its sequences' own pages and its entries' */
-    size_t refs;      /* sequences and entries */
+    uint64_t bytes;      /* of its sequences' own pages and its entries' */
+    size_t refs;         /* sequences and entries */
     uint64_t pages_idle; /* of entries that nobody uses */
-    char tenant[];    /* "" : public */
+    char tenant[];       /* "" : public */
 };
 
 /* A page of computed positions, found by what led to it; or, without a page, the place below

@@ -53,7 +53,7 @@ struct sched_gen {
     uint32_t n_next; /* likeliest tokens after a prompt that is scored */
     enum realm_pooling pooling;
     char *tenant;
-    uint32_t n_public; /* tokens of the prompt's beginning that are no secret */
+    uint32_t n_public;         /* tokens of the prompt's beginning that are no secret */
     void (*notify)(void *ctx); /* NULL: nobody is told */
     void *notify_ctx;
     uint64_t start_ns;
@@ -72,7 +72,7 @@ struct sched_gen {
     uint32_t n_cached; /* of these, there when it was first admitted */
     uint64_t behind;   /* ticket of the one that computes what it waits for; 0: none */
     uint32_t behind_until;
-    uint32_t used;     /* positions of the prompt of which results were taken */
+    uint32_t used; /* positions of the prompt of which results were taken */
     struct detok detok;
     struct stop stop;
     bool stopped;              /* a stop string was spelled */

@@ -426,7 +426,8 @@ static void failing_allocations_leave_nothing(void **state)
         assert_true(rc == 0 || rc == REALM_E_NOMEM);
         audit(&b);
         kv_seq_close(s);
-        done = rc == 0 && kv_tenant_idle_pages(&b.budget, "a") == 2 && live(&b, "a", 2, t, 60) == 59;
+        done =
+            rc == 0 && kv_tenant_idle_pages(&b.budget, "a") == 2 && live(&b, "a", 2, t, 60) == 59;
         close_bench(&b);
         assert_int_equal(mem_live(), live_before);
         assert_true(n < 100);
