@@ -25,8 +25,8 @@
 #include "kv/kv.h"
 
 /* Makes s, which has no pages yet, a sequence of tenant's, which may use the cache.  The tokens
- * of its first public_pages pages, which all calls below are given in full, are public.  REALM_E_NOMEM, REALM_E_SYS (no
- * random numbers), both with nothing changed. */
+ * of its first public_pages pages, which all calls below are given in full, are public.
+ * REALM_E_NOMEM, REALM_E_SYS (no random numbers), both with nothing changed. */
 MUST_USE int kv_seq_own(struct kv_seq *s, const char *tenant, uint32_t public_pages);
 
 /* Takes the whole pages that are there of the first n tokens into s, which has none yet;

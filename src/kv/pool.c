@@ -2,7 +2,8 @@
  *
  * Pages come from the system one by one and go back when a pool holds more free
  * ones than FREE_BYTES_MAX, when it is trimmed, or when another pool wants their
- * bytes; those of the cache when there is no other room.  A free page keeps the pointer to the next one in its first bytes. */
+ * bytes; those of the cache when there is no other room.  A free page keeps the
+ * pointer to the next one in its first bytes. */
 #include <string.h>
 
 #include "base/assert.h"
