@@ -1,0 +1,350 @@
+#include "tenant/ledger.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/thread.h"
+#include "tenant/ledger_rows.h"
+
+static const uint64_t MS_NS = 1000000, RETRY_NS = 500000000;
+
+/* A row as it is when its group is taken. */
+struct member {
+    struct ledger_entry *entry;
+    struct ledger_row row;
+};
+
+struct ledger {
+    struct thread thread;
+    char path[CONF_TEXT_MAX + 16];
+    atomic_bool writable;
+    atomic_uint_fast32_t waiting; /* rows that are queued or in the group */
+
+    struct mutex lock; /* guards all to the next blank line, and rows that are in */
+    struct cond wake;
+    struct list queue;
+    uint32_t n_queued;
+    uint64_t due_ns; /* when the next group is to be written at the latest */
+    bool closing;
+    uint64_t rows, commits, commit_ns;
+
+    /* Of the thread: */
+    struct rows db;
+    struct spool spool;
+    struct member group[LEDGER_GROUP_ROWS_MAX];
+    size_t n_group;
+    uint64_t retry_ns;
+};
+
+static uint64_t now_ns(void)
+{
+    return clock_ns(clock_system());
+}
+
+/* ---- the queue ---- */
+
+/* With the lock. */
+static void enqueue(struct ledger *l, struct ledger_entry *e, uint64_t within_ms)
+{
+    uint64_t due = now_ns() + within_ms * MS_NS;
+    if (!e->queued) {
+        e->queued = true;
+        list_add_tail(&l->queue, &e->link);
+        l->n_queued++;
+        atomic_fetch_add(&l->waiting, 1);
+    }
+    if (due < l->due_ns || l->n_queued >= LEDGER_GROUP_ROWS_MAX) {
+        l->due_ns = due < l->due_ns ? due : l->due_ns;
+        cond_signal(&l->wake);
+    }
+}
+
+void ledger_begin(struct ledger *l, struct ledger_entry *e)
+{
+    mutex_lock(&l->lock);
+    enqueue(l, e, LEDGER_GROUP_MS_MAX);
+    mutex_unlock(&l->lock);
+}
+
+void ledger_note(struct ledger *l, struct ledger_entry *e, uint64_t prompt_tokens,
+                 uint64_t completion_tokens)
+{
+    mutex_lock(&l->lock);
+    e->row.prompt_tokens = prompt_tokens;
+    e->row.completion_tokens = completion_tokens;
+    enqueue(l, e, LEDGER_NOTE_MS_MAX);
+    mutex_unlock(&l->lock);
+}
+
+void ledger_end(struct ledger *l, struct ledger_entry *e, const struct ledger_row *row)
+{
+    mutex_lock(&l->lock);
+    e->row = *row;
+    enqueue(l, e, LEDGER_GROUP_MS_MAX);
+    mutex_unlock(&l->lock);
+}
+
+bool ledger_writable(const struct ledger *l)
+{
+    return atomic_load(&l->writable);
+}
+
+bool ledger_has_room(const struct ledger *l)
+{
+    return atomic_load(&l->waiting) < LEDGER_WAITING_MAX;
+}
+
+void ledger_stats(struct ledger *l, struct tenants_stats *out)
+{
+    mutex_lock(&l->lock);
+    out->rows = l->rows;
+    out->commits = l->commits;
+    out->commit_ns = l->commit_ns;
+    mutex_unlock(&l->lock);
+    out->waiting = (uint32_t)atomic_load(&l->waiting);
+    out->writable = ledger_writable(l);
+}
+
+/* ---- a group ---- */
+
+/* With the lock.  closed_alone: rows of requests that run stay where they are. */
+static void take_group(struct ledger *l, bool closed_alone)
+{
+    struct list *next;
+    l->n_group = 0;
+    for (struct list *i = l->queue.next; i != &l->queue; i = next) {
+        struct ledger_entry *e = CONTAINER_OF(i, struct ledger_entry, link);
+        next = i->next;
+        if (l->n_group == LEDGER_GROUP_ROWS_MAX)
+            break;
+        if (closed_alone && e->row.outcome == OUTCOME_RUNS)
+            continue;
+        list_remove(i);
+        e->queued = false;
+        l->n_queued--;
+        l->group[l->n_group++] = (struct member){e, e->row};
+    }
+    l->due_ns = list_empty(&l->queue) ? UINT64_MAX : now_ns();
+}
+
+static int write_group(struct ledger *l, struct realm_error *err)
+{
+    int status = db_exec(l->db.sql, "BEGIN IMMEDIATE", err);
+    for (size_t i = 0; i < l->n_group && !status; i++)
+        status = rows_write(&l->db, &l->group[i].row, err);
+    if (!status)
+        status = db_exec(l->db.sql, "COMMIT", err);
+    return status;
+}
+
+/* Tells whoever waits for the row; the entry is gone afterwards. */
+static void finish(struct ledger *l, struct member *m, int status)
+{
+    struct ledger_entry *e = m->entry;
+    atomic_fetch_sub(&l->waiting, 1);
+    if (m->row.outcome == OUTCOME_RUNS)
+        return;
+    if (e->committed)
+        e->committed(e->ctx, status);
+    e->done(e);
+}
+
+static void finish_group(struct ledger *l)
+{
+    for (size_t i = 0; i < l->n_group; i++)
+        finish(l, &l->group[i], 0);
+    l->n_group = 0;
+}
+
+/* What is closed goes to the spool; what runs goes back and waits. */
+static void spool_group(struct ledger *l)
+{
+    for (size_t i = 0; i < l->n_group; i++) {
+        struct member *m = &l->group[i];
+        if (m->row.outcome != OUTCOME_RUNS) {
+            finish(l, m, spool_add(&l->spool, &m->row));
+            continue;
+        }
+        atomic_fetch_sub(&l->waiting, 1);
+        mutex_lock(&l->lock);
+        enqueue(l, m->entry, LEDGER_NOTE_MS_MAX);
+        mutex_unlock(&l->lock);
+    }
+    l->n_group = 0;
+}
+
+static void fail(struct ledger *l, const struct realm_error *err)
+{
+    if (atomic_exchange(&l->writable, false))
+        log_line(LOG_ERROR, "the ledger cannot be written, new requests are refused: %s",
+                 err->message);
+    /* With what the failure left in a connection nothing more is done. */
+    rows_close(&l->db);
+    l->retry_ns = now_ns() + RETRY_NS;
+}
+
+static void try_again(struct ledger *l)
+{
+    struct realm_error err = {0};
+    int status = rows_open(&l->db, l->path, &err);
+    if (!status)
+        status = rows_replay(&l->db, &l->spool, &err);
+    if (status) {
+        fail(l, &err);
+        return;
+    }
+    atomic_store(&l->writable, true);
+    log_line(LOG_WARN, "the ledger can be written again");
+}
+
+/* ---- the thread ---- */
+
+static void note_commit(struct ledger *l, size_t rows, uint64_t ns)
+{
+    mutex_lock(&l->lock);
+    l->rows += rows;
+    l->commits++;
+    l->commit_ns += ns;
+    mutex_unlock(&l->lock);
+}
+
+static void work(struct ledger *l)
+{
+    struct realm_error err = {0};
+    uint64_t start = now_ns();
+    size_t closed = 0;
+    if (!ledger_writable(l)) {
+        spool_group(l);
+        return;
+    }
+    if (l->n_group == 0)
+        return;
+    for (size_t i = 0; i < l->n_group; i++)
+        closed += l->group[i].row.outcome != OUTCOME_RUNS;
+    if (write_group(l, &err)) {
+        fail(l, &err);
+        spool_group(l);
+        return;
+    }
+    note_commit(l, closed, now_ns() - start);
+    finish_group(l);
+}
+
+/* With the lock: sleeps until there is something to do. */
+static void await(struct ledger *l)
+{
+    while (!l->closing) {
+        uint64_t now = now_ns(), until = l->due_ns;
+        bool broken = !ledger_writable(l);
+        if (broken && l->retry_ns < until)
+            until = l->retry_ns;
+        if (until <= now || (!broken && l->n_queued >= LEDGER_GROUP_ROWS_MAX))
+            return;
+        if (until == UINT64_MAX)
+            cond_wait(&l->wake, &l->lock);
+        else
+            (void)cond_wait_until(&l->wake, &l->lock, until);
+    }
+}
+
+static void run(void *arg)
+{
+    struct ledger *l = arg;
+    mutex_lock(&l->lock);
+    for (;;) {
+        await(l);
+        bool broken = !ledger_writable(l), last = l->closing;
+        if (broken && (last || now_ns() >= l->retry_ns)) {
+            mutex_unlock(&l->lock);
+            try_again(l);
+            mutex_lock(&l->lock);
+            broken = !ledger_writable(l);
+        }
+        take_group(l, broken);
+        /* Rows that run and cannot be written wait for the next try. */
+        if (broken)
+            l->due_ns = UINT64_MAX;
+        bool empty = l->n_group == 0;
+        mutex_unlock(&l->lock);
+        work(l);
+        mutex_lock(&l->lock);
+        if (last && empty)
+            break;
+    }
+    mutex_unlock(&l->lock);
+}
+
+/* ---- opening ---- */
+
+static int open_rows(struct ledger *l, const char *dir, struct realm_error *err)
+{
+    int status = spool_open(&l->spool, dir, err);
+    if (!status)
+        status = rows_open(&l->db, l->path, err);
+    if (!status)
+        status = rows_replay(&l->db, &l->spool, err);
+    if (!status)
+        status = rows_interrupt(&l->db, err);
+    return status;
+}
+
+static void discard(struct ledger *l)
+{
+    rows_close(&l->db);
+    spool_close(&l->spool);
+    mem_free(l);
+}
+
+static int start(struct ledger *l, struct realm_error *err)
+{
+    if (mutex_init(&l->lock))
+        return err_set(err, REALM_E_SYS, "the ledger has no lock");
+    if (cond_init(&l->wake)) {
+        mutex_destroy(&l->lock);
+        return err_set(err, REALM_E_SYS, "the ledger has no lock");
+    }
+    if (thread_start(&l->thread, "realm-ledger", 0, run, l)) {
+        cond_destroy(&l->wake);
+        mutex_destroy(&l->lock);
+        return err_set(err, REALM_E_SYS, "the ledger's thread does not start");
+    }
+    return 0;
+}
+
+int ledger_open(struct ledger **out, const char *path, const char *dir, struct realm_error *err)
+{
+    struct ledger *l = mem_zalloc(sizeof(*l));
+    *out = NULL;
+    if (!l)
+        return err_nomem(err, "the ledger");
+    memcpy(l->path, path, strnlen(path, sizeof(l->path) - 1));
+    list_init(&l->queue);
+    l->due_ns = UINT64_MAX;
+    l->spool.fd = -1;
+    atomic_init(&l->writable, true);
+    int status = open_rows(l, dir, err);
+    if (!status)
+        status = start(l, err);
+    if (status)
+        discard(l);
+    else
+        *out = l;
+    return status;
+}
+
+void ledger_close(struct ledger *l)
+{
+    if (!l)
+        return;
+    mutex_lock(&l->lock);
+    l->closing = true;
+    cond_signal(&l->wake);
+    mutex_unlock(&l->lock);
+    thread_join(&l->thread);
+    cond_destroy(&l->wake);
+    mutex_destroy(&l->lock);
+    discard(l);
+}
