@@ -101,10 +101,11 @@ static int make_account(struct tenants *t, const char *id, struct account **a, b
         status =
             err_set(err, REALM_E_LIMIT, "there are %d tenants, and no more may be", TENANTS_MAX);
     *a = t->everybody;
-    *fresh = strcmp(id, (*a)->id) != 0;
-    if (status || !*fresh)
+    *fresh = false;
+    if (status || strcmp(id, (*a)->id) == 0)
         return status;
     *a = account_new(t, id);
+    *fresh = *a != NULL;
     return *a ? load_spent(*a, t->sql, err) : err_nomem(err, "a tenant");
 }
 
