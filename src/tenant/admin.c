@@ -8,9 +8,19 @@
 
 /* ---- a change ---- */
 
+/* A transaction that stayed would keep the ledger from writing. */
+static void take_back(struct tenants *t)
+{
+    if (sqlite3_get_autocommit(t->sql))
+        return;
+    (void)sqlite3_step(t->rollback);
+    (void)sqlite3_reset(t->rollback);
+}
+
 int change_begin(struct tenants *t, struct realm_error *err)
 {
     mutex_lock(&t->changes);
+    take_back(t);
     return db_exec(t->sql, "BEGIN IMMEDIATE", err);
 }
 
@@ -19,7 +29,7 @@ int change_end(struct tenants *t, int status, struct realm_error *err)
     if (!status)
         status = db_exec(t->sql, "COMMIT", err);
     if (status)
-        db_rollback(t->sql);
+        take_back(t);
     return status;
 }
 

@@ -66,7 +66,8 @@ struct tenants {
     uint64_t seed[2]; /* of the tables; constant */
 
     struct mutex changes;
-    sqlite3 *sql; /* under changes */
+    sqlite3 *sql;           /* under changes; so is the next */
+    sqlite3_stmt *rollback; /* prepared, so that it works without memory */
     struct mutex reports;
     sqlite3 *reader; /* under reports */
 

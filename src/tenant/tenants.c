@@ -44,6 +44,8 @@ static int init_locks(struct tenants *t)
 static int open_directory(struct tenants *t, const char *dir, struct realm_error *err)
 {
     int64_t n_keys;
+    if (sqlite3_prepare_v3(t->sql, "ROLLBACK", -1, SQLITE_PREPARE_PERSISTENT, &t->rollback, NULL))
+        return db_failed(t->sql, err);
     int status = db_number(t->sql, "SELECT count(*) FROM keys", &n_keys, err);
     if (!status)
         status = key_pepper(dir, n_keys > 0, t->pepper, err);
@@ -87,6 +89,7 @@ void tenants_close(struct tenants *t)
         return;
     ledger_close(t->ledger);
     db_close(t->reader);
+    sqlite3_finalize(t->rollback);
     if (t->sql)
         (void)sqlite3_wal_checkpoint_v2(t->sql, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
     db_close(t->sql);

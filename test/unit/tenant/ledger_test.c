@@ -10,6 +10,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -265,6 +266,61 @@ static void test_nothing_is_acknowledged_that_is_not_written(void **state)
     world_free(w);
 }
 
+/* Writes until nothing fits any more. */
+static void fill(const struct world *w)
+{
+    static const char bytes[4096];
+    char path[128];
+    snprintf(path, sizeof(path), "%s/filler", w->dir);
+    int fd = open(path, O_WRONLY | O_CREAT, 0600);
+    assert_true(fd >= 0);
+    while (write(fd, bytes, sizeof(bytes)) > 0)
+        ;
+    close(fd);
+}
+
+static void test_a_small_file_system_that_is_full(void **state)
+{
+    (void)state;
+    struct world *w = world_new();
+    struct realm_error err;
+    json_t *body = json_of("{'id':'late'}"), *out;
+    char path[128];
+    if (mount("realm-test", w->dir, "tmpfs", 0, "size=12m")) {
+        print_message("# skipped: no file system can be mounted here\n");
+        json_decref(body);
+        world_free(w);
+        skip();
+    }
+    world_open(w);
+    struct tenant_pass pass = pass_of(w, NULL);
+    struct tenant_grant *g = admit(w, &pass, "req_a");
+    fill(w);
+    for (int i = 0; i < 1000 && tenants_writable(w->t); i++) {
+        /* What room there is in the log's last page is used up first. */
+        char id[32];
+        snprintf(id, sizeof(id), "req_fill%d", i);
+        struct tenant_grant *h = admit(w, &pass, id);
+        if (h)
+            assert_int_equal(settle(h, TENANT_OK, 1, 0), 0);
+    }
+    assert_false(tenants_writable(w->t));
+    assert_int_equal(settle(g, TENANT_OK, 1000, 0), 0);
+    assert_int_equal(tenants_create(w->t, body, "test", &out, &err), REALM_E_IO);
+    assert_true(usage(w, NULL, "prompt_tokens") < 1000);
+    snprintf(path, sizeof(path), "%s/filler", w->dir);
+    assert_int_equal(unlink(path), 0);
+    assert_true(becomes_writable(w, true));
+    assert_true(usage(w, NULL, "prompt_tokens") == 999 + usage(w, NULL, "requests"));
+    assert_int_equal(tenants_create(w->t, body, "test", &out, &err), 0);
+    json_decref(out);
+    json_decref(body);
+    tenant_pass_drop(&pass);
+    world_close(w);
+    assert_int_equal(umount(w->dir), 0);
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -273,6 +329,7 @@ int main(void)
         cmocka_unit_test(test_a_full_disk_loses_nothing),
         cmocka_unit_test(test_the_spool_is_replayed),
         cmocka_unit_test(test_nothing_is_acknowledged_that_is_not_written),
+        cmocka_unit_test(test_a_small_file_system_that_is_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -159,15 +159,14 @@ struct racer {
     struct world *w;
     const struct tenant_pass *pass;
     struct tenant_grant *g;
-    atomic_bool *go;
+    pthread_barrier_t *start;
 };
 
 static void race(void *arg)
 {
     struct racer *r = arg;
     struct tenant_refusal why;
-    while (!atomic_load(r->go))
-        ;
+    (void)pthread_barrier_wait(r->start);
     r->g = try_admit(r->w, r->pass, &why);
     if (r->g && tenant_reserve(r->g, 20, &why)) {
         assert_int_equal(settle(r->g, TENANT_REFUSED, 0, 0), 0);
@@ -179,22 +178,23 @@ static void race_for(const char *limits)
 {
     static struct racer racers[RACERS];
     struct world *w = world_new();
-    atomic_bool go = false;
+    pthread_barrier_t start;
     char body[160];
     int in = 0;
+    assert_int_equal(pthread_barrier_init(&start, NULL, RACERS), 0);
     world_open(w);
     snprintf(body, sizeof(body), "{'id':'default','limits':%s}", limits);
     make_tenant(w, body);
     struct tenant_pass pass = pass_of(w, NULL);
     for (int i = 0; i < RACERS; i++) {
-        racers[i] = (struct racer){.w = w, .pass = &pass, .go = &go};
+        racers[i] = (struct racer){.w = w, .pass = &pass, .start = &start};
         assert_int_equal(thread_start(&racers[i].thread, "racer", 0, race, &racers[i]), 0);
     }
-    atomic_store(&go, true);
     for (int i = 0; i < RACERS; i++) {
         thread_join(&racers[i].thread);
         in += racers[i].g != NULL;
     }
+    (void)pthread_barrier_destroy(&start);
     assert_int_equal(in, 5);
     for (int i = 0; i < RACERS; i++)
         if (racers[i].g)
