@@ -114,6 +114,11 @@ bool http_from_loopback(const struct http_exchange *x)
     return x->c->loopback;
 }
 
+const uint8_t *http_address(const struct http_exchange *x)
+{
+    return x->c->address;
+}
+
 uint64_t http_arrived_ns(const struct http_exchange *x)
 {
     return x->arrived_ns;

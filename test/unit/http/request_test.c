@@ -481,6 +481,25 @@ static void the_largest_body_is_served(void **state)
     close(fd);
 }
 
+static void a_body_that_nobody_wants_is_not_read(void **state)
+{
+    (void)state;
+    static const char *const heads[] = {
+        "POST /unwanted HTTP/1.1\r\n" HOST "Content-Length: 1000000\r\n\r\n",
+        "POST /unwanted HTTP/1.1\r\n" HOST "Content-Length: 9\r\nExpect: 100-continue\r\n\r\n",
+        "POST /unwanted HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n",
+        "POST /unwanted HTTP/1.1\r\n" HOST
+        "Content-Length: 9\r\n\r\n123456789GET / HTTP/1.1\r\n" HOST "\r\n",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(heads); i++) {
+        const char *all = ask(a, heads[i]);
+        assert_true(strncmp(all, "HTTP/1.1 404 ", 13) == 0);
+        assert_non_null(strstr(all, "Connection: close\r\n"));
+        assert_null(strstr(all + 13, "HTTP/1.1 "));
+        assert_null(strstr(all, "123"));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -510,6 +529,7 @@ int main(void)
         cmocka_unit_test(large_trailers_are_refused),
         cmocka_unit_test(a_refusal_reaches_a_client_that_still_sends),
         cmocka_unit_test(the_largest_body_is_served),
+        cmocka_unit_test(a_body_that_nobody_wants_is_not_read),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }
