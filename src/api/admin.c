@@ -27,12 +27,12 @@ static void cache_stats(struct api *a, struct http_exchange *x)
 
 static void cache_clear(struct api *a, struct http_exchange *x)
 {
-    job_open_http(a, x, &door_clear, NULL);
+    job_open_http(a, x, &door_clear, NULL, NULL);
 }
 
 static void unload(struct api *a, struct http_exchange *x, const char *id)
 {
-    job_open_http(a, x, &door_unload, id);
+    job_open_http(a, x, &door_unload, NULL, id);
 }
 
 static void unpin(struct api *a, struct http_exchange *x, const char *id)
@@ -54,12 +54,12 @@ static void unpin(struct api *a, struct http_exchange *x, const char *id)
 
 static void pin(struct api *a, struct http_exchange *x, const char *id)
 {
-    job_open_http(a, x, &door_pin, id);
+    job_open_http(a, x, &door_pin, NULL, id);
 }
 
 static void load(struct api *a, struct http_exchange *x, const char *id)
 {
-    job_open_http(a, x, &door_load, id);
+    job_open_http(a, x, &door_load, NULL, id);
 }
 
 static const struct {
@@ -91,7 +91,7 @@ void admin_route(struct api *a, struct http_exchange *x)
     const char *path = http_path(x);
     bool get = strcmp(http_method(x), "GET") == 0, post = strcmp(http_method(x), "POST") == 0;
     if (get && strcmp(path, "/admin/models") == 0) {
-        job_open_http(a, x, &door_models, NULL);
+        job_open_http(a, x, &door_models, NULL, NULL);
     } else if (get && strcmp(path, "/admin/cache") == 0) {
         cache_stats(a, x);
     } else if (post && strcmp(path, "/admin/cache/clear") == 0) {
