@@ -7,6 +7,7 @@
 #include "api/api.h"
 #include "api/auth.h"
 #include "api/catalog.h"
+#include "api/guests.h"
 #include "api/job.h"
 #include "api/shared.h"
 #include "api/workers.h"
@@ -38,6 +39,7 @@ struct api {
     struct http_server *server;
     struct workers *workers;
     struct catalog *catalog;
+    struct guests *guests; /* NULL: no programs are run */
     struct shared *shared;
     uint64_t started_ns;
     atomic_bool stuck;
