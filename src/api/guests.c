@@ -24,9 +24,9 @@ struct guest_program {
     uint32_t users; /* leases, and those who prepare it or wait for that */
     enum program_state state;
     struct wasm_guest *guest;
-    int status;             /* of FAILED, as are the next */
+    int status; /* of FAILED, as are the next */
     struct realm_error err;
-    uint64_t retry_ns;      /* from then on it is tried again */
+    uint64_t retry_ns; /* from then on it is tried again */
 };
 
 struct guest_sandbox {
@@ -177,8 +177,7 @@ void guests_close(struct guests *g)
     while (!list_empty(&g->idle_programs))
         waste_program(g, CONTAINER_OF(g->idle_programs.next, struct guest_program, idle_link), &w);
     while (!list_empty(&g->idle_sandboxes))
-        waste_sandbox(g, CONTAINER_OF(g->idle_sandboxes.next, struct guest_sandbox, idle_link),
-                      &w);
+        waste_sandbox(g, CONTAINER_OF(g->idle_sandboxes.next, struct guest_sandbox, idle_link), &w);
     waste_close(&w);
     cond_destroy(&g->ready);
     mutex_destroy(&g->lock);

@@ -71,8 +71,8 @@ json_t *lines_json(const struct lines *l)
     json_t *lines = json_array();
     int failed = !lines;
     for (size_t i = 0; !failed && i < l->n; i++)
-        failed = json_array_append_new(
-            lines, line_json(&l->ring[(l->first + i) % GUEST_LOG_LINES_MAX]));
+        failed =
+            json_array_append_new(lines, line_json(&l->ring[(l->first + i) % GUEST_LOG_LINES_MAX]));
     if (failed) {
         json_decref(lines);
         return NULL;
