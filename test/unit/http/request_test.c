@@ -210,6 +210,28 @@ static void a_half_closed_client_gets_its_answers(void **state)
     close(fd);
 }
 
+static void nothing_comes_after_the_last_request(void **state)
+{
+    (void)state;
+    static const char *const lasts[] = {"GET /hold HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n",
+                                        "POST /hold HTTP/1.1\r\n" HOST
+                                        "Connection: close\r\nContent-Length: 1\r\n\r\na"};
+    for (size_t i = 0; i < ARRAY_LEN(lasts); i++) {
+        int fd = client(a);
+        put(fd, lasts[i]);
+        put(fd, "GET /echo HTTP/1.1\r\n" HOST "\r\n");
+        assert_int_equal(shutdown(fd, SHUT_WR), 0);
+        assert_true(app_waits(a, &a->n_held, 1, 2000));
+        usleep(100000); // until it is seen that nothing comes any more
+        app_answer(a);
+        const char *all = get_all(fd);
+        assert_non_null(strstr(all, "\r\n\r\nanswer"));
+        assert_null(strstr(all, "GET /echo"));
+        assert_null(strstr(strstr(all, "answer"), "HTTP/1.1 "));
+        close(fd);
+    }
+}
+
 /* ------------------------------------------------------------------ refused -- */
 
 struct bad {
@@ -516,6 +538,7 @@ int main(void)
         cmocka_unit_test(requests_ahead_are_answered_in_order),
         cmocka_unit_test(a_bad_request_behind_a_good_one_is_refused_in_turn),
         cmocka_unit_test(a_half_closed_client_gets_its_answers),
+        cmocka_unit_test(nothing_comes_after_the_last_request),
         cmocka_unit_test(ambiguous_lengths_are_refused),
         cmocka_unit_test(malformed_lines_are_refused),
         cmocka_unit_test(malformed_chunks_are_refused),
