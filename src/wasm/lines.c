@@ -9,15 +9,16 @@
 
 enum { LINES_PER_S = 100 };
 
-bool lines_may(struct lines *l, uint64_t now_ns)
+bool lines_may(struct lines *l, enum line_source from, uint64_t now_ns)
 {
     const uint64_t second = now_ns / 1000000000u;
     if (second != l->second) {
         l->second = second;
-        l->lines = 0;
+        l->lines[0] = l->lines[1] = 0;
     }
-    const bool may = l->lines < LINES_PER_S;
-    l->lines += may;
+    uint32_t *lines = &l->lines[from == LINE_HOST];
+    const bool may = *lines < LINES_PER_S;
+    *lines += may;
     l->dropped += !may;
     return may;
 }

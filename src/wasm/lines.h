@@ -25,13 +25,14 @@ struct line {
 struct lines {
     struct line ring[GUEST_LOG_LINES_MAX];
     size_t first, n, bytes;
-    uint64_t second; /* of the clock that is now */
-    uint32_t lines;  /* in it */
+    uint64_t second;   /* of the clock that is now */
+    uint32_t lines[2]; /* in it: guests', the host's */
     uint64_t dropped;
 };
 
-/* Whether one more line may be written in this second. */
-MUST_USE bool lines_may(struct lines *l, uint64_t now_ns);
+/* Whether one more line may be written in this second; what guests write is no reason to keep
+ * back what the host says of them. */
+MUST_USE bool lines_may(struct lines *l, enum line_source from, uint64_t now_ns);
 /* Keeps it if memory is there. */
 void lines_add(struct lines *l, enum line_source from, const char *text, size_t n);
 void lines_free(struct lines *l);

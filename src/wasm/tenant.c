@@ -290,7 +290,7 @@ void wasm_tenant_stats(struct wasm_tenant *t, struct wasm_tenant_stats *out)
 void tenant_log(struct wasm_tenant *t, enum line_source from, const char *line, size_t n)
 {
     mutex_lock(&t->lock);
-    bool may = lines_may(&t->lines, clock_ns(clock_system()));
+    bool may = lines_may(&t->lines, from, clock_ns(clock_system()));
     if (may)
         lines_add(&t->lines, from, line, n);
     mutex_unlock(&t->lock);

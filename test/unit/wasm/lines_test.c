@@ -65,10 +65,11 @@ static void too_many_in_a_second_are_counted(void **state)
     unsigned may = 0;
     (void)state;
     for (int i = 0; i < 250; i++)
-        may += lines_may(&lines, 5000000000u + (uint64_t)i);
+        may += lines_may(&lines, LINE_STDOUT, 5000000000u + (uint64_t)i);
     assert_int_equal(may, 100);
     assert_int_equal(lines.dropped, 150);
-    assert_true(lines_may(&lines, 6000000000u));
+    assert_true(lines_may(&lines, LINE_HOST, 5000000000u));
+    assert_true(lines_may(&lines, LINE_STDOUT, 6000000000u));
 }
 
 static void memory_may_be_short(void **state)
