@@ -16,6 +16,8 @@ struct guest_run {
     struct mutex lock;
     struct buf pending; /* under lock: not yet shown */
     bool done;          /* under lock; what follows is constant after */
+    int status;         /* of wasm_run */
+    bool ran;
     struct wasm_result result;
 };
 
@@ -199,6 +201,8 @@ static int run(struct job *j, const struct guest_lease *lease, struct api_error 
     struct realm_error err = {0};
     int status = wasm_run(lease->guest, &request, &j->guest->result, &err);
     count(j, &j->guest->result);
+    j->guest->ran = true;
+    j->guest->status = status;
     if (!status)
         status = add_result(j->guest);
     if (status == REALM_E_GUEST && j->guest->result.refused)
@@ -229,6 +233,17 @@ int guest_run(struct job *j, uint64_t version, struct api_error *e)
     j->guest->done = true;
     mutex_unlock(&j->guest->lock);
     return 0;
+}
+
+void guest_count(const struct job *j, struct tenant_counts *t)
+{
+    const struct guest_run *g = j->guest;
+    if (!g || !g->ran)
+        return;
+    t->guest_requests++;
+    t->guest_traps += g->status == REALM_E_GUEST;
+    t->guest_limits += g->status == REALM_E_LIMIT;
+    t->guest_own_ms += g->result.own_ns / 1000000u;
 }
 
 void guest_take(struct job *j)

@@ -405,27 +405,23 @@ void guests_give(struct guests *g, struct guest_lease *lease)
 
 json_t *guests_log(struct guests *g, const char *tenant)
 {
-    json_t *log;
+    struct wasm_tenant_stats stats = {0};
     mutex_lock(&g->lock);
     const struct guest_sandbox *s = find_sandbox(g, tenant);
-    log = s ? wasm_tenant_log(s->box) : json_pack("{s:[],s:i}", "lines", "dropped", 0);
+    json_t *log = s ? wasm_tenant_log(s->box) : json_pack("{s:[],s:i}", "lines", "dropped", 0);
+    if (s)
+        wasm_tenant_stats(s->box, &stats);
     mutex_unlock(&g->lock);
+    json_t *counts =
+        json_pack("{s:I,s:I,s:I,s:I,s:I}", "requests", (json_int_t)stats.requests, "trapped",
+                  (json_int_t)stats.trapped, "limited", (json_int_t)stats.limited, "own_ms",
+                  (json_int_t)(stats.own_ns / 1000000u), "running", (json_int_t)stats.running);
+    if (!log || !counts || json_object_update(log, counts)) {
+        json_decref(log);
+        log = NULL;
+    }
+    json_decref(counts);
     return log;
-}
-
-void guests_each(struct guests *g,
-                 void (*each)(void *ctx, const char *tenant, const struct wasm_tenant_stats *s),
-                 void *ctx)
-{
-    struct wasm_tenant_stats stats;
-    mutex_lock(&g->lock);
-    for (size_t i = 0; i < BUCKETS; i++)
-        for (struct list *at = g->sandboxes[i].next; at != &g->sandboxes[i]; at = at->next) {
-            struct guest_sandbox *s = CONTAINER_OF(at, struct guest_sandbox, link);
-            wasm_tenant_stats(s->box, &stats);
-            each(ctx, s->tenant, &stats);
-        }
-    mutex_unlock(&g->lock);
 }
 
 void guests_stats(struct guests *g, struct guests_stats *out)

@@ -5,8 +5,8 @@
  * A sandbox is a tenant's: the models that its programs stored and named, its last lines, its
  * counts.  It is opened with the tenant's first request and closed when it is idle for long.
  *
- * Threads: workers, but for guests_each, which is quick.  One lock, not held while a program is
- * read or compiled or anything is closed. */
+ * Threads: workers.  One lock, not held while a program is read or compiled or anything is
+ * closed. */
 #ifndef API_GUESTS_H
 #define API_GUESTS_H
 
@@ -56,13 +56,10 @@ MUST_USE int guests_take(struct guests *g, const char *tenant, uint64_t version,
                          struct realm_error *err);
 void guests_give(struct guests *g, struct guest_lease *lease);
 
-/* As wasm_tenant_log; without lines for a tenant that has no sandbox. */
+/* What the tenant's guests wrote last and how they did since its sandbox was opened: the members of
+ * wasm_tenant_log and "requests", "trapped", "limited", "own_ms", "running"; no lines and zeros
+ * without a sandbox.  A new reference; NULL when memory is short. */
 MUST_USE json_t *guests_log(struct guests *g, const char *tenant);
-
-/* Calls each for every sandbox, under the lock: it must be quick and call nothing of this. */
-void guests_each(struct guests *g,
-                 void (*each)(void *ctx, const char *tenant, const struct wasm_tenant_stats *s),
-                 void *ctx);
 
 struct guests_stats {
     uint32_t programs, idle; /* prepared; of these not in use */

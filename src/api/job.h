@@ -270,6 +270,9 @@ const char *choice_reason(const struct choice *c, const char *stop, const char *
 bool guest_wanted(const struct job *j, uint64_t *version);
 int guest_run(struct job *j, uint64_t version, struct api_error *e); /* worker: start to end */
 void guest_take(struct job *j);
+/* Adds what a job's guest did, if it had one. */
+struct tenant_counts;
+void guest_count(const struct job *j, struct tenant_counts *t);
 void guest_free(struct guest_run *g);
 
 /* tokens.c */

@@ -233,6 +233,8 @@ static void sandboxes_are_each_tenants_own(void **state)
     guests_give(guests, &b);
     json_t *log = guests_log(guests, "a");
     assert_int_equal(json_array_size(json_object_get(log, "lines")), 0);
+    assert_true(json_is_array(json_object_get(log, "lines")));
+    assert_int_equal(json_integer_value(json_object_get(log, "requests")), 0);
     json_decref(log);
 }
 
