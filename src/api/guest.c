@@ -136,6 +136,13 @@ static int reserve(void *ctx, uint64_t tokens, struct realm_error *err)
     return account_reserve(ctx, tokens, err);
 }
 
+static void used(void *ctx, uint32_t prompt_tokens, uint32_t completion_tokens)
+{
+    const struct job *j = ctx;
+    if (j->grant)
+        tenant_note(j->grant, prompt_tokens, completion_tokens);
+}
+
 /* ---- running ---- */
 
 /* The model as the client calls it: what is told of it, and what programs are set for. */
@@ -195,6 +202,7 @@ static int run(struct job *j, const struct guest_lease *lease, struct api_error 
         .cancelled = job_cancelled,
         .find = find,
         .reserve = reserve,
+        .used = used,
         .ctx = j,
         .deadline_ns = j->deadline_ns,
     };

@@ -3,14 +3,16 @@
 
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/limits.h"
 #include "base/mem.h"
 #include "wasm/tenant.h"
 
 enum {
-    SLICE_TOKENS = 256,       /* of an answer, reserved at once */
-    TAKEN_BYTES_MAX = 1 << 20 /* of a generation that its guest does not read */
+    SLICE_TOKENS = 256,        /* of an answer, reserved at once */
+    TAKEN_BYTES_MAX = 1 << 20, /* of a generation that its guest does not read */
+    TELL_NS = 1000000000
 };
 
 static bool is_user(const json_t *message)
@@ -86,6 +88,7 @@ static int hold(struct instance *in, struct generation *g, uint32_t prompt, uint
         in->granted = all;
     }
     in->held = held;
+    in->open_prompts += prompt - g->prompt;
     g->prompt = prompt;
     g->reserved = answer;
     return 0;
@@ -94,6 +97,8 @@ static int hold(struct instance *in, struct generation *g, uint32_t prompt, uint
 static void let_go(struct instance *in, struct generation *g)
 {
     in->held -= g->prompt + (uint64_t)g->reserved;
+    in->open_prompts -= g->prompt;
+    in->open_drawn -= g->drawn;
     *g = (struct generation){0};
 }
 
@@ -117,6 +122,7 @@ static int on_prompt(void *ctx, uint32_t prompt_tokens)
 static void count_token(struct instance *in, struct generation *g)
 {
     g->drawn++;
+    in->open_drawn++;
     if (!in->request->reserve || g->capped || g->reserved >= g->most ||
         g->drawn + SLICE_TOKENS / 2 <= g->reserved)
         return;
@@ -252,8 +258,19 @@ static void take(struct instance *in, struct handle *h)
     }
 }
 
+static void tell(struct instance *in)
+{
+    const struct wasm_request *r = in->request;
+    const uint64_t now = clock_ns(clock_system());
+    if (!r->used || now - in->told_ns < TELL_NS)
+        return;
+    in->told_ns = now;
+    r->used(r->ctx, in->prompt_tokens + in->open_prompts, in->completion_tokens + in->open_drawn);
+}
+
 void generations_take(struct instance *in)
 {
+    tell(in);
     if (!in->request->reserve)
         return;
     for (size_t i = 0; i < HANDLES_MAX; i++) {

@@ -56,6 +56,8 @@ struct instance {
 
     struct handle handles[HANDLES_MAX];
     uint32_t prompt_tokens, cached_tokens, completion_tokens; /* of generations that are over */
+    uint32_t open_prompts, open_drawn;                        /* tokens of those that run */
+    uint64_t told_ns;           /* when the caller was last told of both */
     uint64_t held;              /* tokens reserved for those that run */
     uint64_t granted;           /* tokens of the request that were reserved last */
     struct realm_error refusal; /* why no more were; status 0: nobody said no */
@@ -78,7 +80,7 @@ struct guest_memory instance_memory(struct instance *in);
 bool instance_expired(struct instance *in);
 
 /* generation.c: takes what generations have that nobody waits for, so that none runs on
- * without a reservation while its guest does something else. */
+ * without a reservation while its guest does something else, and tells what was used. */
 void generations_take(struct instance *in);
 
 /* ---- for host calls ---- */

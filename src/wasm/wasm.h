@@ -113,6 +113,8 @@ struct wasm_request {
      * granted; it never falls.  REALM_E_LIMIT, and a sentence for the guest: it may not, and
      * has what was granted last.  NULL: it may. */
     int (*reserve)(void *ctx, uint64_t tokens, struct realm_error *err);
+    /* Told now and then, at most once a second, what was used so far.  May be NULL. */
+    void (*used)(void *ctx, uint32_t prompt_tokens, uint32_t completion_tokens);
     void *ctx;
     uint64_t deadline_ns; /* 0: the limit alone */
 };

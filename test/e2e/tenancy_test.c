@@ -23,6 +23,7 @@ struct rules {
     uint64_t budget;  /* 0: none */
     uint64_t granted; /* the last */
     unsigned asked, fell;
+    uint32_t told, told_prompt, told_drawn;
     bool forbidden; /* "mine" is not to be had any more */
 };
 
@@ -48,6 +49,14 @@ static int reserve(void *ctx, uint64_t tokens, struct realm_error *err)
     return 0;
 }
 
+static void used(void *ctx, uint32_t prompt_tokens, uint32_t completion_tokens)
+{
+    struct rules *r = ctx;
+    r->told++;
+    r->told_prompt = prompt_tokens;
+    r->told_drawn = completion_tokens;
+}
+
 static void run(struct script *s, struct rules *rules, struct reply *out)
 {
     const struct wasm_request request = {
@@ -57,6 +66,7 @@ static void run(struct script *s, struct rules *rules, struct reply *out)
         .prompt_bytes = s->text.n,
         .find = find,
         .reserve = reserve,
+        .used = used,
         .ctx = rules,
     };
     ask(guest, &request, out);
@@ -297,6 +307,28 @@ static void usage_is_exact_however_it_ends(void **state)
     assert_true(after.own_ns > before.own_ns);
 }
 
+/* About once a second, and never too much. */
+static void what_was_used_is_told_meanwhile(void **state)
+{
+    struct rules rules = {0};
+    struct script s;
+    struct reply reply;
+    (void)state;
+    script_init(&s);
+    for (int i = 0; i < 5; i++)
+        add_generate(&s, 900);
+    const uint64_t start = now_ns();
+    run(&s, &rules, &reply);
+    const uint64_t ns = now_ns() - start;
+    assert_int_equal(reply.status, 0);
+    assert_in_range(rules.told, 1 + (ns > 1500000000), 1 + ns / 1000000000);
+    assert_int_equal(rules.told > 1, rules.told_drawn > 0);
+    assert_int_equal(rules.told > 1, rules.told_prompt > 0);
+    assert_true(rules.told_drawn <= reply.result.completion_tokens);
+    assert_true(rules.told_prompt <= reply.result.prompt_tokens);
+    reply_free(&reply);
+}
+
 static void how_it_failed_is_in_the_tenants_lines(void **state)
 {
     struct rules rules = {0};
@@ -350,6 +382,7 @@ int e2e_tests(void)
         cmocka_unit_test(what_nobody_reads_is_reserved_for_too),
         cmocka_unit_test(what_was_taken_for_the_guest_is_not_lost),
         cmocka_unit_test(usage_is_exact_however_it_ends),
+        cmocka_unit_test(what_was_used_is_told_meanwhile),
         cmocka_unit_test(how_it_failed_is_in_the_tenants_lines),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
