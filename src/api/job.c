@@ -40,6 +40,7 @@ static void job_free(struct job *j)
     mem_free(j->rendered.text);
     ask_free(&j->ask);
     mem_free(j->param);
+    mem_free(j->query);
     buf_free(&j->body);
     buf_free(&j->out);
     buf_free(&j->text);
@@ -139,14 +140,16 @@ static void start(struct job *j)
     workers_run(a->workers, &j->work);
 }
 
-void job_open_http(struct api *a, struct http_exchange *x, const struct door *door,
-                   const char *param)
+/* query and who: of administration, else NULL. */
+static void open_http(struct api *a, struct http_exchange *x, const struct door *door,
+                      const char *param, const char *query, const char *who)
 {
     struct slice body = http_body(x);
     struct job *j;
     int status = job_alloc(&j, a, door, http_id(x), body.n);
     if (!status &&
-        (buf_add(&j->body, body.p, body.n) || (param && !(j->param = mem_strdup(param)))))
+        (buf_add(&j->body, body.p, body.n) || (param && !(j->param = mem_strdup(param))) ||
+         (query && !(j->query = mem_strdup(query)))))
         status = REALM_E_NOMEM;
     if (status) {
         if (j)
@@ -157,10 +160,23 @@ void job_open_http(struct api *a, struct http_exchange *x, const struct door *do
         return;
     }
     j->x = x;
+    j->who = who;
     snprintf(j->shown_id, sizeof(j->shown_id), "%s", http_shown_id(x));
     j->arrived_ns = http_arrived_ns(x);
     http_set_user(x, j);
     start(j);
+}
+
+void job_open_http(struct api *a, struct http_exchange *x, const struct door *door,
+                   const char *param)
+{
+    open_http(a, x, door, param, NULL, NULL);
+}
+
+void job_open_admin(struct api *a, struct http_exchange *x, const struct door *door,
+                    const char *param)
+{
+    open_http(a, x, door, param, http_query(x), http_tag(x) == API_ADMIN ? "socket" : "key");
 }
 
 void job_open_call(struct api *a, struct call *call, const struct door *door, json_t *params,

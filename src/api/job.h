@@ -120,8 +120,10 @@ struct job {
 
     /* Of the worker while PREPARING, then constant. */
     struct buf body;
-    char *param; /* from the path: an id; may be NULL */
-    bool pin;    /* the model is to stay loaded */
+    char *param;     /* from the path: an id; may be NULL */
+    char *query;     /* of administration: what stands behind the '?'; else NULL */
+    const char *who; /* administers: "socket" or "key"; else NULL */
+    bool pin;        /* the model is to stay loaded */
     struct ask ask;
     struct catalog_model named;
     struct realm_model *model;
@@ -149,6 +151,9 @@ struct job {
 /* Takes over x.  body is copied; param (may be NULL) too.  Answers an error itself. */
 void job_open_http(struct api *a, struct http_exchange *x, const struct door *door,
                    const char *param);
+/* The same for administration, with the query and where it came from. */
+void job_open_admin(struct api *a, struct http_exchange *x, const struct door *door,
+                    const char *param);
 /* The same for a call on a WebSocket, whose params it takes over.  bytes: of
  * the message; id: of the request. */
 void job_open_call(struct api *a, struct call *call, const struct door *door, json_t *params,

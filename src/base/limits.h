@@ -60,7 +60,8 @@ enum {
     GUEST_OWN_TIME_MS_MAX = 5000,
     GUEST_REQUEST_MS_MAX = 300000,
     GUEST_OUTPUT_BYTES_MAX = 4 << 20,
-    GUEST_MODELS_MAX = 8, /* model ids of one tenant */
+    GUEST_MODELS_MAX = 8,  /* model ids of one tenant */
+    GUEST_NAMES_MAX = 256, /* exports, and imports, that administration is shown */
 
     /* configuration */
     CONF_FILE_BYTES_MAX = 256 << 10,
