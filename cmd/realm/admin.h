@@ -58,7 +58,7 @@ const char *admin_cmd(const struct admin *a);
 /* Adds text to a path, everything but letters, digits and "-._~" as %XX. */
 MUST_USE int admin_escape(struct buf *path, const char *text);
 /* Adds "?name=value" or, to a path that has a query, "&name=value"; value NULL adds nothing. */
-MUST_USE int admin_query(struct buf *path, const char *name, const char *value);
+MUST_USE int admin_add_query(struct buf *path, const char *name, const char *value);
 
 /* ---- verbs (admin_verbs.c) ---- */
 

@@ -42,7 +42,7 @@ int admin_escape(struct buf *path, const char *text)
     return status;
 }
 
-int admin_query(struct buf *path, const char *name, const char *value)
+int admin_add_query(struct buf *path, const char *name, const char *value)
 {
     if (!value)
         return 0;

@@ -1,7 +1,6 @@
 /* cmd/realm/admin_table.c - answers of the server for people, spreadsheets and programs.
  *
  * Names in them were given by others: no control character of theirs reaches a terminal. */
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -35,10 +34,10 @@ static int add_bytes(struct buf *out, json_int_t bytes)
     uint64_t size = (uint64_t)bytes, unit = GiB;
     for (size_t i = 0; i < ARRAY_LEN(units); i++, unit /= KiB)
         if (size >= unit && size % unit == 0)
-            return buf_addf(out, "%" PRIu64 " %s", size / unit, units[i]);
+            return buf_addf(out, "%llu %s", (unsigned long long)(size / unit), units[i]);
     if (size >= 10 * MiB)
-        return buf_addf(out, "%" PRIu64 " MiB", size / MiB);
-    return buf_addf(out, "%" PRIu64, size);
+        return buf_addf(out, "%llu MiB", (unsigned long long)(size / MiB));
+    return buf_addf(out, "%llu", (unsigned long long)size);
 }
 
 static int add_time(struct buf *out, json_int_t seconds)

@@ -48,7 +48,7 @@ static int path_of(const struct guests_cmd *c, const char *tenant, const char *a
 {
     buf_init(path, 4096);
     if (buf_addf(path, "/admin/tenants/") || admin_escape(path, tenant) ||
-        buf_addf(path, "/guest%s", after) || admin_query(path, "model", c->model) ||
+        buf_addf(path, "/guest%s", after) || admin_add_query(path, "model", c->model) ||
         !buf_cstr(path)) {
         buf_free(path);
         return cmd_failf(CMD, "the name is too long");

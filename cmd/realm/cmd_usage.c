@@ -85,10 +85,10 @@ static int add_time(struct buf *path, const char *name, const char *text)
     char seconds[32];
     int64_t ago;
     if (!text || !admin_is_duration(text) || strspn(text, "0123456789") == strlen(text))
-        return admin_query(path, name, text);
+        return admin_add_query(path, name, text);
     (void)admin_duration(CMD, name, text, &ago);
     snprintf(seconds, sizeof(seconds), "%lld", (long long)time(NULL) - (long long)ago);
-    return admin_query(path, name, seconds);
+    return admin_add_query(path, name, seconds);
 }
 
 static int call(struct admin *a, struct buf *path, int failed, json_t **out)
@@ -111,8 +111,8 @@ static int report(void *ctx, struct admin *a, char **operands)
         return cmd_usage(CMD, "--limit goes with `realm usage requests`");
     buf_init(&path, 4096);
     int failed = buf_addf(&path, "/admin/usage?group_by=") || admin_escape(&path, c->by) ||
-                 admin_query(&path, "tenant", c->tenant) || admin_query(&path, "key", c->key) ||
-                 admin_query(&path, "model", c->model) || add_time(&path, "from", c->from) ||
+                 admin_add_query(&path, "tenant", c->tenant) || admin_add_query(&path, "key", c->key) ||
+                 admin_add_query(&path, "model", c->model) || add_time(&path, "from", c->from) ||
                  add_time(&path, "to", c->to);
     int status = call(a, &path, failed, &out);
     if (status >= 0)
@@ -134,8 +134,8 @@ static int requests(void *ctx, struct admin *a, char **operands)
     if (c->key || c->model || c->from || c->to)
         return cmd_usage(CMD, "`realm usage requests` takes --tenant and --limit alone");
     buf_init(&path, 4096);
-    int failed = buf_addf(&path, "/admin/requests") || admin_query(&path, "tenant", c->tenant) ||
-                 admin_query(&path, "limit", c->limit);
+    int failed = buf_addf(&path, "/admin/requests") || admin_add_query(&path, "tenant", c->tenant) ||
+                 admin_add_query(&path, "limit", c->limit);
     int status = call(a, &path, failed, &out);
     if (status >= 0)
         return status;
