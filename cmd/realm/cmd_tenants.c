@@ -295,8 +295,8 @@ static int audits(void *ctx, struct admin *a, char **operands)
     (void)operands;
     buf_init(&path, 256);
     int status = no_settings(c);
-    if (status < 0 && (buf_addf(&path, "/admin/audits") || admin_add_query(&path, "limit", c->limit) ||
-                       !buf_cstr(&path)))
+    if (status < 0 && (buf_addf(&path, "/admin/audits") ||
+                       admin_add_query(&path, "limit", c->limit) || !buf_cstr(&path)))
         status = cmd_usage(CMD, "--limit must be a number");
     if (status < 0)
         status = admin_call(a, "GET", (const char *)path.p, NULL, &out);

@@ -111,7 +111,8 @@ static int report(void *ctx, struct admin *a, char **operands)
         return cmd_usage(CMD, "--limit goes with `realm usage requests`");
     buf_init(&path, 4096);
     int failed = buf_addf(&path, "/admin/usage?group_by=") || admin_escape(&path, c->by) ||
-                 admin_add_query(&path, "tenant", c->tenant) || admin_add_query(&path, "key", c->key) ||
+                 admin_add_query(&path, "tenant", c->tenant) ||
+                 admin_add_query(&path, "key", c->key) ||
                  admin_add_query(&path, "model", c->model) || add_time(&path, "from", c->from) ||
                  add_time(&path, "to", c->to);
     int status = call(a, &path, failed, &out);
@@ -134,7 +135,8 @@ static int requests(void *ctx, struct admin *a, char **operands)
     if (c->key || c->model || c->from || c->to)
         return cmd_usage(CMD, "`realm usage requests` takes --tenant and --limit alone");
     buf_init(&path, 4096);
-    int failed = buf_addf(&path, "/admin/requests") || admin_add_query(&path, "tenant", c->tenant) ||
+    int failed = buf_addf(&path, "/admin/requests") ||
+                 admin_add_query(&path, "tenant", c->tenant) ||
                  admin_add_query(&path, "limit", c->limit);
     int status = call(a, &path, failed, &out);
     if (status >= 0)
