@@ -1,6 +1,7 @@
 /* api/admin_tenants.c - /admin/…: tenants, their keys, what they used, and what was done to them.
  *
  * Every function here is a door's work: a worker's, which may wait for the disk. */
+#include <math.h>
 #include <string.h>
 
 #include "api/api_impl.h"
@@ -9,6 +10,44 @@
 enum { ROWS_SHOWN = 100, ROWS_SHOWN_MAX = 1000 };
 
 /* ---- tenants ---- */
+
+static int check_default(const char *name, const json_t *value, struct api_error *e)
+{
+    struct realm_sampling any = {0};
+    struct realm_error err;
+    char param[64];
+    const struct realm_param *p = NULL;
+    size_t n;
+    const struct realm_param *all = realm_params(&n);
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(all[i].name, name) == 0)
+            p = &all[i];
+    snprintf(param, sizeof(param), "defaults.%s", p ? p->name : name);
+    if (!p)
+        return api_bad(e, param, NULL, "%s is no option that has a default", param);
+    bool fits = p->type == REALM_PARAM_F32 ? json_is_number(value) : json_is_integer(value);
+    if (!realm_sampling_set(&any, name, fits ? json_number_value(value) : NAN, &err))
+        return 0;
+    return api_bad(e, param, NULL, "defaults.%s", err.message);
+}
+
+/* Options are read as a request's would be: one that no request could have would fail them all. */
+static int check_defaults(const json_t *body, struct api_error *e)
+{
+    json_t *defaults = json_object_get(body, "defaults"), *value;
+    const char *name;
+    json_object_foreach(defaults, name, value)
+    {
+        if (check_default(name, value, e))
+            return -1;
+    }
+    return 0;
+}
+
+static int read_tenant(struct job *j, struct api_error *e)
+{
+    return admin_body(j, e) || check_defaults(j->ask.body, e) ? -1 : 0;
+}
 
 static int list(struct job *j, struct api_error *e)
 {
@@ -22,7 +61,7 @@ static int create(struct job *j, struct api_error *e)
 {
     struct realm_error err = {0};
     json_t *out = NULL;
-    if (admin_body(j, e))
+    if (read_tenant(j, e))
         return -1;
     int status = tenants_create(j->api->options.tenants, j->ask.body, j->who, &out, &err);
     return admin_result(j, status, out, &err, e);
@@ -40,7 +79,7 @@ static int change(struct job *j, struct api_error *e)
 {
     struct realm_error err = {0};
     json_t *out = NULL;
-    if (admin_body(j, e))
+    if (read_tenant(j, e))
         return -1;
     int status = tenants_change(j->api->options.tenants, j->param, j->ask.body, j->who, &out, &err);
     return admin_result(j, status, out, &err, e);

@@ -145,13 +145,14 @@ def head_is_a_get_without_a_body(s):
 
 
 # Every member with what it must not be.
-NUMBERS = ["1", True, [], {}, 1.5, -1, 2 ** 63]
+NUMBERS = ["1", True, [], {}, 1.5, 0, -1, 1e30]
 WRONG = {
-    "weight": NUMBERS + [0, 1001],
+    "weight": NUMBERS + [1001],
     "models": ["tiny", 1, {}, True, [1], [None], [""], ["x" * 300]],
     "defaults": ["x", 1, [], True, {"temperature": "hot"}, {"temperature": 99},
-                 {"top_p": [1]}],
-    "limits": ["x", 1, [], True],
+                 {"top_p": [1]}, {"top_k": 1.5}, {"stop": "x"}, {"colour": 1}, {"top_p": None}],
+    "limits": ["x", 1, [], True, {"colour": 1}],
+    "colour": [1, None],
     "limits.requests_per_min": NUMBERS,
     "limits.tokens_per_min": NUMBERS,
     "limits.parallel": NUMBERS,
