@@ -31,6 +31,9 @@ bench: all  ## figures with median and spread: requests, guests, kernels, tokens
 bench-server: all  ## the server beside the engine that is in it, and under load
 	@bench/server $(BUILD)
 
+bench-tenants: all  ## what tenants cost each other
+	@bench/tenants $(BUILD)
+
 tidy:  ## style, layers, lengths
 	@tools/tidy
 
@@ -55,4 +58,4 @@ clean:  ## remove what was built here
 help:  ## this list
 	@sed -n 's/^\([a-z0-9]*\):.*##  *\(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
 
-.PHONY: all run test e2e bench bench-server tidy asan tsan fuzz install clean help
+.PHONY: all run test e2e bench bench-server bench-tenants tidy asan tsan fuzz install clean help

@@ -5,8 +5,10 @@
  *   load http PORT STREAMS REQUESTS TOKENS [WORDS]
  *   load idle PORT CONNECTIONS        opens them, says so, and waits for its input to end
  *
- * WORDS: of the prompt (15).  Prints one line of name=value: tokens per second of all streams
- * from the first request's start to the last one's end, and the times to first tokens in ms. */
+ * WORDS: of the prompt (15).  LOAD_KEYS in the environment: API keys with commas between them,
+ * which the streams over HTTP use by turns.  Prints one line of name=value: tokens per second of
+ * all streams from the first request's start to the last one's end, and the times to first tokens
+ * in ms. */
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -154,9 +156,24 @@ struct client {
     int fd;
     int left; /* requests to come */
     uint64_t start_ns, first_ns, events;
-    size_t n; /* bytes of buffer */
+    size_t n;        /* bytes of buffer */
+    const char *key; /* up to a comma; NULL: none */
     char buffer[BUFFER_BYTES];
 };
+
+/* The i-th of the keys, by turns. */
+static const char *key_of(const char *keys, size_t i)
+{
+    size_t n = 1;
+    if (!keys || !*keys)
+        return NULL;
+    for (const char *p = keys; *p; p++)
+        n += *p == ',';
+    const char *key = keys;
+    for (i %= n; i > 0; i--)
+        key = strchr(key, ',') + 1;
+    return key;
+}
 
 static int dial(int port)
 {
@@ -171,15 +188,17 @@ static int dial(int port)
 
 static int send_request(struct client *c, uint32_t tokens)
 {
-    char body[PROMPT_MAX + 512], head[256];
+    char body[PROMPT_MAX + 1024], head[512];
+    int key = c->key ? (int)strcspn(c->key, ",") : 0;
     int n = snprintf(body, sizeof(body),
                      "{\"prompt\":\"%s\",\"max_tokens\":%u,\"temperature\":0,\"stream\":true,"
                      "\"ignore_eos\":true}",
                      prompt, tokens);
-    int m = snprintf(head, sizeof(head),
-                     "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n"
-                     "\r\n",
-                     n);
+    int m =
+        snprintf(head, sizeof(head),
+                 "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n"
+                 "%s%.*s%s\r\n",
+                 n, key ? "Authorization: Bearer " : "", key, key ? c->key : "", key ? "\r\n" : "");
     memmove(body + m, body, (size_t)n);
     memcpy(body, head, (size_t)m);
     c->start_ns = now_ns();
@@ -220,6 +239,7 @@ static int http(int port, size_t n, int requests, uint32_t tokens, struct result
     for (size_t i = 0; clients && i < n; i++) {
         clients[i].fd = dial(port);
         clients[i].left = requests;
+        clients[i].key = key_of(getenv("LOAD_KEYS"), i);
         polls[i] = (struct pollfd){.fd = clients[i].fd, .events = POLLIN};
         if (clients[i].fd < 0 || send_request(&clients[i], tokens))
             return fail("the server");

@@ -99,6 +99,27 @@ static int load_first(struct serve *s, struct realm_error *err)
     return status;
 }
 
+/* An address that others can reach wants keys that tell who may. */
+static bool needs_key(const struct serve *s)
+{
+    return !s->first.insecure_public && !conf_is_loopback(s->first.host);
+}
+
+static int open_tenants(struct serve *s, struct realm_error *err)
+{
+    const struct tenants_options options = {.dir = s->state.dir, .clock = clock_system()};
+    int status = tenants_open(&s->tenants, &options, err);
+    if (status)
+        return status;
+    if (needs_key(s) && !tenants_have_keys(s->tenants))
+        return err_set(err, REALM_E_ARG,
+                       "listen.host: others can reach %s, and there are no keys that would tell "
+                       "who may: make one (realm keys create) while the server is at 127.0.0.1, "
+                       "or set listen.insecure_public if a gateway in front of it tells",
+                       s->first.host);
+    return 0;
+}
+
 static int open_guest(struct serve *s, struct realm_error *err)
 {
     const struct wasm_host_options options = {.cache_dir = s->state.guests, .chat = s->chat};
@@ -132,18 +153,25 @@ static int open_api(struct serve *s, const char *key, struct realm_error *err)
     const struct api_options options = {
         .engine = s->engine,
         .chat = s->chat,
+        .tenants = s->tenants,
         .wasm = s->wasm,
         .guest = s->guest,
         .tenant = s->tenant,
         .compat_llama_server = s->conf.compat_llama_server,
         .request_ms = s->conf.request_s * 1000,
+        .needs_key = needs_key(s),
         .admin_key = key,
         .on_signal = on_signal,
         .on_tick = on_tick,
         .ctx = s,
     };
     int status = api_open(&s->api, &options, err);
-    return status ? status : api_set_models(s->api, &s->models.api, err);
+    if (!status)
+        status = api_set_models(s->api, &s->models.api, err);
+    if (!status && api_set_shared(s->api, (const char *const *)s->conf.shared_prompts,
+                                  s->conf.n_shared_prompts))
+        status = err_nomem(err, "shared prompts");
+    return status;
 }
 
 static int open_http(struct serve *s, struct realm_error *err)
@@ -190,6 +218,8 @@ int serve_open(struct serve *s, struct realm_error *err)
     const char *key = admin_key();
     int status = serve_state_open(&s->state, s->conf.state_dir, err);
     if (!status)
+        status = open_tenants(s, err);
+    if (!status)
         status = serve_models_open(&s->models, &s->conf, err);
     if (!status)
         status = open_engine(s, err);
@@ -232,6 +262,7 @@ void serve_close(struct serve *s)
     if (s->http)
         http_close(s->http);
     api_close(s->api);
+    tenants_close(s->tenants);
     if (s->tenant)
         wasm_tenant_close(s->tenant);
     if (s->guest)

@@ -10,6 +10,7 @@
 #include "cmd.h"
 #include "conf/conf.h"
 #include "http/http.h"
+#include "tenant/tenant.h"
 #include "wasm/wasm.h"
 
 /* ---- configuration (serve_conf.c) ---- */
@@ -83,6 +84,7 @@ struct serve {
     struct serve_models models;
     struct serve_state state;
     struct realm *engine;
+    struct tenants *tenants;
     struct chat *chat;
     struct wasm_host *wasm;
     struct wasm_guest *guest;

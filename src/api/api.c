@@ -18,6 +18,7 @@ int api_open(struct api **out, const struct api_options *options, struct realm_e
     a->started_ns = clock_ns(clock_system());
     list_init(&a->jobs);
     list_init(&a->sockets);
+    a->auth = (struct auth){.tenants = options->tenants, .needs_key = options->needs_key};
     list_init(&a->ready);
     counts_init(&a->counts);
     api_set_limits(a, options->compat_llama_server, options->request_ms);
@@ -27,6 +28,9 @@ int api_open(struct api **out, const struct api_options *options, struct realm_e
     status = catalog_open(&a->catalog);
     if (status)
         goto no_catalog;
+    status = shared_open(&a->shared);
+    if (status)
+        goto no_shared;
     a->admin_key = options->admin_key ? mem_strdup(options->admin_key) : NULL;
     status = options->admin_key && !a->admin_key ? REALM_E_NOMEM
                                                  : workers_open(&a->workers, API_WORKERS_MAX);
@@ -37,6 +41,8 @@ int api_open(struct api **out, const struct api_options *options, struct realm_e
 
 no_workers:
     mem_free(a->admin_key);
+    shared_close(a->shared);
+no_shared:
     catalog_close(a->catalog);
 no_catalog:
     mutex_destroy(&a->ready_lock);
@@ -61,6 +67,7 @@ void api_close(struct api *a)
     while (!list_empty(&a->jobs))
         job_drop(job_of(a->jobs.next));
     mem_free(a->admin_key);
+    shared_close(a->shared);
     catalog_close(a->catalog);
     mutex_destroy(&a->ready_lock);
     mem_free(a);
@@ -76,6 +83,11 @@ void api_attach(struct api *a, struct http_server *s)
 int api_set_models(struct api *a, const struct api_models *models, struct realm_error *err)
 {
     return catalog_set(a->catalog, models, err);
+}
+
+int api_set_shared(struct api *a, const char *const *texts, size_t n)
+{
+    return shared_set(a->shared, texts, n);
 }
 
 void api_preload(struct api *a, const char *const *ids, size_t n, bool pin)
@@ -113,6 +125,11 @@ void api_cut(struct api *a)
 
 /* ---- the handler ---- */
 
+static bool on_head(void *ctx, const struct http_exchange *x)
+{
+    return api_wants_body(ctx, x);
+}
+
 static void on_request(void *ctx, struct http_exchange *x)
 {
     api_route(ctx, x);
@@ -137,7 +154,7 @@ static void on_ws_closed(void *ctx, struct http_ws *ws)
 }
 
 /* The next job that was woken; NULL: there is none. */
-static struct job *next_ready(struct api *a, bool *worked)
+static struct job *next_ready(struct api *a, struct job_news *news)
 {
     struct job *j = NULL;
     mutex_lock(&a->ready_lock);
@@ -145,7 +162,7 @@ static struct job *next_ready(struct api *a, bool *worked)
         j = CONTAINER_OF(a->ready.next, struct job, ready_link);
         list_remove(&j->ready_link);
         j->ready = false;
-        *worked = j->worked;
+        *news = j->news;
     }
     mutex_unlock(&a->ready_lock);
     return j;
@@ -154,10 +171,23 @@ static struct job *next_ready(struct api *a, bool *worked)
 static void on_wake(void *ctx)
 {
     struct api *a = ctx;
+    struct job_news news;
     struct job *j;
-    bool worked;
-    while ((j = next_ready(a, &worked)))
-        job_look(j, worked);
+    while ((j = next_ready(a, &news)))
+        job_look(j, &news);
+}
+
+/* Who is no longer let in is not served to the end. */
+static void look_after(struct job *j, uint64_t now_ns)
+{
+    struct api_error e;
+    if (j->stage == JOB_OVER || !j->pass.tenant)
+        return;
+    account_tick(j, now_ns);
+    if (tenant_pass_valid(&j->pass))
+        return;
+    (void)api_fail(&e, 401, "invalid_api_key", "the API key is not valid any more");
+    job_fail(j, &e);
 }
 
 static void on_tick(void *ctx)
@@ -170,7 +200,10 @@ static void on_tick(void *ctx)
         next = i->next;
         if (job_of(i)->stage != JOB_OVER && job_of(i)->deadline_ns <= now)
             job_fail(job_of(i), &e);
+        else
+            look_after(job_of(i), now);
     }
+    sockets_tick(a, now);
     if (a->options.on_tick)
         a->options.on_tick(a->options.ctx);
 }
@@ -185,6 +218,7 @@ static void on_signal(void *ctx, int sig)
 struct http_handler api_handler(struct api *a)
 {
     return (struct http_handler){
+        .wants_body = on_head,
         .request = on_request,
         .gone = on_gone,
         .ws_message = on_ws_message,

@@ -51,6 +51,7 @@ struct api_options {
     struct wasm_tenant *tenant; /* of the guest */
     bool compat_llama_server;
     uint32_t request_ms;
+    bool needs_key;        /* callers are let in by keys alone, even while there is none */
     const char *admin_key; /* for /admin on the main port from loopback; NULL: not there */
     void (*on_signal)(void *ctx, int sig); /* handed on from the http_server */
     void (*on_tick)(void *ctx);            /* so is this */
@@ -70,6 +71,8 @@ void api_attach(struct api *a, struct http_server *s);
  * REALM_E_ARG: two models have one id, an alias stands for nothing. */
 MUST_USE int api_set_models(struct api *a, const struct api_models *models,
                             struct realm_error *err);
+/* Replaces the texts that all tenants may share in the cache (shared.h).  REALM_E_NOMEM. */
+MUST_USE int api_set_shared(struct api *a, const char *const *texts, size_t n);
 /* Starts loading the models of these ids, pinned or not, without waiting. */
 void api_preload(struct api *a, const char *const *ids, size_t n, bool pin);
 void api_set_limits(struct api *a, bool compat_llama_server, uint32_t request_ms);

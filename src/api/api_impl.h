@@ -5,20 +5,31 @@
 #include <stdatomic.h>
 
 #include "api/api.h"
+#include "api/auth.h"
 #include "api/catalog.h"
 #include "api/job.h"
+#include "api/shared.h"
 #include "api/workers.h"
 #include "base/list.h"
 #include "base/thread.h"
 #include "metrics/metrics.h"
 
-enum { DOORS_MAX = 64 };
+enum { DOORS_MAX = 64, TENANTS_SHOWN_MAX = 100 };
+
+struct tenant_counts {
+    char id[TENANT_ID_MAX + 1];
+    uint64_t requests[OUTCOMES];
+    uint64_t prompt_tokens, cached_tokens, completion_tokens;
+    uint64_t running, waiting, kv_pages, kv_cached_pages; /* as the engine said last */
+};
 
 struct api_counts {
     const struct door *doors[DOORS_MAX]; /* in the order of their first request */
     size_t n_doors;
     uint64_t requests[DOORS_MAX][OUTCOMES];
     struct histogram first_token, between_tokens, queued, whole, admit;
+    struct tenant_counts tenants[TENANTS_SHOWN_MAX], others;
+    size_t n_tenants; /* of tenants, in the order of their first request */
 };
 
 struct api {
@@ -27,6 +38,7 @@ struct api {
     struct http_server *server;
     struct workers *workers;
     struct catalog *catalog;
+    struct shared *shared;
     uint64_t started_ns;
     atomic_bool stuck;
     atomic_bool compat;
@@ -36,6 +48,7 @@ struct api {
     struct list jobs;
     size_t n_jobs, jobs_bytes; /* within API_JOBS_MAX and API_JOBS_BYTES_MAX */
     struct list sockets;
+    struct auth auth;
     bool draining;
     struct api_counts counts;
 
@@ -46,7 +59,9 @@ struct api {
 
 /* routes.c */
 void api_route(struct api *a, struct http_exchange *x);
-/* Answers a request that never became a job. */
+/* Whether x's body is worth reading: its sender is going to be let in. */
+bool api_wants_body(struct api *a, const struct http_exchange *x);
+/* Answers a request that never became a job; takes its Retry-After from *e. */
 void api_refuse(struct http_exchange *x, const struct api_error *e);
 void api_answer_json(struct http_exchange *x, int status, json_t *body);
 /* 405; allow: the methods that the path takes. */
@@ -59,6 +74,8 @@ struct call;
 void socket_open(struct api *a, struct http_exchange *x);
 void socket_message(struct api *a, struct http_ws *ws, bool text, struct slice message);
 void socket_closed(struct api *a, struct http_ws *ws);
+/* Closes those whose key came too late, or is not valid any more. */
+void sockets_tick(struct api *a, uint64_t now_ns);
 /* An answer to a call; data is JSON text, or empty. */
 void call_send(struct call *c, const char *status, struct slice data);
 void call_send_error(struct call *c, const struct api_error *e);
@@ -75,6 +92,11 @@ void metrics_answer(struct api *a, struct http_exchange *x);
 void counts_init(struct api_counts *c);
 void counts_job(struct api *a, const struct job *j);
 void counts_token(struct api *a, struct job *j, uint64_t now_ns);
+
+/* tenant_metrics.c */
+void counts_tenant(struct api_counts *c, const struct job *j); /* of a request that ended */
+void metrics_tenants(struct metrics_out *o, struct api_counts *c, struct realm *engine);
+void metrics_ledger(struct metrics_out *o, struct tenants *tenants);
 
 /* admin.c: whoever comes here has been let in */
 void admin_route(struct api *a, struct http_exchange *x);
@@ -98,7 +120,8 @@ void admin_finish(struct job *j);
 
 /* models.c */
 /* name: as the path has it, where %2F stands for a slash. */
-void models_get(struct api *a, struct http_exchange *x, const char *name);
+void models_get(struct api *a, struct http_exchange *x, const struct tenant_pass *pass,
+                const char *name);
 /* The id that such a name means; REALM_E_ARG: it is too long. */
 MUST_USE int models_read_id(const char *name, char id[MODEL_NAME_MAX + 1]);
 

@@ -44,6 +44,7 @@ struct ask {
     size_t n_bias;
     bool logprobs;
     uint32_t top_logprobs;
+    int32_t priority; /* among the tenant's requests that wait */
     bool ignore_end;
     bool special; /* control tokens in prompts' text are read as such (llama-server's way) */
 

@@ -173,6 +173,17 @@ int ask_read_seed(struct ask *a, const struct ask_member *m, const json_t *value
     return 0;
 }
 
+int ask_read_priority(struct ask *a, const struct ask_member *m, const json_t *value,
+                      struct api_error *e)
+{
+    json_int_t n = json_integer_value(value);
+    if (n < -PRIORITY_MAX || n > PRIORITY_MAX)
+        return api_bad(e, m->name, NULL, "%s must be from %d up to %d", m->name, -PRIORITY_MAX,
+                       PRIORITY_MAX);
+    a->priority = (int32_t)n;
+    return 0;
+}
+
 static int bad_bias(const struct ask_member *m, struct api_error *e)
 {
     return api_bad(e, m->name, NULL,

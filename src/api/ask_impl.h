@@ -104,7 +104,7 @@ const struct realm_param *ask_param_of(const char *name);
 /* Members that are read alike at several doors. */
 ask_read_fn ask_read_param, ask_read_model, ask_read_messages, ask_read_prompt, ask_read_stop,
     ask_read_bias, ask_read_seed, ask_read_stream_options, ask_read_template, ask_read_effort,
-    ask_read_variables, ask_read_thinking;
+    ask_read_variables, ask_read_thinking, ask_read_priority;
 
 /* A member of value that must be true or false if it is there; place: "stream_options.x". */
 int ask_nested_flag(const json_t *value, const char *key, const char *place, bool *out,

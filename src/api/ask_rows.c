@@ -52,6 +52,12 @@ static const struct ask_member openai_rows[] = {
                "\"include_obfuscation\":{\"type\":[\"boolean\",\"null\"]}}}",
      .help = "include_usage: an event with the tokens used; include_obfuscation: events whose "
              "length tells less"},
+    {.name = "priority",
+     .kind = ASK_READ,
+     .types = ASK_INT,
+     .read = ask_read_priority,
+     .schema = "{\"minimum\":-100,\"maximum\":100,\"default\":0}",
+     .help = "among the tenant's own requests that wait, those with more go first"},
     ASK_FLAG_ROW("ignore_eos", ignore_end, "go on where the model would end"),
     ASK_PASS_ROW("user", ASK_STRING),
 };

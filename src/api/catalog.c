@@ -344,9 +344,14 @@ int catalog_find(struct catalog *c, const char *name, struct catalog_model *out,
 {
     if (find_named(c, name, out))
         return 0;
-    if (!name)
-        return find_only(c, out, err);
+    return name ? catalog_unknown(name, err) : find_only(c, out, err);
+}
+
+int catalog_unknown(const char *name, struct realm_error *err)
+{
     char shown[80];
+    if (!name)
+        return err_set(err, REALM_E_NOT_FOUND, "name a model: there is none by default");
     size_t n = utf8_whole(name, strnlen(name, sizeof(shown) - 4));
     snprintf(shown, sizeof(shown), "%.*s%s", (int)n, name, name[n] ? "..." : "");
     return err_set(err, REALM_E_NOT_FOUND, "no model is named %s", shown);

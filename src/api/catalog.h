@@ -33,6 +33,9 @@ MUST_USE int catalog_set(struct catalog *c, const struct api_models *models,
 MUST_USE int catalog_find(struct catalog *c, const char *name, struct catalog_model *out,
                           struct realm_error *err);
 
+/* The sentence of a name that stands for nothing, NULL for the main model's; REALM_E_NOT_FOUND. */
+int catalog_unknown(const char *name, struct realm_error *err);
+
 /* Calls each for every model, sorted by id; alias_of is NULL for what is none.  REALM_E_NOMEM. */
 MUST_USE int catalog_each(struct catalog *c,
                           void (*each)(void *ctx, const struct catalog_model *m,

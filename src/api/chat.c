@@ -106,6 +106,7 @@ static void finish(struct job *j)
 
 const struct door door_chat = {
     .name = "chat",
+    .counts = true,
     .read = ask_chat,
     .reasons = true,
     .by_guest = true,

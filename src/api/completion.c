@@ -179,6 +179,7 @@ static void finish(struct job *j)
 
 const struct door door_completion = {
     .name = "completion",
+    .counts = true,
     .read = ask_completion,
     .by_guest = true,
     .error = api_error_openai,

@@ -159,6 +159,7 @@ static void finish(struct job *j)
 
 const struct door door_generate_call = {
     .name = "generate_call",
+    .counts = true,
     .read = read_generate,
     .by_guest = true,
     .keeps = true,
@@ -170,6 +171,7 @@ const struct door door_generate_call = {
 
 const struct door door_chat_call = {
     .name = "chat_call",
+    .counts = true,
     .read = read_chat,
     .by_guest = true,
     .keeps = true,

@@ -83,12 +83,12 @@ static int start(struct job *j, size_t at, struct realm_gen **out, struct realm_
     r.text_flags = REALM_TEXT_BOS;
     r.prompt_only = true;
     r.pooling = j->ask.pooling ? j->ask.pooling : REALM_POOL_MEAN;
+    account_request(j, &r);
     return realm_gen_start(out, j->model, &r, err);
 }
 
 /* Waits for the embedding and writes it. */
-static int take(struct job *j, size_t at, struct realm_gen *gen, uint64_t *tokens,
-                struct realm_error *err)
+static int take(struct job *j, size_t at, struct realm_gen *gen, struct realm_error *err)
 {
     const struct realm_wait wait = job_wait(j);
     struct realm_event event;
@@ -96,14 +96,15 @@ static int take(struct job *j, size_t at, struct realm_gen *gen, uint64_t *token
     if (!status)
         status = event.status;
     if (!status) {
-        *tokens += event.usage.prompt_tokens;
+        j->worked.prompt_tokens += event.usage.prompt_tokens;
+        j->worked.cached_tokens += event.usage.cached_tokens;
         status = write_one(j, at, event.embedding);
     }
     return status ? err_set(err, status, "%s", realm_status_name(status)) : 0;
 }
 
 /* In order, with some of those that follow under way. */
-static int embed_all(struct job *j, uint64_t *tokens, struct realm_error *err)
+static int embed_all(struct job *j, struct realm_error *err)
 {
     struct realm_gen *gens[AT_ONCE] = {NULL};
     size_t n = j->ask.n_prompts, begun = 0;
@@ -112,7 +113,7 @@ static int embed_all(struct job *j, uint64_t *tokens, struct realm_error *err)
         for (; begun < n && begun < i + AT_ONCE && !status; begun++)
             status = start(j, begun, &gens[begun % AT_ONCE], err);
         if (!status)
-            status = take(j, i, gens[i % AT_ONCE], tokens, err);
+            status = take(j, i, gens[i % AT_ONCE], err);
         realm_gen_close(gens[i % AT_ONCE]);
         gens[i % AT_ONCE] = NULL;
     }
@@ -124,20 +125,21 @@ static int embed_all(struct job *j, uint64_t *tokens, struct realm_error *err)
 static int embed(struct job *j, struct api_error *e)
 {
     struct realm_error err = {0};
-    uint64_t tokens = 0;
     if (job_open_model(j, e))
         return -1;
     if (j->ask.dimensions > j->info.hidden_size)
         return api_bad(e, "dimensions", "invalid_value", "dimensions must be from 1 to %u",
                        j->info.hidden_size);
     write_text(&j->w, "{\"object\":\"list\",\"data\":[");
-    int status = embed_all(j, &tokens, &err);
+    int status = embed_all(j, &err);
+    if (status == REALM_E_LIMIT && j->capped)
+        return account_refused(j, e);
     if (status)
         return api_from_status(e, status, &err);
     write_text(&j->w, "],\"model\":");
     write_quoted(&j->w, openai_model(j));
-    write_f(&j->w, ",\"usage\":{\"prompt_tokens\":%llu,\"total_tokens\":%llu}}",
-            (unsigned long long)tokens, (unsigned long long)tokens);
+    uint32_t tokens = j->worked.prompt_tokens;
+    write_f(&j->w, ",\"usage\":{\"prompt_tokens\":%u,\"total_tokens\":%u}}", tokens, tokens);
     return 0;
 }
 
@@ -148,6 +150,7 @@ static void finish(struct job *j)
 
 const struct door door_embeddings = {
     .name = "embeddings",
+    .counts = true,
     .read = ask_embeddings,
     .work = embed,
     .error = api_error_openai,

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "api/api_impl.h"
 #include "base/clock.h"
@@ -10,7 +11,7 @@
 #include "base/mem.h"
 
 /* Room for one answer, whatever form it takes: JSON makes up to six bytes of one. */
-enum { OUT_BYTES_MAX = 512 << 20 };
+enum { OUT_BYTES_MAX = 512 << 20, RETRY_SOON_MS = 60000 };
 
 /* Of text, tokens and log-probabilities: of more a worker makes the answer. */
 enum { INLINE_BYTES_MAX = 64 << 10 };
@@ -37,6 +38,8 @@ static void job_free(struct job *j)
     mem_free(j->choices);
     guest_free(j->guest);
     realm_model_drop(j->model);
+    if (j->pass.tenant)
+        tenant_pass_drop(&j->pass);
     mem_free(j->rendered.text);
     ask_free(&j->ask);
     mem_free(j->param);
@@ -54,11 +57,14 @@ static void job_free(struct job *j)
 /* ---- from other threads ---- */
 
 /* The server is woken under the lock: api_attach takes it away under the same. */
-static void wake(struct job *j, bool worked)
+static void wake(struct job *j, const struct job_news *news)
 {
     struct api *a = j->api;
     mutex_lock(&a->ready_lock);
-    j->worked |= worked;
+    j->news.worked |= news->worked;
+    if (news->committed)
+        j->news.commit_status = news->commit_status;
+    j->news.committed |= news->committed;
     bool first = !j->ready;
     if (first)
         list_add_tail(&a->ready, &j->ready_link);
@@ -71,14 +77,14 @@ static void wake(struct job *j, bool worked)
 
 void job_wake(void *j)
 {
-    wake(j, false);
+    wake(j, &(struct job_news){0});
 }
 
 static void work(struct work *w)
 {
     struct job *j = CONTAINER_OF(w, struct job, work);
     job_prepare(j);
-    wake(j, true);
+    wake(j, &(struct job_news){.worked = true});
 }
 
 /* Of an answer that a worker writes. */
@@ -86,7 +92,13 @@ static void write_answer(struct work *w)
 {
     struct job *j = CONTAINER_OF(w, struct job, work);
     j->door->finish(j);
-    wake(j, true);
+    wake(j, &(struct job_news){.worked = true});
+}
+
+/* The ledger's thread. */
+static void on_committed(void *ctx, int status)
+{
+    wake(ctx, &(struct job_news){.committed = true, .commit_status = status});
 }
 
 bool job_cancelled(void *ctx)
@@ -137,30 +149,47 @@ static void start(struct job *j)
     struct api *a = j->api;
     j->deadline_ns = j->arrived_ns + (uint64_t)atomic_load(&a->request_ms) * 1000000u;
     list_add_tail(&a->jobs, &j->link);
-    workers_run(a->workers, &j->work);
+    if (account_open(j, &j->error) == 0) {
+        workers_run(a->workers, &j->work);
+        return;
+    }
+    /* As if a worker had found it so. */
+    j->failed = true;
+    wake(j, &(struct job_news){.worked = true});
 }
 
-/* query and who: of administration, else NULL. */
+/* Where no job could be made. */
+static void no_job(struct api_error *e, const struct tenant_pass *pass, int status)
+{
+    struct tenant_pass theirs = pass ? *pass : (struct tenant_pass){0};
+    if (pass)
+        tenant_pass_drop(&theirs);
+    (void)api_from_status(e, status, NULL);
+}
+
 static void open_http(struct api *a, struct http_exchange *x, const struct door *door,
-                      const char *param, const char *query, const char *who)
+                      const struct tenant_pass *pass, const char *param, bool administers)
 {
     struct slice body = http_body(x);
     struct job *j;
     int status = job_alloc(&j, a, door, http_id(x), body.n);
     if (!status &&
         (buf_add(&j->body, body.p, body.n) || (param && !(j->param = mem_strdup(param))) ||
-         (query && !(j->query = mem_strdup(query)))))
+         (administers && !(j->query = mem_strdup(http_query(x))))))
         status = REALM_E_NOMEM;
     if (status) {
+        struct api_error e = {0};
         if (j)
             job_free(j);
-        struct api_error e = {0};
-        (void)api_from_status(&e, status, NULL);
+        no_job(&e, pass, status);
         api_refuse(x, &e);
         return;
     }
+    if (pass)
+        j->pass = *pass;
     j->x = x;
-    j->who = who;
+    if (administers)
+        j->who = http_tag(x) == API_ADMIN ? "socket" : "key";
     snprintf(j->shown_id, sizeof(j->shown_id), "%s", http_shown_id(x));
     j->arrived_ns = http_arrived_ns(x);
     http_set_user(x, j);
@@ -168,33 +197,34 @@ static void open_http(struct api *a, struct http_exchange *x, const struct door 
 }
 
 void job_open_http(struct api *a, struct http_exchange *x, const struct door *door,
-                   const char *param)
+                   const struct tenant_pass *pass, const char *param)
 {
-    open_http(a, x, door, param, NULL, NULL);
+    open_http(a, x, door, pass, param, false);
 }
 
 void job_open_admin(struct api *a, struct http_exchange *x, const struct door *door,
                     const char *param)
 {
-    open_http(a, x, door, param, http_query(x), http_tag(x) == API_ADMIN ? "socket" : "key");
+    open_http(a, x, door, NULL, param, true);
 }
 
-void job_open_call(struct api *a, struct call *call, const struct door *door, json_t *params,
-                   size_t bytes, const char *id)
+void job_open_call(struct api *a, struct call *call, const struct door *door,
+                   const struct tenant_pass *pass, const struct call_message *message)
 {
     struct job *j;
-    int status = job_alloc(&j, a, door, id, bytes);
+    int status = job_alloc(&j, a, door, message->id, message->bytes);
     if (status) {
         struct api_error e = {0};
-        json_decref(params);
-        (void)api_from_status(&e, status, NULL);
+        json_decref(message->params);
+        no_job(&e, pass, status);
         call_send_error(call, &e);
         call_over(call);
         return;
     }
+    j->pass = *pass;
     j->call = call;
-    j->ask.body = params;
-    snprintf(j->shown_id, sizeof(j->shown_id), "%s", id);
+    j->ask.body = message->params;
+    snprintf(j->shown_id, sizeof(j->shown_id), "%s", message->id);
     j->arrived_ns = clock_ns(clock_system());
     call_set_job(call, j);
     start(j);
@@ -228,8 +258,10 @@ static void log_request(const struct job *j)
 {
     static const char *const outcomes[] = {"ok", "cancelled", "refused", "failed"};
     struct realm_usage u = job_usage(j);
-    struct log_field fields[11] = {
+    struct log_field fields[13] = {
         {"request_id", j->id, 0},
+        {"tenant", j->pass.tenant ? tenant_view(&j->pass)->id : "", 0},
+        {"key", j->pass.key, 0},
         {"endpoint", j->door->name, 0},
         {"status", NULL, j->status},
         {"outcome", outcomes[j->outcome], 0},
@@ -239,7 +271,7 @@ static void log_request(const struct job *j)
         {"prompt_tokens", NULL, u.prompt_tokens},
         {"completion_tokens", NULL, u.completion_tokens},
     };
-    size_t n = 9;
+    size_t n = 11;
     if (j->code)
         fields[n++] = (struct log_field){"code", j->code, 0};
     if (strcmp(j->id, j->shown_id) != 0)
@@ -291,9 +323,38 @@ static bool all_over(struct job *j)
     return over;
 }
 
-void job_look(struct job *j, bool worked)
+/* The row is durable, so that the rest of the answer may go; or it cannot be made so. */
+static void settled(struct job *j, int status)
 {
-    if (worked && !j->returned) {
+    j->settling = false;
+    if (j->stage != JOB_SETTLING)
+        return;
+    j->stage = JOB_RUNNING;
+    if (status) {
+        struct api_error e = {0};
+        (void)api_fail(&e, 503, "ledger_unavailable", "usage cannot be recorded at the moment");
+        e.retry_ms = 1000;
+        job_fail(j, &e);
+    } else {
+        job_finish(j);
+    }
+}
+
+/* How the ledger calls what became of it. */
+static enum tenant_outcome ledger_outcome(const struct job *j)
+{
+    static const enum tenant_outcome outcomes[] = {
+        [OUTCOME_OK] = TENANT_OK,
+        [OUTCOME_CANCELLED] = TENANT_CANCELLED,
+        [OUTCOME_REFUSED] = TENANT_REFUSED,
+        [OUTCOME_FAILED] = TENANT_FAILED,
+    };
+    return outcomes[j->outcome];
+}
+
+void job_look(struct job *j, const struct job_news *news)
+{
+    if (news->worked && !j->returned) {
         j->returned = true;
         j->writing = false;
         if (j->stage == JOB_OVER)
@@ -301,18 +362,33 @@ void job_look(struct job *j, bool worked)
         else
             j->stage = JOB_RUNNING;
     }
+    if (news->committed && j->settling)
+        settled(j, news->commit_status);
     if (j->stage != JOB_OVER)
         job_run(j);
-    if (j->stage == JOB_OVER && j->returned && all_over(j)) {
+    if (j->stage == JOB_OVER && j->returned && !j->settling && all_over(j)) {
+        account_close(j, ledger_outcome(j));
         counts_job(j->api, j);
         log_request(j);
         job_free(j);
     }
 }
 
+/* The ledger's thread tells of every row, and soon. */
+static bool is_committed(struct job *j)
+{
+    mutex_lock(&j->api->ready_lock);
+    bool committed = j->news.committed;
+    mutex_unlock(&j->api->ready_lock);
+    return committed;
+}
+
 void job_drop(struct job *j)
 {
     atomic_store(&j->cancelled, true);
+    account_close(j, TENANT_INTERRUPTED);
+    while (j->settling && !is_committed(j))
+        usleep(1000);
     job_free(j);
 }
 
@@ -329,14 +405,19 @@ static size_t add_id(const struct job *j, struct http_header *headers, size_t n)
 static void respond(struct job *j, int status, struct slice body, uint32_t retry_ms)
 {
     char seconds[16], ms[16];
-    struct http_header headers[3];
-    size_t n = add_id(j, headers, 0);
+    struct rate_texts rates;
+    struct http_header headers[4 + RATE_HEADERS_MAX];
+    size_t n = account_headers(j, headers, &rates);
+    n = add_id(j, headers, n);
     snprintf(seconds, sizeof(seconds), "%u", (retry_ms + 999) / 1000);
     snprintf(ms, sizeof(ms), "%u", retry_ms);
     if (retry_ms) {
         headers[n++] = (struct http_header){"Retry-After", seconds};
         headers[n++] = (struct http_header){"retry-after-ms", ms};
     }
+    /* Clients that come again by themselves would only wait in vain. */
+    if (status == 429 && (retry_ms == 0 || retry_ms > RETRY_SOON_MS))
+        headers[n++] = (struct http_header){"x-should-retry", "false"};
     j->status = status;
     http_respond(j->x, status, "application/json", headers, n, body);
 }
@@ -412,6 +493,11 @@ void job_finish(struct job *j)
         job_answer(j, j->answer);
         return;
     }
+    if (account_commit(j, on_committed)) {
+        j->settling = true;
+        j->stage = JOB_SETTLING;
+        return;
+    }
     if (j->ask.stream || !is_long(j)) {
         j->door->finish(j);
         return;
@@ -420,7 +506,7 @@ void job_finish(struct job *j)
     j->returned = false;
     j->writing = true;
     mutex_lock(&j->api->ready_lock);
-    j->worked = false;
+    j->news.worked = false;
     mutex_unlock(&j->api->ready_lock);
     j->work.run = write_answer;
     workers_run(j->api->workers, &j->work);
@@ -441,6 +527,17 @@ void job_answer(struct job *j, int status)
     leave(j, OUTCOME_OK);
 }
 
+static void begin_stream(struct job *j)
+{
+    struct rate_texts rates;
+    struct http_header headers[1 + RATE_HEADERS_MAX];
+    size_t n = account_headers(j, headers, &rates);
+    n = add_id(j, headers, n);
+    http_stream_start(j->x, 200, "text/event-stream", headers, n);
+    j->streaming = true;
+    j->status = 200;
+}
+
 void job_event(struct job *j, const char *event)
 {
     if (j->stage == JOB_OVER || !job_written(j))
@@ -448,11 +545,8 @@ void job_event(struct job *j, const char *event)
     if (j->call) {
         call_send(j->call, "streaming", buf_slice(&j->out));
     } else {
-        struct http_header id;
         if (!j->streaming)
-            http_stream_start(j->x, 200, "text/event-stream", &id, add_id(j, &id, 0));
-        j->streaming = true;
-        j->status = 200;
+            begin_stream(j);
         http_stream_event(j->x, event, buf_slice(&j->out));
     }
     clear(j);

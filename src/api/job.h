@@ -5,6 +5,7 @@
  * answer made (door.work).  While it is RUNNING the server's thread has it: events of its
  * generations become pieces of the answer (run.c), which the door writes in its own form; a
  * long one that is not streamed is written by a worker, and the job is PREPARING once more.
+ * Before the last of an answer is sent the job is SETTLING: its row must be durable (account.c).
  * It is OVER when its client has its answer or is gone; then it waits only for those who
  * still work for it, and is freed.
  *
@@ -24,6 +25,7 @@
 #include "api/writer.h"
 #include "base/list.h"
 #include "base/thread.h"
+#include "tenant/tenant.h"
 
 /* How requests end. */
 enum outcome_kind { OUTCOME_OK, OUTCOME_CANCELLED, OUTCOME_REFUSED, OUTCOME_FAILED, OUTCOMES };
@@ -49,6 +51,7 @@ struct door {
     int (*work)(struct job *j, struct api_error *e);
     bool reasons;         /* what stands between think tags is told apart */
     bool by_guest;        /* a guest that is set answers in the model's place */
+    bool counts;          /* against the tenant's limits, and in the ledger */
     bool keeps;           /* streams, too, keep the whole text */
     const char *id_field; /* of HTTP: a further name of the one with the request's id, or NULL */
     json_t *(*error)(const struct api_error *e, const char *request_id);
@@ -92,7 +95,14 @@ struct choice {
     const char *finish_reason;  /* what a guest's own answer says; NULL: as finish says */
 };
 
-enum job_stage { JOB_PREPARING, JOB_RUNNING, JOB_OVER };
+enum job_stage { JOB_PREPARING, JOB_RUNNING, JOB_SETTLING, JOB_OVER };
+
+/* What other threads have told of a job. */
+struct job_news {
+    bool worked;    /* the worker has let go of it */
+    bool committed; /* its row is durable, or cannot be made so: commit_status */
+    int commit_status;
+};
 
 struct job {
     struct api *api;
@@ -101,8 +111,9 @@ struct job {
     size_t bytes;           /* of the request: its part of api.jobs_bytes */
     struct list ready_link; /* in api.ready, under its lock */
     bool ready;             /* under api's ready lock: is in api.ready */
-    bool worked;            /* under api's ready lock: the worker has let go of it */
-    bool returned;          /* and the server's thread has seen that */
+    struct job_news news;   /* under api's ready lock */
+    bool returned;          /* the worker has let go of it, and the server's thread knows */
+    bool settling;          /* its row is with the ledger's thread, which will tell */
     struct work work;
     enum job_stage stage;
     bool writing; /* a worker has it to write the answer; constant while he does */
@@ -118,6 +129,17 @@ struct job {
     bool began;     /* door.begin was called */
     bool streaming; /* the answer's head is out */
 
+    struct tenant_pass pass;    /* whose it is; tenant NULL: administration's */
+    struct tenant_grant *grant; /* NULL: nothing is counted, or it is settled */
+    uint64_t noted_ns;          /* when the ledger was last told how far it is */
+
+    /* Of the worker while PREPARING, then of the server's thread. */
+    uint64_t reserved, reserved_prompts; /* tokens; prompts: of these */
+    size_t n_asked;                      /* answers whose prompt was counted */
+    bool capped;                         /* no more can be reserved: cap_error says why */
+    struct api_error cap_error;
+    struct realm_usage worked; /* of what door.work had computed */
+
     /* Of the worker while PREPARING, then constant. */
     struct buf body;
     char *param;     /* from the path: an id; may be NULL */
@@ -132,6 +154,7 @@ struct job {
     struct choice *choices; /* (n_choices) */
     size_t n_choices;
     struct guest_run *guest; /* of the single choice */
+    char guest_name[80];     /* "" : the model itself answers */
     uint64_t prepared_ns;
     bool failed;
     struct api_error error; /* why, when failed */
@@ -148,23 +171,28 @@ struct job {
 
 /* job.c */
 
-/* Takes over x.  body is copied; param (may be NULL) too.  Answers an error itself. */
+/* Takes over x and pass (NULL: administration).  body is copied; param (may be NULL) too.
+ * Answers an error itself. */
 void job_open_http(struct api *a, struct http_exchange *x, const struct door *door,
-                   const char *param);
+                   const struct tenant_pass *pass, const char *param);
 /* The same for administration, with the query and where it came from. */
 void job_open_admin(struct api *a, struct http_exchange *x, const struct door *door,
                     const char *param);
-/* The same for a call on a WebSocket, whose params it takes over.  bytes: of
- * the message; id: of the request. */
-void job_open_call(struct api *a, struct call *call, const struct door *door, json_t *params,
-                   size_t bytes, const char *id);
+/* The same for a call on a WebSocket, whose params it takes over. */
+struct call_message {
+    json_t *params;
+    size_t bytes;   /* of the message */
+    const char *id; /* of the request */
+};
+void job_open_call(struct api *a, struct call *call, const struct door *door,
+                   const struct tenant_pass *pass, const struct call_message *message);
 /* Loads a model for nobody. */
 void job_open_load(struct api *a, const char *id, bool pin);
 /* Has the server's thread look at j soon.  Any thread; the engine's notify. */
 void job_wake(void *j);
-/* After j was woken: does what there is to do, and frees it when it is over.  worked: as
- * the lock showed it. */
-void job_look(struct job *j, bool worked);
+/* After j was woken: does what there is to do, and frees it when it is over.  news: as the
+ * lock showed it. */
+void job_look(struct job *j, const struct job_news *news);
 /* The client left, or closed the call. */
 void job_gone(struct job *j);
 /* Frees it whatever its stage; the workers are gone. */
@@ -184,6 +212,28 @@ bool job_written(struct job *j);
 /* Whether the caller of a wait is gone; for struct realm_wait. */
 bool job_cancelled(void *j);
 struct realm_wait job_wait(struct job *j);
+
+/* account.c */
+/* Lets j in, where its door counts; -1: *e says why not. */
+MUST_USE int account_open(struct job *j, struct api_error *e);
+/* Sets whose work a request is, and what is asked before it starts. */
+void account_request(const struct job *j, struct realm_request *r);
+/* Why a generation that account_request let ask was refused; -1. */
+int account_refused(const struct job *j, struct api_error *e);
+/* After each token: reserves more, or lets the answers end where the budget does. */
+void account_token(struct job *j);
+void account_tick(struct job *j, uint64_t now_ns);
+/* Hands the row of a request that went well to the ledger; false: there is none to hand over,
+ * and committed will not be called. */
+bool account_commit(struct job *j, void (*committed)(void *ctx, int status));
+/* Ends it otherwise, if it was not settled yet. */
+void account_close(struct job *j, enum tenant_outcome outcome);
+enum { RATE_HEADERS_MAX = 6 };
+struct rate_texts {
+    char text[RATE_HEADERS_MAX][24];
+};
+/* x-ratelimit-…: how many were written; their texts live in t. */
+size_t account_headers(const struct job *j, struct http_header *headers, struct rate_texts *t);
 
 /* prepare.c */
 /* Worker: all of PREPARING. */

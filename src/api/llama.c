@@ -199,6 +199,7 @@ static void finish(struct job *j)
 
 const struct door door_llama = {
     .name = "llama_completion",
+    .counts = true,
     .read = ask_llama,
     .by_guest = true,
     .keeps = true,

@@ -158,6 +158,7 @@ static void fail(struct job *j, const struct api_error *e)
 
 const struct door door_messages = {
     .name = "messages",
+    .counts = true,
     .read = ask_messages,
     .reasons = true,
     .by_guest = true,

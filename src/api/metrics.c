@@ -35,6 +35,8 @@ void counts_job(struct api *a, const struct job *j)
     size_t i = door_index(c, j->door);
     if (i < DOORS_MAX)
         c->requests[i][j->outcome]++;
+    if (j->door->counts)
+        counts_tenant(c, j);
     if (j->door->work)
         return; // no model ran for it
     histogram_add_ns(&c->whole, j->ended_ns - j->arrived_ns);
@@ -201,6 +203,8 @@ static void write_all(struct api *a, struct metrics_out *o)
     write_engine(o, &stats);
     write_store(o, &stats);
     write_http(o, &http);
+    metrics_tenants(o, &a->counts, a->options.engine);
+    metrics_ledger(o, a->options.tenants);
     if (a->options.wasm)
         write_guests(o, a->options.wasm);
     metrics_process(o);

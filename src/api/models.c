@@ -26,21 +26,31 @@ static json_t *model_json(struct api *a, const struct catalog_model *m, const ch
     return json;
 }
 
+/* Whether this caller may see the model. */
+static bool may_see(const struct tenant_pass *pass, const struct catalog_model *m,
+                    const char *alias_of)
+{
+    return !pass || !pass->tenant || tenant_may_use(pass, m->id) ||
+           (alias_of && tenant_may_use(pass, alias_of));
+}
+
 struct listing {
     struct api *api;
+    const struct tenant_pass *pass;
     json_t *data;
 };
 
 static void add(void *ctx, const struct catalog_model *m, const char *alias_of)
 {
     struct listing *l = ctx;
-    json_array_append_new(l->data, model_json(l->api, m, alias_of));
+    if (may_see(l->pass, m, alias_of))
+        json_array_append_new(l->data, model_json(l->api, m, alias_of));
 }
 
 /* A folder with many files, or one that is far away, takes its time: a worker reads it. */
 static int list(struct job *j, struct api_error *e)
 {
-    struct listing l = {j->api, json_array()};
+    struct listing l = {j->api, &j->pass, json_array()};
     int status = catalog_each(j->api->catalog, add, &l);
     json_t *body = json_pack("{s:s,s:o}", "object", "list", "data", l.data);
     char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
@@ -76,24 +86,26 @@ int models_read_id(const char *name, char id[MODEL_NAME_MAX + 1])
     return 0;
 }
 
-void models_get(struct api *a, struct http_exchange *x, const char *name)
+void models_get(struct api *a, struct http_exchange *x, const struct tenant_pass *pass,
+                const char *name)
 {
     struct catalog_model m;
     struct realm_error err = {0};
     char id[MODEL_NAME_MAX + 1];
-    int status = models_read_id(name, id)
-                     ? err_set(&err, REALM_E_NOT_FOUND, "no model has such a name")
-                     : catalog_find(a->catalog, id, &m, &err);
+    int status = models_read_id(name, id) ? err_set(&err, REALM_E_NOT_FOUND, "no model has such a name")
+                                   : catalog_find(a->catalog, id, &m, &err);
+    const char *alias_of = !status && strcmp(m.id, id) != 0 ? m.id : NULL;
+    struct catalog_model shown = m;
+    if (alias_of)
+        snprintf(shown.id, sizeof(shown.id), "%s", id);
+    if (!status && !may_see(pass, &shown, alias_of))
+        status = catalog_unknown(id, &err);
     if (status) {
         struct api_error e = {0};
         (void)api_from_status(&e, status, &err);
         api_refuse(x, &e);
         return;
     }
-    const char *alias_of = strcmp(m.id, id) == 0 ? NULL : m.id;
-    struct catalog_model shown = m;
-    if (alias_of)
-        snprintf(shown.id, sizeof(shown.id), "%s", id);
     api_answer_json(x, 200, model_json(a, &shown, alias_of));
 }
 

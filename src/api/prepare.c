@@ -8,12 +8,23 @@
 #include "base/err.h"
 #include "base/mem.h"
 
+/* What the tenant may not use is to him what does not exist. */
+static int job_find_model(struct job *j, const char *name, struct realm_error *err)
+{
+    int status = catalog_find(j->api->catalog, name, &j->named, err);
+    if (status || !j->pass.tenant || (name && tenant_may_use(&j->pass, name)) ||
+        tenant_may_use(&j->pass, j->named.id))
+        return status;
+    j->named = (struct catalog_model){0};
+    return catalog_unknown(name, err);
+}
+
 int job_open_model(struct job *j, struct api_error *e)
 {
     struct realm_error err = {0};
     const struct realm_wait wait = job_wait(j);
     const char *name = atomic_load(&j->api->compat) ? NULL : j->ask.model;
-    int status = catalog_find(j->api->catalog, name, &j->named, &err);
+    int status = job_find_model(j, name, &err);
     if (!status) {
         status = realm_model_find(&j->model, j->api->options.engine, j->named.path, &err);
         if (status == REALM_E_NOT_FOUND)
@@ -133,6 +144,7 @@ void job_request(const struct job *j, struct realm_request *r)
     r->prompt_only = a->prompt_only;
     r->notify = job_wake;
     r->notify_ctx = (void *)j;
+    account_request(j, r);
 }
 
 static unsigned text_flags(const struct job *j)
@@ -158,6 +170,7 @@ static void set_prompt(const struct job *j, struct realm_request *r, size_t at)
         r->text = j->rendered.text ? j->rendered.text : "";
         r->text_bytes = j->rendered.bytes;
         r->text_flags = j->rendered.flags;
+        r->shared_bytes = shared_of_messages(j->api->shared, &j->ask, &j->rendered);
         return;
     }
     const struct ask_prompt *p = &j->ask.prompts[at];
@@ -166,6 +179,7 @@ static void set_prompt(const struct job *j, struct realm_request *r, size_t at)
     r->text = p->text;
     r->text_bytes = p->bytes;
     r->text_flags = text_flags(j);
+    r->shared_bytes = shared_of_text(j->api->shared, p->text, p->bytes);
 }
 
 static void init_choice(struct job *j, struct choice *c, uint32_t index)
@@ -232,6 +246,8 @@ static int start_one(struct choice *c, const struct realm_request *r, struct api
     if (r->prompt_logprobs && record_first(c, r, e))
         return -1;
     int status = realm_gen_start(&c->gen, c->job->model, r, &err);
+    if (status == REALM_E_LIMIT && c->job->capped)
+        return account_refused(c->job, e);
     if (status)
         return api_from_status(e, status, &err);
     c->usage.prompt_tokens = realm_gen_prompt_tokens(c->gen);
@@ -267,6 +283,34 @@ static int generate(struct job *j, struct api_error *e)
     return j->door->by_guest && j->api->options.guest ? guest_run(j, e) : start_all(j, e);
 }
 
+/* The tenant's own defaults stand for what the request leaves out. */
+static int add_defaults(const struct job *j, json_t *body, struct api_error *e)
+{
+    static const char *const lengths[] = {"max_completion_tokens", "n_predict", "max_tokens"};
+    const json_t *defaults = j->pass.tenant ? tenant_view(&j->pass)->defaults : NULL;
+    bool has_length = false;
+    const char *name;
+    json_t *value;
+    for (size_t i = 0; i < ARRAY_LEN(lengths); i++)
+        has_length = has_length || json_object_get(body, lengths[i]);
+    json_object_foreach((json_t *)defaults, name, value)
+    {
+        if (json_object_get(body, name) || (has_length && strcmp(name, "max_tokens") == 0))
+            continue;
+        if (json_object_set(body, name, value))
+            return api_from_status(e, REALM_E_NOMEM, NULL);
+    }
+    return 0;
+}
+
+static void cap_length(struct job *j)
+{
+    uint32_t most = j->pass.tenant ? tenant_view(&j->pass)->max_tokens : 0;
+    struct realm_sampling *s = &j->ask.sampling;
+    if (most && (s->max_tokens == 0 || s->max_tokens > most))
+        s->max_tokens = most;
+}
+
 /* The body's JSON as the door reads it. */
 static int read_body(struct job *j, struct api_error *e)
 {
@@ -277,7 +321,14 @@ static int read_body(struct job *j, struct api_error *e)
             return -1;
         buf_free(&j->body);
     }
-    return j->door->read(&j->ask, body, e);
+    if (json_is_object(body) && add_defaults(j, body, e)) {
+        json_decref(body);
+        return -1;
+    }
+    if (j->door->read(&j->ask, body, e))
+        return -1;
+    cap_length(j);
+    return 0;
 }
 
 void job_prepare(struct job *j)

@@ -1,5 +1,6 @@
 /* api/routes.c - which request goes where. */
 #include <openssl/crypto.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,9 +60,28 @@ void api_answer_json(struct http_exchange *x, int status, json_t *body)
     free(text);
 }
 
+static void refuse_as(struct http_exchange *x, const struct api_error *e, json_t *body)
+{
+    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+    char seconds[16], ms[16];
+    struct http_header headers[3];
+    size_t n = 0;
+    json_decref(body);
+    snprintf(seconds, sizeof(seconds), "%u", (e->retry_ms + 999) / 1000);
+    snprintf(ms, sizeof(ms), "%u", e->retry_ms);
+    if (e->http == 401)
+        headers[n++] = (struct http_header){"WWW-Authenticate", "Bearer"};
+    if (e->retry_ms) {
+        headers[n++] = (struct http_header){"Retry-After", seconds};
+        headers[n++] = (struct http_header){"retry-after-ms", ms};
+    }
+    http_respond(x, e->http, "application/json", headers, n, slice_of(text ? text : "{}"));
+    free(text);
+}
+
 void api_refuse(struct http_exchange *x, const struct api_error *e)
 {
-    api_answer_json(x, e->http, api_error_openai(e, http_shown_id(x)));
+    refuse_as(x, e, api_error_openai(e, http_shown_id(x)));
 }
 
 /* In the form that the path's clients read. */
@@ -76,7 +96,7 @@ static void refuse(struct http_exchange *x, int http, const char *code, const ch
 {
     struct api_error e = {0};
     (void)api_fail(&e, http, code, "%s", what);
-    api_answer_json(x, http, error_json(x, &e));
+    refuse_as(x, &e, error_json(x, &e));
 }
 
 bool api_has_method(const struct http_exchange *x, const char *method)
@@ -135,15 +155,35 @@ static bool is_socket_path(const char *path)
     return strcmp(path, "/") == 0 || strcmp(path, "/ws") == 0;
 }
 
+/* Who sends x; false: x is answered. */
+static bool let_in(struct api *a, struct http_exchange *x, struct tenant_pass *pass)
+{
+    struct api_error e = {0};
+    if (auth_request(&a->auth, x, pass, &e) == 0)
+        return true;
+    refuse_as(x, &e, error_json(x, &e));
+    return false;
+}
+
 /* Doors without a body take the model's name from the query. */
 static void open_door(struct api *a, struct http_exchange *x, const struct door *door)
 {
     char model[MODEL_NAME_MAX + 1];
+    struct tenant_pass pass;
     int found = query_get(http_query(x), "model", model, sizeof(model));
     if (found < 0)
         refuse(x, 400, NULL, "the query's model is no name");
-    else
-        job_open_http(a, x, door, found && model[0] ? model : NULL);
+    else if (let_in(a, x, &pass))
+        job_open_http(a, x, door, &pass, found && model[0] ? model : NULL);
+}
+
+static void show_model(struct api *a, struct http_exchange *x, const char *name)
+{
+    struct tenant_pass pass;
+    if (!let_in(a, x, &pass))
+        return;
+    models_get(a, x, &pass, name);
+    tenant_pass_drop(&pass);
 }
 
 static void go(struct api *a, struct http_exchange *x, const struct route *r)
@@ -173,7 +213,7 @@ static void find(struct api *a, struct http_exchange *x, const char *path)
     }
     bool model = strncmp(path, MODELS, strlen(MODELS)) == 0;
     if (model && api_has_method(x, "GET"))
-        models_get(a, x, path + strlen(MODELS));
+        show_model(a, x, path + strlen(MODELS));
     else if (model)
         api_refuse_method(x, "GET");
     else if (allow)
@@ -207,4 +247,16 @@ void api_route(struct api *a, struct http_exchange *x)
     } else {
         find(a, x, path);
     }
+}
+
+/* Administration's bodies are small or let in by its own key. */
+bool api_wants_body(struct api *a, const struct http_exchange *x)
+{
+    if (http_tag(x) == API_ADMIN)
+        return true;
+    if (http_tag(x) == API_METRICS)
+        return false;
+    if (is_admin(x))
+        return may_administer(a, x);
+    return auth_lets_in(&a->auth, x);
 }

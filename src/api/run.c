@@ -60,7 +60,10 @@ static int end_text(struct choice *c)
 static void fail(struct job *j, int status)
 {
     struct api_error e = {0};
-    (void)api_from_status(&e, status, NULL);
+    if (status == REALM_E_LIMIT && j->capped)
+        (void)account_refused(j, &e);
+    else
+        (void)api_from_status(&e, status, NULL);
     job_fail(j, &e);
 }
 
@@ -108,6 +111,8 @@ static void take(struct choice *c, const struct realm_event *e)
         status = choice_text(c, e->text, e->text_bytes, e);
     if (status)
         fail(j, status);
+    else if (e->kind == REALM_EVENT_TOKEN)
+        account_token(j);
 }
 
 static void take_all(struct choice *c)
@@ -145,7 +150,7 @@ void job_run(struct job *j)
 
 struct realm_usage job_usage(const struct job *j)
 {
-    struct realm_usage sum = {0};
+    struct realm_usage sum = j->worked;
     for (size_t i = 0; i < j->n_choices; i++) {
         const struct realm_usage *u = &j->choices[i].usage;
         /* The answers to one prompt share it. */

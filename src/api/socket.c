@@ -5,6 +5,7 @@
 
 #include "api/api_impl.h"
 #include "api/dispatch.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 
@@ -16,7 +17,12 @@ struct socket {
     struct http_ws *ws;
     struct list calls; /* that are open */
     size_t n_calls;
-    uint64_t n_opened; /* calls so far */
+    uint64_t n_opened;       /* calls so far */
+    struct tenant_pass pass; /* tenant NULL: its key has not come yet */
+    uint64_t auth_until_ns;  /* until when it must */
+    uint8_t address[16];     /* of the client */
+    bool loopback;
+    bool closing; /* by us */
 };
 
 struct call {
@@ -26,25 +32,67 @@ struct call {
     struct job *job;
 };
 
+static void socket_free(struct socket *s)
+{
+    if (s->pass.tenant)
+        tenant_pass_drop(&s->pass);
+    list_remove(&s->link);
+    mem_free(s);
+}
+
+/* 1008: the one who speaks may not. */
+static void end_socket(struct socket *s, const char *why)
+{
+    s->closing = true;
+    http_ws_close(s->ws, 1008, why);
+}
+
+static void ask_for_key(struct socket *s)
+{
+    s->auth_until_ns = clock_ns(clock_system()) + AUTH_WAIT_MS_MAX * 1000000ull;
+    http_ws_send(s->ws, slice_of("{\"type\":\"auth_required\",\"message\":\"send "
+                                 "{\\\"type\\\":\\\"auth\\\",\\\"api_key\\\":...} first\"}"));
+}
+
+static bool needs_key(const struct api *a)
+{
+    return a->options.needs_key || tenants_have_keys(a->options.tenants);
+}
+
+/* A key in the request's head is enough; with none there, it may come in a message. */
+static int let_in(struct api *a, const struct http_exchange *x, struct tenant_pass *pass,
+                  struct api_error *e)
+{
+    *pass = (struct tenant_pass){0};
+    return needs_key(a) && !auth_shown(x) ? 0 : auth_request(&a->auth, x, pass, e);
+}
+
 void socket_open(struct api *a, struct http_exchange *x)
 {
     struct api_error e = {0};
+    struct tenant_pass pass;
     struct socket *s = a->draining ? NULL : mem_zalloc(sizeof(*s));
-    if (!s) {
+    if (!s)
         (void)api_from_status(&e, a->draining ? REALM_E_SHUTDOWN : REALM_E_NOMEM, NULL);
+    if (!s || let_in(a, x, &pass, &e)) {
+        mem_free(s);
         api_refuse(x, &e);
         return;
     }
     s->api = a;
+    s->pass = pass;
+    memcpy(s->address, http_address(x), sizeof(s->address));
+    s->loopback = http_from_loopback(x);
     list_init(&s->calls);
     list_add_tail(&a->sockets, &s->link);
     s->ws = http_ws_accept(x);
     if (!s->ws) {
-        list_remove(&s->link);
-        mem_free(s);
+        socket_free(s);
         return;
     }
     http_ws_set_user(s->ws, s);
+    if (!s->pass.tenant)
+        ask_for_key(s);
 }
 
 void socket_closed(struct api *a, struct http_ws *ws)
@@ -59,8 +107,23 @@ void socket_closed(struct api *a, struct http_ws *ws)
         else
             call_over(c);
     }
-    list_remove(&s->link);
-    mem_free(s);
+    socket_free(s);
+}
+
+void sockets_tick(struct api *a, uint64_t now_ns)
+{
+    for (struct list *i = a->sockets.next, *next; i != &a->sockets; i = next) {
+        next = i->next;
+        struct socket *s = CONTAINER_OF(i, struct socket, link);
+        if (s->closing)
+            continue;
+        if (!s->pass.tenant && now_ns >= s->auth_until_ns)
+            end_socket(s, "no key came in time");
+        else if (s->pass.tenant && !s->pass.key[0] && needs_key(a))
+            end_socket(s, "keys are wanted from now on");
+        else if (s->pass.tenant && !tenant_pass_valid(&s->pass))
+            end_socket(s, "the key is not valid any more");
+    }
 }
 
 /* ---- answers ---- */
@@ -86,6 +149,18 @@ static void send(struct socket *s, const char *id, const char *status, const cha
     else
         http_ws_send(s->ws, buf_slice(&text));
     buf_free(&text);
+}
+
+/* A message that answers no call. */
+static void send_message(struct socket *s, json_t *message)
+{
+    char *text = message ? json_dumps(message, JSON_COMPACT) : NULL;
+    json_decref(message);
+    if (text)
+        http_ws_send(s->ws, slice_of(text));
+    else
+        http_ws_close(s->ws, 1011, "out of memory");
+    free(text);
 }
 
 static void send_json(struct socket *s, const char *id, const char *status, const char *name,
@@ -211,7 +286,8 @@ static int dispatch(struct socket *s, const char *id, const json_t *message, siz
     if (!function)
         return api_bad(e, "function", NULL, "function must be a string");
     if (tenant && !json_is_null(tenant) &&
-        (!json_is_string(tenant) || strcmp(json_string_value(tenant), "default") != 0))
+        (!json_is_string(tenant) ||
+         strcmp(json_string_value(tenant), tenant_view(&s->pass)->id) != 0))
         return api_fail(e, 401, "invalid_tenant", "tenant_id is not the key's own");
     if (params && !json_is_object(params))
         return api_bad(e, "params", NULL, "params must be an object");
@@ -230,8 +306,10 @@ static int dispatch(struct socket *s, const char *id, const json_t *message, siz
     char request_id[40];
     snprintf(request_id, sizeof(request_id), "%s-%llu", http_ws_id(s->ws),
              (unsigned long long)++s->n_opened);
-    params = params ? json_incref(params) : json_object();
-    job_open_call(s->api, c, door, params, bytes, request_id);
+    const struct tenant_pass pass = tenant_pass_share(&s->pass);
+    const struct call_message call = {params ? json_incref(params) : json_object(), bytes,
+                                      request_id};
+    job_open_call(s->api, c, door, &pass, &call);
     return 0;
 }
 
@@ -250,17 +328,40 @@ static void read_call(struct socket *s, const json_t *message, size_t bytes)
         send_error(s, json_string_value(id), &e);
 }
 
+/* {"type":"auth","api_key":…}: whose calls these are. */
+static void read_key(struct socket *s, const json_t *message)
+{
+    struct api_error e = {0};
+    const char *type = json_string_value(json_object_get(message, "type"));
+    const char *key = json_string_value(json_object_get(message, "api_key"));
+    if (type && strcmp(type, "auth") == 0 && key &&
+        auth_key(&s->api->auth, key, s->address, s->loopback, &s->pass, &e) == 0) {
+        send_message(s, json_pack("{s:s,s:s}", "type", "auth_success", "tenant_id",
+                                  tenant_view(&s->pass)->id));
+        return;
+    }
+    send_message(s, json_pack("{s:s,s:s}", "type", "auth_failed", "error",
+                              e.message[0] ? e.message : "the first message must be the key"));
+    end_socket(s, "not let in");
+}
+
 void socket_message(struct api *a, struct http_ws *ws, bool text, struct slice message)
 {
     (void)a;
     struct socket *s = http_ws_user(ws);
     struct api_error e = {0};
     json_t *json = NULL;
+    if (s->closing)
+        return;
     if (!text)
         (void)api_bad(&e, NULL, NULL, "messages are text, and this one is binary");
-    else if (ask_json(&json, message.p, message.n, &e) == 0)
+    else
+        (void)(ask_json(&json, message.p, message.n, &e) == 0);
+    if (!s->pass.tenant)
+        read_key(s, json);
+    else if (json)
         read_call(s, json, message.n);
-    if (!json)
+    else
         send_error(s, "", &e);
     json_decref(json);
 }

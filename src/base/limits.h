@@ -40,6 +40,7 @@ enum {
     STOP_BYTES_MAX = 256,
     PROMPT_BYTES_MAX = 4 << 20,
     TOP_LOGPROBS_MAX = 1024,
+    PRIORITY_MAX = 100,
 
     /* the helper process */
     HELPER_MEMORY_BYTES_MAX = 1 << 30,
@@ -99,6 +100,9 @@ enum {
     LOGIT_BIAS_MAX = 1024,
     WS_CALLS_MAX = 64,     /* open on one connection */
     API_WORKERS_MAX = 512, /* threads that load, render, tokenise and run guests */
+
+    AUTH_MISSES_PER_MIN_MAX = 20, /* wrong keys of one address, but of this machine */
+    AUTH_WAIT_MS_MAX = 10000,     /* for the key of a WebSocket */
 
     /* realm pull */
     PULL_PAGE_BYTES_MAX = 8 << 20, /* of a hub's listing */

@@ -61,12 +61,6 @@ static int check_addresses(const struct conf *c, struct realm_error *err)
     if (!is_address(c->metrics_host))
         return err_set(err, REALM_E_ARG, "listen.metrics_host: '%.60s' is no address",
                        c->metrics_host);
-    if (!c->insecure_public && !conf_is_loopback(c->host))
-        return err_set(err, REALM_E_ARG,
-                       "listen.host: others can reach %s, and there are no keys that would tell "
-                       "who may: use 127.0.0.1, or set listen.insecure_public if a gateway in "
-                       "front of the server does",
-                       c->host);
     if (c->metrics_port && c->metrics_port == c->port && strcmp(c->host, c->metrics_host) == 0)
         return err_set(err, REALM_E_ARG, "listen.metrics_port: %u is the main port too",
                        c->metrics_port);

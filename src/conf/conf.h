@@ -40,6 +40,8 @@ struct conf {
     size_t n_preload;
     char **pin;
     size_t n_pin;
+    char **shared_prompts; /* that are no secret of any tenant */
+    size_t n_shared_prompts;
     uint64_t bytes_max, kv_bytes_max;
     enum realm_kv_type kv_type;
     uint32_t keep_alive_s; /* idle models are unloaded after it; 0: never */

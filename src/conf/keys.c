@@ -28,8 +28,9 @@
 
 static const struct conf_key keys[] = {
     TEXT("listen", "host", host, "127.0.0.1", false,
-         "The address to listen at.  Without keys the server takes callers of this machine alone: "
-         "any other address is refused unless insecure_public is true."),
+         "The address to listen at.  One that other machines can reach is refused while there are "
+         "no "
+         "keys (realm keys create), unless insecure_public is true."),
     NUMBER("listen", "port", CONF_U16, port, 0, 65535, 1, 8080, false,
            "The port of HTTP and WebSocket; 0 picks a free one, which the first line on standard "
            "output names."),
@@ -70,6 +71,9 @@ static const struct conf_key keys[] = {
     LIST("models", "preload", preload, true, "Models that are loaded at the start."),
     LIST("models", "pin", pin, true,
          "Models that are loaded at the start and never unloaded to make room."),
+    LIST("models", "shared_prompts", shared_prompts, true,
+         "System messages that are no secret of any tenant: what was computed for one is used for "
+         "all who begin with the same words.  Everything else in the cache is its tenant's alone."),
     NUMBER("models", "memory_bytes", CONF_BYTES, bytes_max, 0, BUDGET_MAX, 1, 0, false,
            "What weights, keys and values may take together; 0: 70 % of the machine's memory."),
     NUMBER("models", "kv_bytes", CONF_BYTES, kv_bytes_max, 0, BUDGET_MAX, 1, 0, false,

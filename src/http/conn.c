@@ -257,6 +257,36 @@ static void continue_100(struct conn *c)
         conn_write(c, slice_of(text));
 }
 
+static void hand_over(struct conn *c)
+{
+    struct http_exchange *x = c->x;
+    c->state = CONN_BUSY;
+    c->deadline_ms = 0;
+    c->probe_ms = 0;
+    x->arrived_ns = clock_ns(clock_system());
+    x->handed = true;
+    c->s->stats.requests++;
+    c->s->stats.exchanges++;
+    if (!http_wants_ws(x) || ws_check(x))
+        c->s->handler.request(c->s->handler.ctx, x);
+}
+
+/* The body comes next, if anybody wants it. */
+static void expect_body(struct conn *c)
+{
+    const struct http_handler *h = &c->s->handler;
+    struct http_exchange *x = c->x;
+    bool has_body = x->head.chunked || x->head.content_length;
+    c->state = CONN_BODY;
+    c->deadline_ms = 0;
+    if (has_body && h->wants_body && !h->wants_body(h->ctx, x)) {
+        x->head.close = true;
+        hand_over(c);
+    } else {
+        continue_100(c);
+    }
+}
+
 /* true: the state has changed. */
 static bool take_head(struct conn *c)
 {
@@ -299,9 +329,7 @@ static bool take_head(struct conn *c)
         return true;
     }
     c->x = x;
-    c->state = CONN_BODY;
-    c->deadline_ms = 0;
-    continue_100(c);
+    expect_body(c);
     return true;
 }
 
@@ -335,20 +363,6 @@ static int take_body(struct conn *c, struct http_fault *fault)
         return whole;
     *fault = (struct http_fault){503, "overloaded", "the server holds as many bytes as it may"};
     return -1;
-}
-
-static void hand_over(struct conn *c)
-{
-    struct http_exchange *x = c->x;
-    c->state = CONN_BUSY;
-    c->deadline_ms = 0;
-    c->probe_ms = 0;
-    x->arrived_ns = clock_ns(clock_system());
-    x->handed = true;
-    c->s->stats.requests++;
-    c->s->stats.exchanges++;
-    if (!http_wants_ws(x) || ws_check(x))
-        c->s->handler.request(c->s->handler.ctx, x);
 }
 
 static bool act_body(struct conn *c)

@@ -49,11 +49,13 @@ void exchange_free(struct http_exchange *x)
 void exchange_done(struct http_exchange *x)
 {
     struct conn *c = x->c;
-    bool close = x->head.close || c->s->draining || c->eof;
+    /* One that sends nothing any more still gets what it has asked for, but nothing comes after
+     * a request that was the last by its own word. */
+    bool close = x->head.close || c->s->draining || (c->eof && queue_bytes(&c->in) == 0);
     c->s->stats.exchanges--;
     c->x = NULL;
     exchange_free(x);
-    if (close && (!c->eof || queue_bytes(&c->in) == 0 || c->s->draining)) {
+    if (close) {
         conn_close_soon(c);
         return;
     }
@@ -112,6 +114,11 @@ int http_tag(const struct http_exchange *x)
 bool http_from_loopback(const struct http_exchange *x)
 {
     return x->c->loopback;
+}
+
+const uint8_t *http_address(const struct http_exchange *x)
+{
+    return x->c->address;
 }
 
 uint64_t http_arrived_ns(const struct http_exchange *x)

@@ -52,6 +52,10 @@ struct http_options {
 };
 
 struct http_handler {
+    /* Whether the body of x, whose head alone is there, is worth reading; if not, x is handed over
+     * without it, and its connection closes after the answer.  So nobody who is going to be
+     * refused costs memory.  NULL: every body is. */
+    bool (*wants_body)(void *ctx, const struct http_exchange *x);
     void (*request)(void *ctx, struct http_exchange *x);
     /* The client of x left before its answer was whole. */
     void (*gone)(void *ctx, struct http_exchange *x);
@@ -121,6 +125,8 @@ const char *http_id(const struct http_exchange *x);
 const char *http_shown_id(const struct http_exchange *x);
 int http_tag(const struct http_exchange *x);
 bool http_from_loopback(const struct http_exchange *x);
+/* The client's address, IPv4 as mapped; zero for a socket file. */
+const uint8_t *http_address(const struct http_exchange *x);
 /* Monotonic time of the request's last byte. */
 uint64_t http_arrived_ns(const struct http_exchange *x);
 void http_set_user(struct http_exchange *x, void *user);

@@ -1,4 +1,5 @@
 """Starts `realm serve` for tests, and prints TAP for what they find.  Standard library only."""
+import http.client
 import json
 import os
 import re
@@ -55,6 +56,24 @@ class Server:
         self.log.flush()
         with open(self.log.name, encoding="utf-8") as lines:
             return lines.read()
+
+    def admin(self, method, path, body=None, expect=200):
+        """The answer's JSON of a call on the socket for administration."""
+        c = http.client.HTTPConnection("localhost", timeout=60)
+        c.sock = socket.socket(socket.AF_UNIX)
+        c.sock.connect(os.path.join(self.folder.name, "state", "admin.sock"))
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        c.request(method, path, data, {"Content-Type": "application/json"} if data else {})
+        answer = c.getresponse()
+        text = answer.read().decode()
+        c.close()
+        assert expect is None or answer.status == expect, (method, path, answer.status, text)
+        return json.loads(text) if text else None
+
+    def tenant(self, name, **settings):
+        """Makes a tenant; its key."""
+        self.admin("POST", "/admin/tenants", {"id": name, **settings})
+        return self.admin("POST", f"/admin/tenants/{name}/keys", {})["key"]
 
     def metrics(self):
         """The samples, by their names with labels."""

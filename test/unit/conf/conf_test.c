@@ -432,12 +432,6 @@ static void memory_may_run_out(void **state)
 static const struct bad bad_together[] = {
     {"listen: {host: localhost}", "listen.host: 'localhost' is no address, as 127.0.0.1 or ::1 "
                                   "would be"},
-    {"listen: {host: 0.0.0.0}",
-     "listen.host: others can reach 0.0.0.0, and there are no keys that would tell who may: use "
-     "127.0.0.1, or set listen.insecure_public if a gateway in front of the server does"},
-    {"listen: {host: '::'}",
-     "listen.host: others can reach ::, and there are no keys that would tell who may: use "
-     "127.0.0.1, or set listen.insecure_public if a gateway in front of the server does"},
     {"listen: {metrics_host: x}", "listen.metrics_host: 'x' is no address"},
     {"listen: {metrics_port: 8080}", "listen.metrics_port: 8080 is the main port too"},
     {"tls: {cert: a}", "tls.key: is wanted beside tls.cert"},

@@ -210,6 +210,28 @@ static void a_half_closed_client_gets_its_answers(void **state)
     close(fd);
 }
 
+static void nothing_comes_after_the_last_request(void **state)
+{
+    (void)state;
+    static const char *const lasts[] = {"GET /hold HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n",
+                                        "POST /hold HTTP/1.1\r\n" HOST
+                                        "Connection: close\r\nContent-Length: 1\r\n\r\na"};
+    for (size_t i = 0; i < ARRAY_LEN(lasts); i++) {
+        int fd = client(a);
+        put(fd, lasts[i]);
+        put(fd, "GET /echo HTTP/1.1\r\n" HOST "\r\n");
+        assert_int_equal(shutdown(fd, SHUT_WR), 0);
+        assert_true(app_waits(a, &a->n_held, 1, 2000));
+        usleep(100000); // until it is seen that nothing comes any more
+        app_answer(a);
+        const char *all = get_all(fd);
+        assert_non_null(strstr(all, "\r\n\r\nanswer"));
+        assert_null(strstr(all, "GET /echo"));
+        assert_null(strstr(strstr(all, "answer"), "HTTP/1.1 "));
+        close(fd);
+    }
+}
+
 /* ------------------------------------------------------------------ refused -- */
 
 struct bad {
@@ -481,6 +503,25 @@ static void the_largest_body_is_served(void **state)
     close(fd);
 }
 
+static void a_body_that_nobody_wants_is_not_read(void **state)
+{
+    (void)state;
+    static const char *const heads[] = {
+        "POST /unwanted HTTP/1.1\r\n" HOST "Content-Length: 1000000\r\n\r\n",
+        "POST /unwanted HTTP/1.1\r\n" HOST "Content-Length: 9\r\nExpect: 100-continue\r\n\r\n",
+        "POST /unwanted HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n",
+        "POST /unwanted HTTP/1.1\r\n" HOST
+        "Content-Length: 9\r\n\r\n123456789GET / HTTP/1.1\r\n" HOST "\r\n",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(heads); i++) {
+        const char *all = ask(a, heads[i]);
+        assert_true(strncmp(all, "HTTP/1.1 404 ", 13) == 0);
+        assert_non_null(strstr(all, "Connection: close\r\n"));
+        assert_null(strstr(all + 13, "HTTP/1.1 "));
+        assert_null(strstr(all, "123"));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -497,6 +538,7 @@ int main(void)
         cmocka_unit_test(requests_ahead_are_answered_in_order),
         cmocka_unit_test(a_bad_request_behind_a_good_one_is_refused_in_turn),
         cmocka_unit_test(a_half_closed_client_gets_its_answers),
+        cmocka_unit_test(nothing_comes_after_the_last_request),
         cmocka_unit_test(ambiguous_lengths_are_refused),
         cmocka_unit_test(malformed_lines_are_refused),
         cmocka_unit_test(malformed_chunks_are_refused),
@@ -510,6 +552,7 @@ int main(void)
         cmocka_unit_test(large_trailers_are_refused),
         cmocka_unit_test(a_refusal_reaches_a_client_that_still_sends),
         cmocka_unit_test(the_largest_body_is_served),
+        cmocka_unit_test(a_body_that_nobody_wants_is_not_read),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

@@ -121,6 +121,13 @@ static void gone(void *ctx, struct http_exchange *x)
     mutex_unlock(&a->lock);
 }
 
+/* Nobody wants what is sent to /unwanted. */
+static bool wants_body(void *ctx, const struct http_exchange *x)
+{
+    (void)ctx;
+    return strcmp(http_path(x), "/unwanted") != 0;
+}
+
 static void wake(void *ctx)
 {
     struct app *a = ctx;
@@ -161,7 +168,8 @@ struct app *app_open(const struct http_limits *limits)
     live_before = mem_live();
     struct app *a = mem_zalloc(sizeof(*a));
     assert_non_null(a);
-    const struct http_handler handler = {.request = request,
+    const struct http_handler handler = {.wants_body = wants_body,
+                                         .request = request,
                                          .gone = gone,
                                          .wake = wake,
                                          .tick = tick,

@@ -93,8 +93,13 @@ static void serve(void *arg)
 static void start(uint32_t ping_ms)
 {
     static const char *const hosts[] = {"realm.example"};
-    const struct http_handler handler = {on_request, on_gone, on_message, on_closed,
-                                         on_wake,    on_tick, on_signal,  NULL};
+    const struct http_handler handler = {.request = on_request,
+                                         .gone = on_gone,
+                                         .ws_message = on_message,
+                                         .ws_closed = on_closed,
+                                         .wake = on_wake,
+                                         .tick = on_tick,
+                                         .signal = on_signal};
     const struct http_options options = {.limits = {.ws_ping_ms = ping_ms,
                                                     .stall_ms = STALL_MS,
                                                     .unsent_bytes_max = UNSENT_BYTES_MAX},

@@ -1,0 +1,390 @@
+#!/usr/bin/env python3
+"""Tenants as their clients see them: keys, limits, shares of the cache, and the ledger beside what
+the clients counted.   usage: tenants_test.py REALM GUEST"""
+import asyncio
+import json
+import re
+import socket
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import openai
+import websockets
+
+import server
+from server import test
+
+MODEL = "tiny-q8_0"
+STORY = "Once upon a time"
+
+
+def ask(s, key, path, body=None, headers=None, expect=200):
+    """The answer's JSON and head."""
+    head = {"Content-Type": "application/json", **(headers or {})}
+    if key:
+        head["Authorization"] = f"Bearer {key}"
+    data = json.dumps(body).encode() if body is not None else None
+    request = urllib.request.Request(s.url + path, data, head)
+    try:
+        answer = urllib.request.urlopen(request, timeout=120)
+    except urllib.error.HTTPError as error:
+        answer = error
+    with answer:
+        text = answer.read().decode()
+        assert expect is None or answer.status == expect, (answer.status, text)
+        return json.loads(text), answer.headers, answer.status
+
+
+def chat(s, key, text=STORY, expect=200, **more):
+    body = {"model": MODEL, "messages": [{"role": "user", "content": text}], "max_tokens": 8,
+            "temperature": 0, **more}
+    return ask(s, key, "/v1/chat/completions", body, expect=expect)
+
+
+def rows(s, tenant):
+    return s.admin("GET", f"/admin/requests?tenant={tenant}&limit=1000")["rows"]
+
+
+def used(s, tenant):
+    """Requests, prompt and completion tokens of a tenant in the ledger."""
+    found = s.admin("GET", f"/admin/usage?tenant={tenant}&group_by=tenant")["rows"]
+    if not found:
+        return (0, 0, 0)
+    return tuple(found[0][k] for k in ("requests", "prompt_tokens", "completion_tokens"))
+
+
+def settled(s, tenant, n):
+    """Waits until n rows of the tenant are in the ledger."""
+    for _ in range(200):
+        if used(s, tenant)[0] >= n:
+            return rows(s, tenant)
+        time.sleep(0.02)
+    raise AssertionError((used(s, tenant), n))
+
+
+# ---- keys ----
+
+@test
+def keys_tell_who_calls(s):
+    key = s.tenant("keys")
+    assert re.fullmatch(r"rlm_[A-Za-z0-9]{8}_[A-Za-z0-9]{40,55}", key), key
+    for headers in ({"Authorization": f"Bearer {key}"}, {"Authorization": f"bearer {key}"},
+                    {"x-api-key": key}):
+        assert ask(s, None, "/v1/models", headers=headers)[0]["data"]
+    client = openai.OpenAI(base_url=s.url + "/v1", api_key=key)
+    assert client.models.list().data
+
+
+@test
+def who_has_no_key_is_not_let_in(s):
+    key = s.tenant("wrong")
+    off = s.admin("POST", "/admin/tenants/wrong/keys", {})
+    s.admin("PATCH", f"/admin/keys/{off['id']}", {"disabled": True})
+    old = s.admin("POST", "/admin/tenants/wrong/keys", {"expires_at": int(time.time()) + 1})
+    time.sleep(2.1)
+    unknown = key[:4] + "AAAAAAAA" + key[12:]
+    bodies = set()
+    for headers in (
+            {"Authorization": f"Basic {key}"}, {"Authorization": "Bearer "},
+            {"Authorization": f"Bearer {key}x"}, {"Authorization": "Bearer " + "k" * 4000},
+            {"Authorization": f"Bearer {unknown}"}, {"Authorization": f"Bearer {off['key']}"},
+            {"Authorization": f"Bearer {old['key']}"}, {"x-api-key": key[:-1]},
+            {"Authorization": f"Bearer {key.swapcase()}"}):
+        answer, head, _ = ask(s, None, "/v1/models", headers=headers, expect=401)
+        assert head["WWW-Authenticate"] == "Bearer"
+        error = answer["error"]
+        assert error["code"] == "invalid_api_key" and key not in json.dumps(answer)
+        bodies.add(json.dumps({**error, "request_id": ""}))
+    assert len(bodies) == 1, bodies
+    for path in ("/v1/models", f"/v1/models?api_key={key}", "/v1/models/" + MODEL, "/props"):
+        assert ask(s, None, path, expect=401)[0]["error"]["code"] == "missing_api_key"
+    for path in ("/health", "/ready", "/openapi.json"):
+        ask(s, None, path)
+    # Twice in one head, and before a body is read.
+    with socket.create_connection((s.host, s.port), timeout=10) as c:
+        c.sendall(f"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n"
+                  f"Authorization: Bearer {key}\r\nConnection: close\r\n\r\n".encode())
+        assert c.makefile("rb").read().startswith(b"HTTP/1.1 400")
+    with socket.create_connection((s.host, s.port), timeout=10) as c:
+        c.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
+                  b"Content-Length: 4000000\r\n\r\n")
+        got = c.makefile("rb").read()
+        assert got.startswith(b"HTTP/1.1 401") and b"Connection: close" in got
+    error = ask(s, None, "/v1/messages", {}, expect=401)[0]
+    assert error["type"] == "error" and error["error"]["type"] == "authentication_error"
+    assert used(s, "wrong") == (0, 0, 0)
+
+
+@test
+def a_key_that_is_taken_away_ends_its_streams(s):
+    s.admin("POST", "/admin/tenants", {"id": "gone"})
+    key = s.admin("POST", "/admin/tenants/gone/keys", {})
+    body = {**server.STORY, "stream": True, "n": 1}
+    request = urllib.request.Request(s.url + "/v1/completions", json.dumps(body).encode(), {
+        "Content-Type": "application/json", "Authorization": f"Bearer {key['key']}"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        answer.readline()
+        s.admin("PATCH", f"/admin/keys/{key['id']}", {"disabled": True})
+        began = time.time()
+        text = answer.read().decode()
+    assert time.time() - began < 1.5
+    assert '"invalid_api_key"' in text and "[DONE]" not in text, text[-300:]
+    (row,) = settled(s, "gone", 1)
+    assert row["outcome"] in ("refused", "failed", "cancelled"), row
+    assert row["completion_tokens"] >= text.count('"text":"')
+
+
+@test
+def models_that_are_not_allowed_are_not_there(s):
+    key = s.tenant("few", models=["other"])
+    assert ask(s, key, "/v1/models")[0]["data"] == []
+    hidden = chat(s, key, expect=404)[0]["error"]
+    none = chat(s, key, expect=404, model="nothing")[0]["error"]
+    assert hidden["code"] == none["code"] == "model_not_found"
+    assert hidden["message"].replace(MODEL, "X") == none["message"].replace("nothing", "X")
+    ask(s, key, f"/v1/models/{MODEL}", expect=404)
+    ask(s, key, "/tokenize", {"content": "a", "model": MODEL}, expect=404)
+    s.admin("PATCH", "/admin/tenants/few", {"models": [MODEL]})
+    assert [m["id"] for m in ask(s, key, "/v1/models")[0]["data"]] == [MODEL]
+    chat(s, key)
+
+
+@test
+def defaults_and_caps_of_a_tenant(s):
+    key = s.tenant("caps", defaults={"temperature": 0, "max_tokens": 3},
+                   limits={"max_tokens": 5})
+    body = {"model": MODEL, "prompt": STORY}
+    first = ask(s, key, "/v1/completions", body)[0]
+    assert first["usage"]["completion_tokens"] == 3
+    assert ask(s, key, "/v1/completions", body)[0]["choices"] == first["choices"]
+    longer = ask(s, key, "/v1/completions", {**body, "max_tokens": 50})[0]
+    assert longer["usage"]["completion_tokens"] == 5
+    assert longer["choices"][0]["finish_reason"] == "length"
+
+
+# ---- limits ----
+
+@test
+def requests_per_minute(s):
+    key = s.tenant("rpm", limits={"requests_per_min": 3})
+    left = [int(chat(s, key)[1]["x-ratelimit-remaining-requests"]) for _ in range(3)]
+    assert left == [2, 1, 0], left
+    answer, head, _ = chat(s, key, expect=429)
+    assert answer["error"]["code"] == "rate_limit_exceeded"
+    assert 0 < int(head["Retry-After"]) <= 60 and head["x-ratelimit-limit-requests"] == "3"
+    ask(s, key, "/v1/models")  # is not counted
+    assert settled(s, "rpm", 3) and used(s, "rpm")[0] == 3
+
+
+@test
+def at_once(s):
+    key = s.tenant("two", limits={"parallel": 2})
+    open_ones = []
+    body = {**server.STORY, "stream": True, "n": 1}
+    for _ in range(2):
+        open_ones.append(urllib.request.urlopen(urllib.request.Request(
+            s.url + "/v1/completions", json.dumps(body).encode(),
+            {"Authorization": f"Bearer {key}"}), timeout=60))
+        open_ones[-1].readline()
+    answer = chat(s, key, expect=429)[0]
+    assert answer["error"]["code"] == "rate_limit_exceeded"
+    open_ones.pop().close()
+    for _ in range(100):
+        if chat(s, key, expect=None)[2] == 200:
+            break
+        time.sleep(0.02)
+    else:
+        raise AssertionError("one that left still counts")
+    open_ones.pop().close()
+
+
+@test
+def a_budget_for_five_lets_five_in(s):
+    probe = s.tenant("probe")
+    tokens = chat(s, probe, ignore_eos=True)[0]["usage"]["total_tokens"]
+    key = s.tenant("five", limits={"budget_tokens": 5 * tokens, "budget_window": "day"})
+    found = []
+    gate = threading.Barrier(100)
+
+    def one():
+        gate.wait()
+        found.append(chat(s, key, ignore_eos=True, expect=None)[2])
+
+    threads = [threading.Thread(target=one) for _ in range(100)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert sorted(found) == [200] * 5 + [429] * 95, sorted(found)
+    settled(s, "five", 5)
+    assert sum(used(s, "five")[1:]) == 5 * tokens
+    error, head, _ = chat(s, key, expect=429)
+    assert error["error"]["code"] == "quota_exceeded" and head["x-should-retry"] == "false"
+
+
+@test
+def a_budget_ends_an_answer_where_it_ends(s):
+    for stream in (True, False):
+        name = f"ends{stream}".lower()
+        key = s.tenant(name, limits={"budget_tokens": 400, "budget_window": "day"})
+        body = {**server.STORY, "n": 1, "stream": stream}
+        request = urllib.request.Request(s.url + "/v1/completions", json.dumps(body).encode(), {
+            "Authorization": f"Bearer {key}"})
+        try:
+            text = urllib.request.urlopen(request, timeout=60).read().decode()
+            assert stream, text
+        except urllib.error.HTTPError as error:
+            text = error.read().decode()
+            assert not stream and error.code == 429
+        assert '"quota_exceeded"' in text and "[DONE]" not in text, text[-400:]
+        (row,) = settled(s, name, 1)
+        assert row["prompt_tokens"] + row["completion_tokens"] == 400, row
+        chat(s, key, expect=429)
+
+
+# ---- the ledger ----
+
+def counted(client, n):
+    """What a client counts of several kinds of requests, some at once."""
+    total = [0, 0, 0]
+    lock = threading.Lock()
+
+    def add(usage, completion):
+        with lock:
+            total[0] += 1
+            total[1] += usage.prompt_tokens
+            total[2] += completion
+
+    def one(i):
+        kind = i % 4
+        if kind == 0:
+            out = client.chat.completions.create(
+                model=MODEL, max_tokens=5 + i % 7,
+                messages=[{"role": "user", "content": f"{i} {STORY}"}])
+            add(out.usage, out.usage.completion_tokens)
+        elif kind == 1:
+            events = list(client.completions.create(
+                model=MODEL, prompt=STORY, max_tokens=9, stream=True, n=1 + i % 3,
+                stream_options={"include_usage": True}))
+            add(events[-1].usage, events[-1].usage.completion_tokens)
+        elif kind == 2:
+            out = client.embeddings.create(model=MODEL, input=["a", f"{i} b", STORY])
+            add(out.usage, 0)
+        else:
+            out = client.completions.create(model=MODEL, prompt=[STORY, "2 + 3 ="], n=2,
+                                            max_tokens=4)
+            add(out.usage, out.usage.completion_tokens)
+
+    threads = [threading.Thread(target=one, args=(i,)) for i in range(n)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    return tuple(total)
+
+
+@test
+def the_ledger_is_what_clients_counted(s):
+    key = s.tenant("exact")
+    client = openai.OpenAI(base_url=s.url + "/v1", api_key=key, max_retries=0)
+    want = counted(client, 48)
+    assert used(s, "exact") == want, (used(s, "exact"), want)
+    assert {r["outcome"] for r in rows(s, "exact")} == {"ok"}
+    by_model = s.admin("GET", "/admin/usage?tenant=exact&group_by=model,day")["rows"]
+    assert [r["model"] for r in by_model] == [MODEL]
+    assert by_model[0]["completion_tokens"] == want[2]
+
+
+@test
+def whoever_leaves_has_a_row_of_what_was_done(s):
+    key = s.tenant("leaves")
+    for i in range(5):
+        with socket.create_connection((s.host, s.port), timeout=10) as c:
+            body = json.dumps({**server.STORY, "n": 1, "stream": True}).encode()
+            c.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "
+                      + key.encode() + b"\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            if i:
+                c.recv(4096)
+    found = settled(s, "leaves", 5)
+    assert [r["outcome"] for r in found] == ["cancelled"] * 5, found
+    assert all(r["completion_tokens"] > 0 for r in found[:4]), found
+    refused = chat(s, key, expect=400, temperature=-1)[0]
+    assert refused["error"]["param"] == "temperature"
+    (row,) = [r for r in settled(s, "leaves", 6) if r["outcome"] == "refused"]
+    assert row["prompt_tokens"] == row["completion_tokens"] == 0
+
+
+# ---- WebSocket ----
+
+@test
+def sockets_are_let_in_by_a_message_or_by_their_head(s):
+    key = s.tenant("wired")
+
+    async def talk():
+        async with websockets.connect(f"ws://{s.host}:{s.port}/ws") as ws:
+            assert json.loads(await ws.recv())["type"] == "auth_required"
+            await ws.send(json.dumps({"type": "auth", "api_key": key}))
+            assert json.loads(await ws.recv()) == {"type": "auth_success", "tenant_id": "wired"}
+            await ws.send(json.dumps({"id": "1", "function": "generate", "tenant_id": "keys",
+                                      "params": {"prompt": STORY}}))
+            assert json.loads(await ws.recv())["error"]["code"] == "UNAUTHORIZED"
+            await ws.send(json.dumps({"id": "2", "function": "generate", "tenant_id": "wired",
+                                      "params": {"prompt": STORY, "max_tokens": 5}}))
+            done = json.loads(await ws.recv())
+            assert done["status"] == "complete" and done["data"]["tokens_generated"] <= 5
+        async with websockets.connect(f"ws://{s.host}:{s.port}/", additional_headers={
+                "Authorization": f"Bearer {key}"}) as ws:
+            await ws.send(json.dumps({"id": "h", "function": "health"}))
+            assert json.loads(await ws.recv())["status"] == "complete"
+        for first in ('{"type":"auth","api_key":"rlm_x"}', '{"id":"1","function":"health"}', "no",
+                      b"binary"):
+            async with websockets.connect(f"ws://{s.host}:{s.port}/ws") as ws:
+                await ws.recv()
+                await ws.send(first)
+                assert json.loads(await ws.recv())["type"] == "auth_failed"
+                await ws.wait_closed()
+                assert ws.close_code == 1008
+        try:
+            await websockets.connect(f"ws://{s.host}:{s.port}/ws", additional_headers={
+                "Authorization": "Bearer rlm_x"})
+            raise AssertionError("a wrong key in the head was let in")
+        except websockets.exceptions.InvalidStatus as error:
+            assert error.response.status_code == 401
+
+    asyncio.run(talk())
+    (row,) = settled(s, "wired", 1)
+    assert row["outcome"] == "ok" and row["completion_tokens"] > 0
+
+
+# ---- what tenants learn of each other ----
+
+@test
+def the_cache_tells_nobody_else(s):
+    a, b = s.tenant("cache-a"), s.tenant("cache-b")
+    text = "A fox and a hen went to the market, and there they bought a red hat. " * 4
+
+    def cached(key):
+        usage = chat(s, key, text)[0]["usage"]
+        return usage["prompt_tokens_details"]["cached_tokens"], usage["prompt_tokens"]
+
+    first, n = cached(a)
+    assert first < 16
+    assert cached(a) == (n - 1, n)
+    assert cached(b)[0] < 16, "another tenant's prompt was found in the cache"
+    assert cached(b) == (n - 1, n)
+
+
+@test
+def metrics_name_tenants_and_no_keys(s):
+    text = urllib.request.urlopen(s.url + "/metrics", timeout=60).read().decode()
+    assert 'realm_tenant_requests_total{tenant="exact",outcome="ok"} 48' in text
+    assert 'realm_limit_refusals_total{limit="budget"}' in text
+    assert "rlm_" not in text
+    assert "rlm_" not in s.text(), "a key is in the log"
+
+
+if __name__ == "__main__":
+    server.main(server.Server(sys.argv[1]))
