@@ -145,11 +145,11 @@ def head_is_a_get_without_a_body(s):
 
 
 # Every member with what it must not be.
-NUMBERS = ["1", True, [], {}, 1.5, 0, -1, 1e30]
+NUMBERS = ["1", True, [], {}, 1.5, -1, 1e30]
 WRONG = {
-    "weight": NUMBERS + [1001],
+    "weight": NUMBERS + [0, 1001],
     "models": ["tiny", 1, {}, True, [1], [None], [""], ["x" * 300]],
-    "defaults": ["x", 1, [], True, {"temperature": "hot"}, {"temperature": 99},
+    "defaults": ["x", 1, [], True, {"temperature": "hot"}, {"temperature": -1},
                  {"top_p": [1]}, {"top_k": 1.5}, {"stop": "x"}, {"colour": 1}, {"top_p": None}],
     "limits": ["x", 1, [], True, {"colour": 1}],
     "colour": [1, None],
@@ -457,7 +457,8 @@ def command_tenants(s):
     assert "temperature" in realm(s, "tenants", "show", "shop")[0]
     realm(s, "tenants", "remove", "shop")
     assert "shop" in realm(s, "tenants", "show", "shop", status=1)[1]
-    assert table(realm(s, "tenants", "audits", "--limit", "1")[0].replace("  ", "   "))
+    told = realm(s, "tenants", "audits", "--limit", "1")[0].splitlines()
+    assert len(told) == 2 and "shop" in told[1] and "socket" in told[1], told
 
 
 @test
@@ -505,6 +506,52 @@ def command_models(s):
     assert table(realm(s, "models")[0])[0]["PINNED"] == "yes"
     realm(s, "models", "unpin", "tiny-q8_0")
     assert "none" in realm(s, "models", "load", "none", status=1)[1]
+
+
+def complete(s, key):
+    """The status of a completion of five tokens, and its usage."""
+    c = http.client.HTTPConnection(s.host, s.port, timeout=60)
+    c.request("POST", "/v1/completions",
+              json.dumps({"prompt": "Once upon a time", "max_tokens": 5, "ignore_eos": True}),
+              {"Authorization": f"Bearer {key}"})
+    answer = c.getresponse()
+    body = json.loads(answer.read())
+    c.close()
+    return answer.status, body.get("usage")
+
+
+@test
+def usage_is_what_was_answered(s):
+    make(s, "user")
+    keys = [make_key(s, "user") for _ in range(2)]
+    used = [complete(s, keys[i]["key"]) for i in (0, 1, 1)]
+    assert [status for status, _ in used] == [200] * 3, used
+    rows = good(s, "GET", "/admin/usage?tenant=user&group_by=key,model")["rows"]
+    by_key = {r["key"]: r for r in rows}
+    assert len(rows) == 2 and {r["model"] for r in rows} == {"tiny-q8_0"}, rows
+    for key, answers in ((keys[0], used[:1]), (keys[1], used[1:])):
+        row = by_key[key["id"]]
+        assert row["requests"] == len(answers), rows
+        for name in ("prompt_tokens", "completion_tokens"):
+            assert row[name] == sum(usage[name] for _, usage in answers), (row, answers)
+    listed = good(s, "GET", "/admin/requests?tenant=user&limit=2")["rows"]
+    assert [r["key"] for r in listed] == [keys[1]["id"]] * 2, listed
+    assert all(r["outcome"] == "ok" and r["completion_tokens"] == 5 for r in listed), listed
+    today = good(s, "GET", f"/admin/usage?tenant=user&from={int(time.time()) + 60}")["rows"]
+    assert sum(r["requests"] for r in today) == 0, today
+
+
+@test
+def a_key_ends_at_once(s):
+    make(s, "ending")
+    key = make_key(s, "ending")
+    assert complete(s, key["key"])[0] == 200
+    good(s, "PATCH", f"/admin/keys/{key['id']}", {"disabled": True})
+    assert complete(s, key["key"])[0] == 401
+    good(s, "PATCH", f"/admin/keys/{key['id']}", {"disabled": False})
+    assert complete(s, key["key"])[0] == 200
+    good(s, "DELETE", "/admin/tenants/ending")
+    assert complete(s, key["key"])[0] == 401
 
 
 @test
