@@ -142,8 +142,10 @@ struct job {
 
     /* Of the worker while PREPARING, then constant. */
     struct buf body;
-    char *param; /* from the path: an id; may be NULL */
-    bool pin;    /* the model is to stay loaded */
+    char *param;     /* from the path: an id; may be NULL */
+    char *query;     /* of administration: what stands behind the '?'; else NULL */
+    const char *who; /* administers: "socket" or "key"; else NULL */
+    bool pin;        /* the model is to stay loaded */
     struct ask ask;
     struct catalog_model named;
     struct realm_model *model;
@@ -173,6 +175,9 @@ struct job {
  * Answers an error itself. */
 void job_open_http(struct api *a, struct http_exchange *x, const struct door *door,
                    const struct tenant_pass *pass, const char *param);
+/* The same for administration, with the query and where it came from. */
+void job_open_admin(struct api *a, struct http_exchange *x, const struct door *door,
+                    const char *param);
 /* The same for a call on a WebSocket, whose params it takes over. */
 struct call_message {
     json_t *params;

@@ -67,6 +67,7 @@ enum {
     GUESTS_TENANTS_MAX = 1024,         /* with a sandbox */
     GUESTS_IDLE_MAX = 256,             /* prepared programs that nobody uses */
     GUESTS_IDLE_BYTES_MAX = 256 << 20, /* of their code */
+    GUEST_NAMES_MAX = 256,             /* exports, and imports, that administration is shown */
 
     /* configuration */
     CONF_FILE_BYTES_MAX = 256 << 10,

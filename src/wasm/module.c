@@ -223,6 +223,43 @@ size_t wasm_guest_bytes(const struct wasm_guest *g)
     return g->code_bytes;
 }
 
+static json_t *export_names(const wasmtime_module_t *module)
+{
+    wasm_exporttype_vec_t exports;
+    json_t *names = json_array();
+    wasmtime_module_exports(module, &exports);
+    for (size_t i = 0; i < exports.size && i < GUEST_NAMES_MAX; i++) {
+        char label[IMPORT_LABEL_MAX];
+        export_label(exports.data[i], label);
+        json_array_append_new(names, json_string(label));
+    }
+    wasm_exporttype_vec_delete(&exports);
+    return names;
+}
+
+static json_t *import_names(const wasmtime_module_t *module)
+{
+    wasm_importtype_vec_t imports;
+    json_t *names = json_array();
+    wasmtime_module_imports(module, &imports);
+    for (size_t i = 0; i < imports.size && i < GUEST_NAMES_MAX; i++) {
+        char label[IMPORT_LABEL_MAX];
+        import_label(imports.data[i], label);
+        json_array_append_new(names, json_string(label));
+    }
+    wasm_importtype_vec_delete(&imports);
+    return names;
+}
+
+json_t *wasm_guest_about(const struct wasm_guest *g)
+{
+    wasmtime_module_t *module = wasmtime_instance_pre_module(g->pre);
+    json_t *about =
+        json_pack("{s:o,s:o}", "exports", export_names(module), "imports", import_names(module));
+    wasmtime_module_delete(module);
+    return about;
+}
+
 void wasm_guest_close(struct wasm_guest *g)
 {
     if (!g)
