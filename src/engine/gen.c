@@ -8,7 +8,7 @@
 #include "base/rng.h"
 #include "engine/engine_impl.h"
 
-enum { STOP_IDS_MAX = 255, BIAS_MAX = 100 };
+enum { STOP_IDS_MAX = 255, BIAS_MAX = 100, WEIGHT_MAX = 1000, PRIORITY_MAX = 100 };
 
 void realm_request_init(struct realm_request *request, enum realm_door door)
 {
@@ -75,6 +75,18 @@ static int check_prompt(const struct realm_request *r, struct realm_error *err)
     return 0;
 }
 
+static int check_tenant(const struct realm_request *r, struct realm_error *err)
+{
+    if (r->tenant && strnlen(r->tenant, TENANT_NAME_MAX + 1) > TENANT_NAME_MAX)
+        return err_set(err, REALM_E_ARG, "tenant: over %d bytes", TENANT_NAME_MAX);
+    if (r->weight > WEIGHT_MAX)
+        return err_set(err, REALM_E_ARG, "weight: %u, at most %d", r->weight, WEIGHT_MAX);
+    if (r->priority < -PRIORITY_MAX || r->priority > PRIORITY_MAX)
+        return err_set(err, REALM_E_ARG, "priority: must be from %d up to %d", -PRIORITY_MAX,
+                       PRIORITY_MAX);
+    return 0;
+}
+
 static int check(const struct realm_model *m, const struct realm_request *r,
                  struct realm_error *err)
 {
@@ -85,6 +97,8 @@ static int check(const struct realm_model *m, const struct realm_request *r,
         return err_set(err, REALM_E_ARG, "top_logprobs: %u, at most %d", r->top_logprobs,
                        TOP_LOGPROBS_MAX);
     status = check_prompt(r, err);
+    if (!status)
+        status = check_tenant(r, err);
     if (!status)
         status = check_bias(m, r, err);
     return status ? status : check_stops(m, r, err);

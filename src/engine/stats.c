@@ -46,6 +46,11 @@ static void add_sched(struct realm_stats *out, struct realm *r)
     out->kv_bytes_max = r->options.kv_bytes_max;
 }
 
+size_t realm_tenant_stats(struct realm *r, struct realm_tenant_stats *out, size_t max)
+{
+    return sched_tenant_stats(r->sched, out, max);
+}
+
 void realm_stats(struct realm *r, struct realm_stats *out)
 {
     *out = (struct realm_stats){0};

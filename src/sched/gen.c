@@ -92,6 +92,9 @@ static int copy_options(struct sched_gen *g, const struct realm_request *r)
     g->n_top = (uint32_t)min_size(r->top_logprobs, model->config.vocab);
     g->top = mem_array(g->n_top, sizeof(*g->top));
     g->tenant = mem_strdup(r->tenant ? r->tenant : "default");
+    g->weight = r->weight ? r->weight : 1;
+    g->kv_bytes_max = r->kv_bytes_max;
+    g->priority = r->priority;
     g->bias = copy(r->logit_bias, r->n_logit_bias, sizeof(*r->logit_bias));
     g->n_bias = r->n_logit_bias;
     if (!g->top || !g->tenant || !g->bias)
@@ -148,28 +151,19 @@ static int set_limits(struct sched_gen *g, uint32_t max_tokens, struct realm_err
 static int enqueue(struct sched_gen *g, struct realm_error *err)
 {
     struct sched *s = g->sched;
-    int status = 0;
     g->start_ns = clock_ns(s->options.clock);
     mutex_lock(&s->lock);
-    if (atomic_load(&s->shutdown)) {
-        status = REALM_E_SHUTDOWN;
-    } else if (s->queued == QUEUE_REQUESTS_MAX) {
-        status = REALM_E_LIMIT;
-    } else {
+    int status = atomic_load(&s->shutdown) ? err_set(err, REALM_E_SHUTDOWN, "the engine is closing")
+                                           : share_enter(s, g, err);
+    if (!status) {
         g->ticket = ++s->tickets;
-        s->queued++;
         s->stats.started++;
         s->stats.waiting++;
         list_add_tail(&s->inbox, &g->link);
         cond_signal(&s->wake);
     }
     mutex_unlock(&s->lock);
-    if (status == REALM_E_SHUTDOWN)
-        return err_set(err, status, "the engine is closing");
-    if (status)
-        return err_set(err, status, "%d requests are waiting: the queue is full",
-                       QUEUE_REQUESTS_MAX);
-    return 0;
+    return status;
 }
 
 /* n_next: of a scoring. */
@@ -246,15 +240,12 @@ static void write_tail(struct sched_gen *g)
 static void leave(struct sched_gen *g, struct outcome outcome)
 {
     struct sched *s = g->sched;
-    list_remove(&g->link);
     kv_seq_close(g->seq);
     g->seq = NULL;
     bool ran = g->state == GEN_RUNNING;
-    g->model->n_running -= ran;
-    s->n_running -= ran;
+    share_end(s, g);
     mutex_lock(&s->lock);
     struct sched_stats *stats = &s->stats;
-    s->queued -= !g->began;
     stats->waiting -= !ran;
     stats->running = (uint32_t)s->n_running;
     stats->finished += outcome.status == 0;
@@ -262,6 +253,7 @@ static void leave(struct sched_gen *g, struct outcome outcome)
     stats->failed += outcome.status != 0 && outcome.status != REALM_E_CANCELLED;
     stats->prompt_tokens += g->usage.prompt_tokens;
     stats->completion_tokens += g->usage.completion_tokens;
+    share_leave(s, g);
     mutex_unlock(&s->lock);
 }
 
