@@ -104,7 +104,18 @@ static int drop(struct job *j, struct api_error *e)
     return admin_removed(j, status, &err, e);
 }
 
+static int show_log(struct job *j, struct api_error *e)
+{
+    if (check_tenant(j, e))
+        return -1;
+    if (!j->api->guests)
+        return api_fail(e, 501, "unsupported", "this server runs no guests");
+    json_t *out = guests_log(j->api->guests, j->param);
+    return admin_result(j, out ? 0 : REALM_E_NOMEM, out, NULL, e);
+}
+
 const struct door door_guest_put = ADMIN_DOOR("admin_guest_put", put);
 const struct door door_guests = ADMIN_DOOR("admin_guests", list);
+const struct door door_guest_log = ADMIN_DOOR("admin_guest_log", show_log);
 const struct door door_guest_rollback = ADMIN_DOOR("admin_guest_rollback", rollback);
 const struct door door_guest_remove = ADMIN_DOOR("admin_guest_remove", drop);

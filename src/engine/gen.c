@@ -8,7 +8,7 @@
 #include "base/rng.h"
 #include "engine/engine_impl.h"
 
-enum { STOP_IDS_MAX = 255, BIAS_MAX = 100, WEIGHT_MAX = 1000, PRIORITY_MAX = 100 };
+enum { STOP_IDS_MAX = 255, BIAS_MAX = 100, WEIGHT_MAX = 1000 };
 
 void realm_request_init(struct realm_request *request, enum realm_door door)
 {
