@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Programs of tenants as their clients see them.   usage: guests_test.py REALM SCRIPT STREAM DEFAULT
+"""Programs of tenants as their clients see them.
+usage: guests_test.py REALM SCRIPT STREAM DEFAULT
 
 SCRIPT does what its prompt says: test/e2e/guests/script.c."""
 import json
