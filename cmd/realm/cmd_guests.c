@@ -30,8 +30,8 @@ struct guests_cmd {
 static const char CMD[] = "guests";
 
 static const struct admin_column columns[] = {
-    {"MODEL", "model", ADMIN_TEXT},        {"VERSION", "version", ADMIN_COUNT},
-    {"ACTIVE", "active", ADMIN_TEXT},      {"BYTES", "bytes", ADMIN_COUNT},
+    {"MODEL", "model", ADMIN_ALL},         {"VERSION", "version", ADMIN_COUNT},
+    {"ANSWERS", "answers", ADMIN_TEXT},    {"BYTES", "bytes", ADMIN_COUNT},
     {"CREATED", "created_at", ADMIN_TIME}, {"SHA256", "sha256", ADMIN_TEXT},
 };
 
@@ -68,6 +68,35 @@ static int call(const struct guests_cmd *c, struct admin *a, const char *method,
     return status;
 }
 
+/* Of a model's versions the newest that was not taken back answers. */
+static bool answers(const json_t *rows, const json_t *row)
+{
+    const json_t *model = json_object_get(row, "model"), *other;
+    json_int_t version = json_integer_value(json_object_get(row, "version"));
+    size_t i;
+    if (json_is_true(json_object_get(row, "withdrawn")))
+        return false;
+    json_array_foreach(rows, i, other)
+    {
+        if (json_equal(json_object_get(other, "model"), model) &&
+            !json_is_true(json_object_get(other, "withdrawn")) &&
+            json_integer_value(json_object_get(other, "version")) > version)
+            return false;
+    }
+    return true;
+}
+
+static void show_list(const json_t *rows)
+{
+    json_t *row;
+    size_t i;
+    json_array_foreach(rows, i, row)
+    {
+        json_object_set_new(row, "answers", json_boolean(answers(rows, row)));
+    }
+    admin_table(rows, columns, ARRAY_LEN(columns));
+}
+
 static int list(void *ctx, struct admin *a, char **operands)
 {
     const struct guests_cmd *c = ctx;
@@ -80,7 +109,7 @@ static int list(void *ctx, struct admin *a, char **operands)
     if (c->json)
         admin_json(out);
     else
-        admin_table(json_object_get(out, "guests"), columns, ARRAY_LEN(columns));
+        show_list(json_object_get(out, "guests"));
     json_decref(out);
     return EXIT_DONE;
 }

@@ -92,8 +92,9 @@ void models_get(struct api *a, struct http_exchange *x, const struct tenant_pass
     struct catalog_model m;
     struct realm_error err = {0};
     char id[MODEL_NAME_MAX + 1];
-    int status = models_read_id(name, id) ? err_set(&err, REALM_E_NOT_FOUND, "no model has such a name")
-                                   : catalog_find(a->catalog, id, &m, &err);
+    int status = models_read_id(name, id)
+                     ? err_set(&err, REALM_E_NOT_FOUND, "no model has such a name")
+                     : catalog_find(a->catalog, id, &m, &err);
     const char *alias_of = !status && strcmp(m.id, id) != 0 ? m.id : NULL;
     struct catalog_model shown = m;
     if (alias_of)
