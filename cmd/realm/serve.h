@@ -88,7 +88,6 @@ struct serve {
     struct chat *chat;
     struct wasm_host *wasm;
     struct wasm_guest *guest;
-    struct wasm_tenant *tenant;
     struct api *api;
     struct http_server *http;
     struct watchdog *watchdog;

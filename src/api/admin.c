@@ -49,6 +49,7 @@ static const struct call_row calls[] = {
     {"GET", TENANTS, "/guest", &door_guests, NULL},
     {"PUT", TENANTS, "/guest", &door_guest_put, NULL},
     {"DELETE", TENANTS, "/guest", &door_guest_remove, NULL},
+    {"GET", TENANTS, "/guest/log", &door_guest_log, NULL},
     {"POST", TENANTS, "/guest/rollback", &door_guest_rollback, NULL},
     {"GET", "/admin/usage", NULL, &door_usage, NULL},
     {"GET", "/admin/requests", NULL, &door_requests, NULL},

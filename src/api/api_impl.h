@@ -7,6 +7,7 @@
 #include "api/api.h"
 #include "api/auth.h"
 #include "api/catalog.h"
+#include "api/guests.h"
 #include "api/job.h"
 #include "api/shared.h"
 #include "api/workers.h"
@@ -21,6 +22,7 @@ struct tenant_counts {
     uint64_t requests[OUTCOMES];
     uint64_t prompt_tokens, cached_tokens, completion_tokens;
     uint64_t running, waiting, kv_pages, kv_cached_pages; /* as the engine said last */
+    uint64_t guest_requests, guest_traps, guest_limits, guest_own_ms;
 };
 
 struct api_counts {
@@ -38,6 +40,7 @@ struct api {
     struct http_server *server;
     struct workers *workers;
     struct catalog *catalog;
+    struct guests *guests; /* NULL: no programs are run */
     struct shared *shared;
     uint64_t started_ns;
     atomic_bool stuck;
@@ -134,6 +137,7 @@ extern const struct door door_chat, door_completion, door_embeddings, door_messa
 /* admin_tenants.c, admin_guests.c */
 extern const struct door door_tenants, door_tenant_create, door_tenant, door_tenant_change,
     door_tenant_remove, door_keys, door_key_create, door_key_change, door_key_remove, door_usage,
-    door_requests, door_audits, door_guest_put, door_guests, door_guest_rollback, door_guest_remove;
+    door_requests, door_audits, door_guest_put, door_guests, door_guest_rollback, door_guest_remove,
+    door_guest_log;
 
 #endif

@@ -123,6 +123,8 @@ def command_guests(s):
     _, (older, _) = answering()
     assert int(older[1]) == int(newest[1]) - 1, (older, newest)
     realm(s, "guests", "rollback", "programmed", "--model", "tiny-q8_0", status=1)
+    assert realm(s, "guests", "log", "programmed")[0] == ""
+    assert json.loads(realm(s, "guests", "log", "programmed", "--json")[0])["lines"] == []
     realm(s, "guests", "remove", "programmed", "--model", "tiny-q8_0")
     assert len(table(realm(s, "guests", "list", "programmed")[0])) == 1
     assert "no WebAssembly" in realm(s, "guests", "put", "programmed", __file__, status=1)[1]

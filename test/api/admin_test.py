@@ -200,6 +200,12 @@ def ids_that_are_guessed(s):
 # ---- programs ----
 
 
+# (module (memory (export "memory") 1)
+#   (func (export "generate") (param i32 i32 i32 i32) (result i32) unreachable))
+TRAP = (b"\0asm\1\0\0\0" b"\1\x09\1\x60\4\x7f\x7f\x7f\x7f\1\x7f" b"\3\2\1\0" b"\5\3\1\0\1"
+        b"\7\x15\2\6memory\2\0\x08generate\0\0" b"\x0a\5\1\3\0\0\x0b")
+
+
 @test
 def guests_live(s):
     make(s, "guested")
@@ -221,6 +227,25 @@ def guests_live(s):
     good(s, "DELETE", "/admin/tenants/guested/guest")
     bad(s, "DELETE", "/admin/tenants/guested/guest", status=404)
     bad(s, "POST", "/admin/tenants/guested/guest/rollback", None, 404)
+
+
+@test
+def guests_are_heard(s):
+    """How a program's requests went, and how they failed, is for those who look after it."""
+    make(s, "loud")
+    key = make_key(s, "loud")["key"]
+    assert good(s, "GET", "/admin/tenants/loud/guest/log")["requests"] == 0
+    good(s, "PUT", "/admin/tenants/loud/guest", module())
+    assert complete(s, key)[0] == 200
+    log = good(s, "GET", "/admin/tenants/loud/guest/log")
+    assert (log["requests"], log["trapped"], log["running"]) == (1, 0, 0), log
+    good(s, "PUT", "/admin/tenants/loud/guest", TRAP)
+    assert complete(s, key)[0] == 502
+    log = good(s, "GET", "/admin/tenants/loud/guest/log")
+    assert (log["requests"], log["trapped"]) == (2, 1), log
+    assert [line["from"] for line in log["lines"]] == ["host"] and log["lines"][0]["text"], log
+    assert good(s, "GET", "/admin/tenants/plain/guest/log")["lines"] == []
+    bad(s, "GET", "/admin/tenants/nobody/guest/log", status=404, code="not_found")
 
 
 @test
