@@ -87,7 +87,8 @@ int admin_end(const char *cmd, const char *name, const char *text, int64_t *seco
 /* ---- what is shown (admin_table.c) ---- */
 
 enum admin_kind {
-    ADMIN_TEXT,  /* as it is; "-" when absent; lists with commas */
+    ADMIN_TEXT,  /* as it is; "-" when absent or empty; lists with commas */
+    ADMIN_ALL,   /* the same with "all" when absent */
     ADMIN_COUNT, /* a number, to the right */
     ADMIN_BYTES, /* with a unit */
     ADMIN_TIME,  /* seconds since 1970 */

@@ -96,8 +96,9 @@ static const char *cell(struct buf *out, const json_t *row, const struct admin_c
     const json_t *value = member(row, c->member);
     int status;
     buf_clear(out);
-    if (!value || json_is_null(value))
-        status = buf_addch(out, '-');
+    const char *none = c->kind == ADMIN_ALL ? "all" : "-";
+    if (!value || json_is_null(value) || (json_is_string(value) && !json_string_length(value)))
+        status = buf_addf(out, "%s", none);
     else if (json_is_array(value))
         status = add_list(out, value);
     else if (json_is_object(value))

@@ -8,13 +8,16 @@
 
 static const struct opt_help help = {
     .usage = "guests list TENANT | put TENANT FILE.wasm [--model NAME]\n"
-             "       realm guests rollback TENANT [--model NAME] | remove TENANT [--model NAME]",
+             "       realm guests rollback TENANT [--model NAME] | remove TENANT [--model NAME]\n"
+             "       realm guests log TENANT",
     .about =
         "Shows and changes the programs of a tenant: WebAssembly guests that answer its chats and\n"
         "completions in the model's place.  With --model a program answers for that model alone;\n"
         "without, for all that have none of their own.  The server checks and compiles a program\n"
         "before it takes it.  `rollback` takes the newest version away, so that the one before it\n"
-        "answers again; `remove` takes all of them.",
+        "answers again; `remove` takes all of them.  `log` shows what they wrote last, and why "
+        "requests\n"
+        "of theirs failed.",
     .examples = "  realm guests put acme summarise.wasm\n"
                 "  realm guests put acme summarise.wasm --model llama\n"
                 "  realm guests list acme\n"
@@ -30,8 +33,8 @@ struct guests_cmd {
 static const char CMD[] = "guests";
 
 static const struct admin_column columns[] = {
-    {"MODEL", "model", ADMIN_TEXT},        {"VERSION", "version", ADMIN_COUNT},
-    {"ACTIVE", "active", ADMIN_TEXT},      {"BYTES", "bytes", ADMIN_COUNT},
+    {"MODEL", "model", ADMIN_ALL},         {"VERSION", "version", ADMIN_COUNT},
+    {"ANSWERS", "answers", ADMIN_TEXT},    {"BYTES", "bytes", ADMIN_COUNT},
     {"CREATED", "created_at", ADMIN_TIME}, {"SHA256", "sha256", ADMIN_TEXT},
 };
 
@@ -68,6 +71,35 @@ static int call(const struct guests_cmd *c, struct admin *a, const char *method,
     return status;
 }
 
+/* Of a model's versions the newest that was not taken back answers. */
+static bool answers(const json_t *rows, const json_t *row)
+{
+    const json_t *model = json_object_get(row, "model"), *other;
+    json_int_t version = json_integer_value(json_object_get(row, "version"));
+    size_t i;
+    if (json_is_true(json_object_get(row, "withdrawn")))
+        return false;
+    json_array_foreach(rows, i, other)
+    {
+        if (json_equal(json_object_get(other, "model"), model) &&
+            !json_is_true(json_object_get(other, "withdrawn")) &&
+            json_integer_value(json_object_get(other, "version")) > version)
+            return false;
+    }
+    return true;
+}
+
+static void show_list(const json_t *rows)
+{
+    json_t *row;
+    size_t i;
+    json_array_foreach(rows, i, row)
+    {
+        json_object_set_new(row, "answers", json_boolean(answers(rows, row)));
+    }
+    admin_table(rows, columns, ARRAY_LEN(columns));
+}
+
 static int list(void *ctx, struct admin *a, char **operands)
 {
     const struct guests_cmd *c = ctx;
@@ -80,7 +112,7 @@ static int list(void *ctx, struct admin *a, char **operands)
     if (c->json)
         admin_json(out);
     else
-        admin_table(json_object_get(out, "guests"), columns, ARRAY_LEN(columns));
+        show_list(json_object_get(out, "guests"));
     json_decref(out);
     return EXIT_DONE;
 }
@@ -134,11 +166,39 @@ static int drop(void *ctx, struct admin *a, char **operands)
     return status < 0 ? EXIT_DONE : status;
 }
 
+static void print_line(const json_t *line)
+{
+    static const char *const members[] = {"at", "from", "text"};
+    for (size_t i = 0; i < ARRAY_LEN(members); i++) {
+        const char *text = json_string_value(json_object_get(line, members[i]));
+        fputs(i ? " " : "", stdout);
+        admin_print(stdout, text ? text : "-");
+    }
+    putchar('\n');
+}
+
+static int log_lines(void *ctx, struct admin *a, char **operands)
+{
+    const struct guests_cmd *c = ctx;
+    json_t *out = NULL;
+    if (c->model)
+        return cmd_usage(CMD, "`log` shows the lines of all programs");
+    int status = call(c, a, "GET", operands[0], "/log", &out);
+    if (status >= 0)
+        return status;
+    const json_t *lines = json_object_get(out, "lines");
+    for (size_t i = 0; i < json_array_size(lines) && !c->json; i++)
+        print_line(json_array_get(lines, i));
+    if (c->json)
+        admin_json(out);
+    json_decref(out);
+    return EXIT_DONE;
+}
+
 static const struct admin_verb verbs[] = {
-    {"list ls show", "TENANT", list},
-    {"put set add", "TENANT FILE.wasm", put},
-    {"rollback", "TENANT", rollback},
-    {"remove rm delete", "TENANT", drop},
+    {"list ls show", "TENANT", list},  {"put set add", "TENANT FILE.wasm", put},
+    {"rollback", "TENANT", rollback},  {"remove rm delete", "TENANT", drop},
+    {"log logs", "TENANT", log_lines},
 };
 
 int cmd_guests(int argc, char **argv)

@@ -178,7 +178,7 @@ static int no_settings(const struct tenants_cmd *c)
 static const struct admin_column columns[] = {
     {"TENANT", "id", ADMIN_TEXT},
     {"WEIGHT", "weight", ADMIN_COUNT},
-    {"MODELS", "models", ADMIN_TEXT},
+    {"MODELS", "models", ADMIN_ALL},
     {"REQUESTS/MIN", "limits.requests_per_min", ADMIN_COUNT},
     {"TOKENS/MIN", "limits.tokens_per_min", ADMIN_COUNT},
     {"PARALLEL", "limits.parallel", ADMIN_COUNT},

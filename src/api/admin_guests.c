@@ -7,6 +7,11 @@
 #include "api/api_impl.h"
 #include "base/err.h"
 
+static int no_guests(struct api_error *e)
+{
+    return api_fail(e, 501, "unsupported", "this server runs no guests");
+}
+
 /* The model of the query: *out is NULL when the call is about the program for all others. */
 static int read_model(struct job *j, char name[MODEL_NAME_MAX + 1], const char **out,
                       struct api_error *e)
@@ -46,7 +51,7 @@ static int validate(struct job *j, json_t **about, struct api_error *e)
     struct realm_error err = {0};
     struct wasm_guest *guest;
     if (!j->api->options.wasm)
-        return api_fail(e, 501, "unsupported", "this server runs no guests");
+        return no_guests(e);
     int status = wasm_guest_open(&guest, j->api->options.wasm, j->body.p, j->body.n, &err);
     if (status == REALM_E_GUEST)
         return api_fail(e, 422, "guest_invalid", "%s", err.message);
@@ -104,18 +109,18 @@ static int drop(struct job *j, struct api_error *e)
     return admin_removed(j, status, &err, e);
 }
 
-static int show_log(struct job *j, struct api_error *e)
+static int lines(struct job *j, struct api_error *e)
 {
+    const struct realm_error err = {0};
     if (check_tenant(j, e))
         return -1;
     if (!j->api->guests)
-        return api_fail(e, 501, "unsupported", "this server runs no guests");
-    json_t *out = guests_log(j->api->guests, j->param);
-    return admin_result(j, out ? 0 : REALM_E_NOMEM, out, NULL, e);
+        return no_guests(e);
+    return admin_result(j, 0, guests_log(j->api->guests, j->param), &err, e);
 }
 
+const struct door door_guest_log = ADMIN_DOOR("admin_guest_log", lines);
 const struct door door_guest_put = ADMIN_DOOR("admin_guest_put", put);
 const struct door door_guests = ADMIN_DOOR("admin_guests", list);
-const struct door door_guest_log = ADMIN_DOOR("admin_guest_log", show_log);
 const struct door door_guest_rollback = ADMIN_DOOR("admin_guest_rollback", rollback);
 const struct door door_guest_remove = ADMIN_DOOR("admin_guest_remove", drop);

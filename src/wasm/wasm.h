@@ -58,12 +58,12 @@ MUST_USE int wasm_guest_open(struct wasm_guest **out, struct wasm_host *h, const
 void wasm_guest_close(struct wasm_guest *g);
 /* Whether it exports `handle`, and so reads requests whole. */
 bool wasm_guest_handles(const struct wasm_guest *g);
-/* Bytes of its compiled code, which stay in memory as long as it is open. */
-size_t wasm_guest_bytes(const struct wasm_guest *g);
 /* What its module says of itself, for those who look after it: {"exports":["generate",…],
  * "imports":["env.realm_chat",…]}, each cut at GUEST_NAMES_MAX names.  A new reference, or NULL
  * when memory is short. */
 json_t *wasm_guest_about(const struct wasm_guest *g);
+/* Bytes of its compiled code, which stay in memory as long as it is open. */
+size_t wasm_guest_bytes(const struct wasm_guest *g);
 
 /* name: the tenant's id, which generations and lines of the log carry.  models_bytes_max: what
  * models that its guests store may take; 0: the default. */

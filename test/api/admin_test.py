@@ -1,92 +1,27 @@
 #!/usr/bin/env python3
-"""Administration of a running server: the calls under /admin, and the commands on top of them.
+"""The calls under /admin of a running server.
 
 usage: admin_test.py REALM GUEST.wasm
 
 Prints TAP.  Needs Python's standard library.
 """
-import csv
 import hashlib
-import http.client
-import io
 import json
 import os
 import re
-import socket
-import subprocess
 import sys
 import time
 
+from admin_calls import (ADMIN_KEY, SEEN, bad, call, complete, good, holds, make, make_key, raw,
+                         state)
 from server import Server, main, test
 
 REALM, GUEST = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
-ADMIN_KEY = "the-operators-own-key"
 
 
-class Unix(http.client.HTTPConnection):
-    def __init__(self, path):
-        super().__init__("localhost", timeout=60)
-        self.path = path
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(60)
-        self.sock.connect(self.path)
-
-
-def state(s):
-    return os.path.join(s.folder.name, "state")
-
-
-SEEN = []  # every answer's text, but those that make a key
-
-
-def raw(s, method, path, body=None, key=None, seen=True):
-    """Status, headers and text; over the socket, or with a key over the port."""
-    c = http.client.HTTPConnection(s.host, s.port, timeout=60) if key else \
-        Unix(os.path.join(state(s), "admin.sock"))
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
-    c.request(method, path, body, headers)
-    answer = c.getresponse()
-    text = answer.read().decode()
-    c.close()
-    if seen:
-        SEEN.append(text)
-    return answer.status, answer.headers, text
-
-
-def call(s, method, path, body=None, **more):
-    """Status and JSON."""
-    if body is not None and not isinstance(body, bytes):
-        body = json.dumps(body).encode()
-    status, _, text = raw(s, method, path, body, **more)
-    return status, json.loads(text)
-
-
-def good(s, method, path, body=None, **more):
-    status, answer = call(s, method, path, body, **more)
-    assert status == 200, (method, path, body, status, answer)
-    return answer
-
-
-def bad(s, method, path, body=None, status=400, param=None, code=None):
-    got, answer = call(s, method, path, body)
-    assert got == status, (method, path, body, got, answer)
-    error = answer["error"]
-    assert error["message"] and error["type"] and error["request_id"], answer
-    if param:
-        assert (error["param"] or "").startswith(param), (method, path, body, answer)
-    if code:
-        assert error["code"] == code, (method, path, body, answer)
-    return error
-
-
-def make(s, name, **settings):
-    return good(s, "POST", "/admin/tenants", {"id": name, **settings})
-
-
-def make_key(s, tenant, **settings):
-    return good(s, "POST", f"/admin/tenants/{tenant}/keys", settings, seen=False)
+def module():
+    with open(GUEST, "rb") as file:
+        return file.read()
 
 
 def audits(s, limit=1000):
@@ -99,14 +34,6 @@ FULL = {"weight": 7, "models": ["tiny-q8_0"], "defaults": {"temperature": 0.25},
         "limits": {"requests_per_min": 60, "tokens_per_min": 9000, "parallel": 3,
                    "budget_tokens": 500000, "budget_window": "day", "max_tokens": 300,
                    "kv_bytes_max": 1 << 30}}
-
-
-def holds(tenant, settings):
-    for name, value in settings.items():
-        if name == "limits":
-            holds(tenant["limits"], value)
-        else:
-            assert tenant[name] == value, (name, tenant)
 
 
 @test
@@ -272,9 +199,11 @@ def ids_that_are_guessed(s):
 
 # ---- programs ----
 
-def module():
-    with open(GUEST, "rb") as file:
-        return file.read()
+
+# (module (memory (export "memory") 1)
+#   (func (export "generate") (param i32 i32 i32 i32) (result i32) unreachable))
+TRAP = (b"\0asm\1\0\0\0" b"\1\x09\1\x60\4\x7f\x7f\x7f\x7f\1\x7f" b"\3\2\1\0" b"\5\3\1\0\1"
+        b"\7\x15\2\6memory\2\0\x08generate\0\0" b"\x0a\5\1\3\0\0\x0b")
 
 
 @test
@@ -298,6 +227,25 @@ def guests_live(s):
     good(s, "DELETE", "/admin/tenants/guested/guest")
     bad(s, "DELETE", "/admin/tenants/guested/guest", status=404)
     bad(s, "POST", "/admin/tenants/guested/guest/rollback", None, 404)
+
+
+@test
+def guests_are_heard(s):
+    """How a program's requests went, and how they failed, is for those who look after it."""
+    make(s, "loud")
+    key = make_key(s, "loud")["key"]
+    assert good(s, "GET", "/admin/tenants/loud/guest/log")["requests"] == 0
+    good(s, "PUT", "/admin/tenants/loud/guest", module())
+    assert complete(s, key)[0] == 200
+    log = good(s, "GET", "/admin/tenants/loud/guest/log")
+    assert (log["requests"], log["trapped"], log["running"]) == (1, 0, 0), log
+    good(s, "PUT", "/admin/tenants/loud/guest", TRAP)
+    assert complete(s, key)[0] == 502
+    log = good(s, "GET", "/admin/tenants/loud/guest/log")
+    assert (log["requests"], log["trapped"]) == (2, 1), log
+    assert [line["from"] for line in log["lines"]] == ["host"] and log["lines"][0]["text"], log
+    assert good(s, "GET", "/admin/tenants/plain/guest/log")["lines"] == []
+    bad(s, "GET", "/admin/tenants/nobody/guest/log", status=404, code="not_found")
 
 
 @test
@@ -402,124 +350,6 @@ def models_are_loaded_and_pinned(s):
         bad(s, "POST", f"/admin/models/{name}/load", None, 404, code="model_not_found")
 
 
-# ---- the commands ----
-
-def realm(s, *args, status=0, env=None):
-    """Standard output and error of a command that ends with the status."""
-    at = () if "--state" in args or "--url" in args else ("--state", state(s))
-    done = subprocess.run([REALM, *args, *at], capture_output=True, text=True, timeout=60,
-                          check=False, env={**os.environ, **(env or {})})
-    assert done.returncode == status, (args, done)
-    if status:
-        assert done.stdout == "" and done.stderr.count("\n") == 1, (args, done)
-    return done.stdout, done.stderr
-
-
-def table(text):
-    """Rows by the titles; every cell begins or ends where its title does."""
-    lines = text.splitlines()
-    titles = re.split(r" {2,}", lines[0].strip())
-    rows = []
-    for line in lines[1:]:
-        cells = re.split(r" {2,}", line.strip())
-        assert len(cells) == len(titles), (line, titles)
-        at = 0
-        for title, value in zip(titles, cells):
-            begin, start = lines[0].index(title, at and at - 1), line.index(value, at)
-            assert begin == start or begin + len(title) == start + len(value), (text, value)
-            at = start + len(value)
-        rows.append(dict(zip(titles, cells)))
-    return rows
-
-
-@test
-def command_tenants(s):
-    _, told = realm(s, "tenants", "create", "shop", "--weight", "3", "--models",
-                    "tiny-q8_0,other", "--requests-per-min", "60", "--tokens-per-min", "1000",
-                    "--parallel", "2", "--budget", "5000/day", "--kv", "1GiB", "--max-tokens",
-                    "100", "--default", "temperature=0.2,top_p=0.9")
-    assert "realm keys create shop" in told, told
-    holds(good(s, "GET", "/admin/tenants/shop"), {
-        "weight": 3, "models": ["tiny-q8_0", "other"],
-        "defaults": {"temperature": 0.2, "top_p": 0.9},
-        "limits": {"requests_per_min": 60, "tokens_per_min": 1000, "parallel": 2,
-                   "budget_tokens": 5000, "budget_window": "day", "kv_bytes_max": 1 << 30,
-                   "max_tokens": 100}})
-    for args in (("tenants",), ("tenants", "list"), ("tenants", "ls")):
-        rows = {r["TENANT"]: r for r in table(realm(s, *args)[0])}
-        assert rows["shop"]["WEIGHT"] == "3" and rows["shop"]["PARALLEL"] == "2", rows
-        assert rows["shop"]["KV"] == "1 GiB" and rows["plain"]["BUDGET"] == "-", rows
-        assert set(rows) == {t["id"] for t in good(s, "GET", "/admin/tenants")["tenants"]}
-    assert json.loads(realm(s, "tenants", "--json")[0]) == good(s, "GET", "/admin/tenants")
-    shown = json.loads(realm(s, "tenants", "set", "shop", "--budget", "none", "--models", "all",
-                             "--json")[0])
-    assert shown["limits"].get("budget_tokens") is None and shown.get("models") is None, shown
-    assert "temperature" in realm(s, "tenants", "show", "shop")[0]
-    realm(s, "tenants", "remove", "shop")
-    assert "shop" in realm(s, "tenants", "show", "shop", status=1)[1]
-    told = realm(s, "tenants", "audits", "--limit", "1")[0].splitlines()
-    assert len(told) == 2 and "shop" in told[1] and "socket" in told[1], told
-
-
-@test
-def command_keys(s):
-    make(s, "acme")
-    key, told = realm(s, "keys", "create", "acme", "--name", "web", "--expires", "30d")
-    assert re.fullmatch(r"rlm_[0-9A-Za-z]{8}_[0-9A-Za-z]+\n", key), "the key alone"
-    assert "only time" in told and key.strip() not in told, told
-    name = key.split("_")[1]
-    shown = good(s, "GET", "/admin/tenants/acme/keys")["keys"][0]
-    assert abs(shown["expires_at"] - time.time() - 30 * 86400) < 120, shown
-    row = table(realm(s, "keys", "list", "acme")[0])[0]
-    assert (row["KEY"], row["NAME"], row["DISABLED"]) == (name, "web", "no"), row
-    realm(s, "keys", "disable", name)
-    assert table(realm(s, "keys", "list", "acme")[0])[0]["DISABLED"] == "yes"
-    realm(s, "keys", "enable", name)
-    new = realm(s, "keys", "rotate", "acme", name, "--after", "2h")[0].strip().split("_")[1]
-    keys = {k["id"]: k for k in good(s, "GET", "/admin/tenants/acme/keys")["keys"]}
-    assert abs(keys[name]["expires_at"] - time.time() - 7200) < 120, keys
-    assert keys[new]["name"] == "web" and not keys[new].get("expires_at"), keys
-    told = realm(s, "keys", "rotate", "acme", "aaaaaaaa", status=1)[1]
-    assert "realm keys list acme" in told and len(keys) == 2, told
-    realm(s, "keys", "remove", new)
-    realm(s, "keys", "remove", new, status=1)
-
-
-@test
-def command_guests(s):
-    make(s, "programmed")
-    first = realm(s, "guests", "put", "programmed", GUEST)[0]
-    assert hashlib.sha256(module()).hexdigest() in first and "generate" in first, first
-    realm(s, "guests", "put", "programmed", GUEST, "--model", "tiny-q8_0")
-    rows = table(realm(s, "guests", "list", "programmed")[0])
-    assert len(rows) == 2 and {r["MODEL"] for r in rows} & {"tiny-q8_0"}, rows
-    realm(s, "guests", "remove", "programmed", "--model", "tiny-q8_0")
-    assert len(table(realm(s, "guests", "list", "programmed")[0])) == 1
-    assert "no WebAssembly" in realm(s, "guests", "put", "programmed", __file__, status=1)[1]
-    assert "nowhere.wasm" in realm(s, "guests", "put", "programmed", "nowhere.wasm", status=1)[1]
-
-
-@test
-def command_models(s):
-    assert "tiny-q8_0" in [r["MODEL"] for r in table(realm(s, "models")[0])]
-    realm(s, "models", "pin", "tiny-q8_0")
-    assert table(realm(s, "models")[0])[0]["PINNED"] == "yes"
-    realm(s, "models", "unpin", "tiny-q8_0")
-    assert "none" in realm(s, "models", "load", "none", status=1)[1]
-
-
-def complete(s, key):
-    """The status of a completion of five tokens, and its usage."""
-    c = http.client.HTTPConnection(s.host, s.port, timeout=60)
-    c.request("POST", "/v1/completions",
-              json.dumps({"prompt": "Once upon a time", "max_tokens": 5, "ignore_eos": True}),
-              {"Authorization": f"Bearer {key}"})
-    answer = c.getresponse()
-    body = json.loads(answer.read())
-    c.close()
-    return answer.status, body.get("usage")
-
-
 @test
 def usage_is_what_was_answered(s):
     make(s, "user")
@@ -555,52 +385,9 @@ def a_key_ends_at_once(s):
 
 
 @test
-def command_usage(s):
-    answer = good(s, "GET", "/admin/usage?group_by=tenant,model,day")
-    args = ("usage", "--by", "tenant,model,day", "--from", "3650d")
-    assert json.loads(realm(s, *args, "--json")[0]) == answer
-    rows = table(realm(s, *args)[0])
-    assert len(rows) == len(answer["rows"]), (rows, answer)
-    read = list(csv.DictReader(io.StringIO(realm(s, *args, "--csv")[0])))
-    names = ["day", "tenant", "model", "requests", "prompt_tokens", "cached_tokens",
-             "completion_tokens"]
-    assert [[r[n] for n in names] for r in read] == \
-        [[str(r[n]) for n in names] for r in answer["rows"]], (read, answer)
-    assert realm(s, *args, "--csv")[0].splitlines()[0].split(",") == names
-    assert json.loads(realm(s, "usage", "requests", "--limit", "5", "--json")[0])["rows"] == \
-        good(s, "GET", "/admin/requests?limit=5")["rows"]
-    realm(s, "usage", "--from", "never", status=1)
-
-
-@test
-def commands_say_what_to_do(s):
-    for name in ("tenants", "keys", "guests", "models", "usage"):
-        text = realm(s, name, "--help")[0]
-        assert "examples:" in text and f"realm {name}" in text, text
-    for args in (("tenants", "frob"), ("tenants", "show"), ("tenants", "set", "plain"),
-                 ("tenants", "list", "--weight", "2"), ("tenants", "create", "x", "--weight", "y"),
-                 ("tenants", "create", "x", "--budget", "5"), ("keys",), ("guests",),
-                 ("tenants", "create", "x", "--kv", "much"), ("models", "load"),
-                 ("tenants", "create", "x", "--default", "a=1", "--default", "b=2"),
-                 ("tenants", "create", "x", "--default", "nothing"), ("usage", "--json", "--csv"),
-                 ("keys", "list", "plain", "--name", "x"), ("usage", "--limit", "3"),
-                 ("keys", "create", "plain", "--expires", "tomorrow")):
-        realm(s, *args, status=2)
-    told = realm(s, "tenants", "--state", "/nonexistent", status=1)[1]
-    assert "/nonexistent/admin.sock" in told and "realm serve" in told, told
-    realm(s, "tenants", "--state", state(s), "--url", s.url, status=2)
-    realm(s, "tenants", "--url", s.url, status=2, env={"REALM_ADMIN_KEY": ""})
-    told = realm(s, "tenants", "--url", s.url, status=1, env={"REALM_ADMIN_KEY": "wrong"})[1]
-    assert "REALM_ADMIN_KEY" in told and "wrong" not in told, told
-    out, _ = realm(s, "tenants", "--url", s.url + "/", env={"REALM_ADMIN_KEY": ADMIN_KEY})
-    assert "plain" in out
-
-
-@test
 def a_key_is_shown_once(s):
     """Neither it nor its secret is in the state folder, the log or any answer."""
     made = [make_key(s, "plain", name="secret")["key"] for _ in range(3)]
-    made.append(realm(s, "keys", "create", "plain")[0].strip())
     for path in ("/admin/tenants/plain/keys", "/admin/audits?limit=1000", "/admin/requests",
                  "/admin/tenants", "/admin/usage?group_by=key"):
         good(s, "GET", path)
@@ -618,7 +405,6 @@ def a_key_is_shown_once(s):
             assert key.encode() not in text, f"a key is in {place}"
             assert secret[:32].encode() not in text, f"a secret is in {place}"
             assert ADMIN_KEY.encode() not in text, f"the operator's key is in {place}"
-
 
 if __name__ == "__main__":
     main(Server(REALM, env={"REALM_ADMIN_KEY": ADMIN_KEY}))
