@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "admin.h"
 #include "base/log.h"
 #include "cmd.h"
 
@@ -15,6 +16,11 @@ static const struct cmd commands[] = {
     {"bench", "measure tokens per second", cmd_bench},
     {"quantize", "write a model with smaller weights", cmd_quantize},
     {"pull", "fetch a model from a hub", cmd_pull},
+    {"tenants", "who may use a running server, and how much", cmd_tenants},
+    {"keys", "their keys", cmd_keys},
+    {"guests", "their programs", cmd_guests},
+    {"models", "the models of a running server", cmd_models},
+    {"usage", "what tenants used", cmd_usage_report},
 };
 
 static void print_help(FILE *to)

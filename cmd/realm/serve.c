@@ -125,19 +125,15 @@ static int open_guest(struct serve *s, struct realm_error *err)
     const struct wasm_host_options options = {.cache_dir = s->state.guests, .chat = s->chat};
     uint8_t *wasm;
     size_t n;
-    if (!s->conf.guest)
-        return 0;
-    int status = io_read_file(io_system(), s->conf.guest, GUEST_MODULE_BYTES_MAX, &wasm, &n, err);
+    int status = wasm_host_open(&s->wasm, &options, err);
+    if (status || !s->conf.guest)
+        return status;
+    status = io_read_file(io_system(), s->conf.guest, GUEST_MODULE_BYTES_MAX, &wasm, &n, err);
     if (status)
         return status;
-    status = wasm_host_open(&s->wasm, &options, err);
-    if (!status)
-        status = wasm_guest_open(&s->guest, s->wasm, wasm, n, err);
+    status = wasm_guest_open(&s->guest, s->wasm, wasm, n, err);
     mem_free(wasm);
-    if (status)
-        return err_prefix(err, status, "the guest %s", s->conf.guest);
-    status = wasm_tenant_open(&s->tenant, s->engine, "default", 0);
-    return status ? err_nomem(err, "the guest's tenant") : 0;
+    return status ? err_prefix(err, status, "the guest %s", s->conf.guest) : 0;
 }
 
 /* The key leaves the environment, which child processes get a copy of. */
@@ -156,7 +152,6 @@ static int open_api(struct serve *s, const char *key, struct realm_error *err)
         .tenants = s->tenants,
         .wasm = s->wasm,
         .guest = s->guest,
-        .tenant = s->tenant,
         .compat_llama_server = s->conf.compat_llama_server,
         .request_ms = s->conf.request_s * 1000,
         .needs_key = needs_key(s),
@@ -263,8 +258,6 @@ void serve_close(struct serve *s)
         http_close(s->http);
     api_close(s->api);
     tenants_close(s->tenants);
-    if (s->tenant)
-        wasm_tenant_close(s->tenant);
     if (s->guest)
         wasm_guest_close(s->guest);
     if (s->wasm)

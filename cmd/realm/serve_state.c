@@ -26,21 +26,27 @@ static char *path_in(const char *dir, const char *name)
     return (char *)path.p;
 }
 
-/* The given one, or that of the user. */
-static int choose(struct serve_state *s, const char *given, struct realm_error *err)
+int serve_state_dir(char **out, const char *given, struct realm_error *err)
 {
     const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    *out = NULL;
     if (given)
-        s->dir = mem_strdup(given);
+        *out = mem_strdup(given);
     else if (state && state[0] == '/')
-        s->dir = path_in(state, "/realm");
+        *out = path_in(state, "/realm");
     else if (home && home[0] == '/')
-        s->dir = path_in(home, "/.local/state/realm");
+        *out = path_in(home, "/.local/state/realm");
     else
         return err_set(err, REALM_E_ARG,
                        "there is no place for the state directory: name one with --state DIR");
-    if (!s->dir)
-        return err_nomem(err, "the state directory's name");
+    return *out ? 0 : err_nomem(err, "the state directory's name");
+}
+
+static int choose(struct serve_state *s, const char *given, struct realm_error *err)
+{
+    int status = serve_state_dir(&s->dir, given, err);
+    if (status)
+        return status;
     s->guests = path_in(s->dir, "/guests");
     s->socket = path_in(s->dir, "/admin.sock");
     return s->guests && s->socket ? 0 : err_nomem(err, "the state directory's name");

@@ -8,6 +8,7 @@
 #include "api/api_impl.h"
 #include "base/ckd.h"
 #include "base/clock.h"
+#include "base/err.h"
 #include "base/mem.h"
 
 enum { SLICE_TOKENS = 256, NOTE_NS = 1000000000 };
@@ -90,6 +91,12 @@ void account_request(const struct job *j, struct realm_request *r)
     r->priority = j->ask.priority;
     r->admit = on_prompt;
     r->admit_ctx = (void *)j;
+}
+
+int account_reserve(struct job *j, uint64_t tokens, struct realm_error *err)
+{
+    int status = reserve(j, tokens);
+    return status ? err_set(err, status, "%s", j->cap_error.message) : 0;
 }
 
 int account_refused(const struct job *j, struct api_error *e)

@@ -8,6 +8,25 @@
 
 enum { REQUEST_MS = 3600 * 1000 };
 
+static int read_module(void *ctx, uint64_t version, struct buf *wasm, struct realm_error *err)
+{
+    return tenants_guest_module(ctx, version, wasm, err);
+}
+
+static int open_guests(struct api *a)
+{
+    const struct api_options *o = &a->options;
+    const struct guests_options options = {
+        .engine = o->engine,
+        .host = o->wasm,
+        .common = o->guest,
+        .module = read_module,
+        .ctx = o->tenants,
+        .clock = clock_system(),
+    };
+    return o->wasm ? guests_open(&a->guests, &options) : 0;
+}
+
 int api_open(struct api **out, const struct api_options *options, struct realm_error *err)
 {
     *out = NULL;
@@ -31,6 +50,9 @@ int api_open(struct api **out, const struct api_options *options, struct realm_e
     status = shared_open(&a->shared);
     if (status)
         goto no_shared;
+    status = open_guests(a);
+    if (status)
+        goto no_guests;
     a->admin_key = options->admin_key ? mem_strdup(options->admin_key) : NULL;
     status = options->admin_key && !a->admin_key ? REALM_E_NOMEM
                                                  : workers_open(&a->workers, API_WORKERS_MAX);
@@ -41,6 +63,8 @@ int api_open(struct api **out, const struct api_options *options, struct realm_e
 
 no_workers:
     mem_free(a->admin_key);
+    guests_close(a->guests);
+no_guests:
     shared_close(a->shared);
 no_shared:
     catalog_close(a->catalog);
@@ -67,6 +91,7 @@ void api_close(struct api *a)
     while (!list_empty(&a->jobs))
         job_drop(job_of(a->jobs.next));
     mem_free(a->admin_key);
+    guests_close(a->guests);
     shared_close(a->shared);
     catalog_close(a->catalog);
     mutex_destroy(&a->ready_lock);

@@ -45,10 +45,9 @@ struct api_models {
 struct api_options {
     struct realm *engine;
     struct chat *chat;
-    struct tenants *tenants;    /* who may do what, and the ledger */
-    struct wasm_host *wasm;     /* NULL: no guests */
-    struct wasm_guest *guest;   /* answers chats and completions; NULL: the model does */
-    struct wasm_tenant *tenant; /* of the guest */
+    struct tenants *tenants;  /* who may do what, and the ledger */
+    struct wasm_host *wasm;   /* NULL: no guests */
+    struct wasm_guest *guest; /* answers for tenants without a program; NULL: the model does */
     bool compat_llama_server;
     uint32_t request_ms;
     bool needs_key;        /* callers are let in by keys alone, even while there is none */

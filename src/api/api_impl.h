@@ -7,6 +7,7 @@
 #include "api/api.h"
 #include "api/auth.h"
 #include "api/catalog.h"
+#include "api/guests.h"
 #include "api/job.h"
 #include "api/shared.h"
 #include "api/workers.h"
@@ -14,13 +15,14 @@
 #include "base/thread.h"
 #include "metrics/metrics.h"
 
-enum { DOORS_MAX = 32, TENANTS_SHOWN_MAX = 100 };
+enum { DOORS_MAX = 64, TENANTS_SHOWN_MAX = 100 };
 
 struct tenant_counts {
     char id[TENANT_ID_MAX + 1];
     uint64_t requests[OUTCOMES];
     uint64_t prompt_tokens, cached_tokens, completion_tokens;
     uint64_t running, waiting, kv_pages, kv_cached_pages; /* as the engine said last */
+    uint64_t guest_requests, guest_traps, guest_limits, guest_own_ms;
 };
 
 struct api_counts {
@@ -38,6 +40,7 @@ struct api {
     struct http_server *server;
     struct workers *workers;
     struct catalog *catalog;
+    struct guests *guests; /* NULL: no programs are run */
     struct shared *shared;
     uint64_t started_ns;
     atomic_bool stuck;
@@ -64,6 +67,10 @@ bool api_wants_body(struct api *a, const struct http_exchange *x);
 /* Answers a request that never became a job; takes its Retry-After from *e. */
 void api_refuse(struct http_exchange *x, const struct api_error *e);
 void api_answer_json(struct http_exchange *x, int status, json_t *body);
+/* 405; allow: the methods that the path takes. */
+void api_refuse_method(struct http_exchange *x, const char *allow);
+/* Whether x has it; a HEAD request is a GET whose body stays here. */
+bool api_has_method(const struct http_exchange *x, const char *method);
 
 /* socket.c: WebSockets of the dispatch protocol */
 struct call;
@@ -96,15 +103,41 @@ void metrics_ledger(struct metrics_out *o, struct tenants *tenants);
 
 /* admin.c: whoever comes here has been let in */
 void admin_route(struct api *a, struct http_exchange *x);
+/* Worker.  The body into j->ask.body; an empty one is {}. */
+MUST_USE int admin_body(struct job *j, struct api_error *e);
+/* Worker.  A value of the query.  1: it is there; 0: it is not, or empty; -1: *e. */
+MUST_USE int admin_query(struct job *j, const char *name, char *out, size_t max,
+                         struct api_error *e);
+/* Worker.  How a call of the tenants' layer ended: writes what it gave (a reference that this
+ * takes over), or says in *e why it failed. */
+MUST_USE int admin_result(struct job *j, int status, json_t *out, const struct realm_error *err,
+                          struct api_error *e);
+/* Worker.  The same of what has gone: {"id":…,"removed":true}. */
+MUST_USE int admin_removed(struct job *j, int status, const struct realm_error *err,
+                           struct api_error *e);
+void admin_finish(struct job *j);
+#define ADMIN_DOOR(what, does)                                                            \
+    {                                                                                     \
+        .name = (what), .work = (does), .error = api_error_openai, .finish = admin_finish \
+    }
 
 /* models.c */
 /* name: as the path has it, where %2F stands for a slash. */
 void models_get(struct api *a, struct http_exchange *x, const struct tenant_pass *pass,
                 const char *name);
+/* The id that such a name means; REALM_E_ARG: it is too long. */
+MUST_USE int models_read_id(const char *name, char id[MODEL_NAME_MAX + 1]);
 
 /* The doors, each in the file of its name. */
 extern const struct door door_chat, door_completion, door_embeddings, door_messages,
     door_count_tokens, door_llama, door_tokenize, door_detokenize, door_apply_template, door_props,
-    door_generate_call, door_chat_call, door_models, door_load, door_pin, door_unload, door_clear;
+    door_generate_call, door_chat_call, door_models, door_load, door_pin, door_unpin, door_unload,
+    door_clear;
+
+/* admin_tenants.c, admin_guests.c */
+extern const struct door door_tenants, door_tenant_create, door_tenant, door_tenant_change,
+    door_tenant_remove, door_keys, door_key_create, door_key_change, door_key_remove, door_usage,
+    door_requests, door_audits, door_guest_put, door_guests, door_guest_rollback, door_guest_remove,
+    door_guest_log;
 
 #endif

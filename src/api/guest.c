@@ -2,11 +2,13 @@
  *
  * The guest runs on the worker that has the job; what it streams goes through a buffer to
  * the server's thread. */
+#include <stdio.h>
 #include <string.h>
 
 #include "api/api_impl.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 
 enum { GUEST_PENDING_MAX = 64 << 20 };
 
@@ -14,6 +16,8 @@ struct guest_run {
     struct mutex lock;
     struct buf pending; /* under lock: not yet shown */
     bool done;          /* under lock; what follows is constant after */
+    int status;         /* of wasm_run */
+    bool ran;
     struct wasm_result result;
 };
 
@@ -45,7 +49,7 @@ static bool on_text(void *ctx, const char *text, size_t n)
 }
 
 /* What GenOptions have no place for. */
-static int check(const struct job *j, struct api_error *e)
+static int check(const struct job *j, const struct wasm_guest *guest, struct api_error *e)
 {
     const struct ask *a = &j->ask;
     const char *param = NULL;
@@ -53,7 +57,7 @@ static int check(const struct job *j, struct api_error *e)
         param = "n";
     else if (a->logprobs)
         param = "logprobs";
-    else if (wasm_guest_handles(j->api->options.guest))
+    else if (wasm_guest_handles(guest))
         return 0; // it has the whole request
     else if (a->n_stop)
         param = "stop";
@@ -113,17 +117,82 @@ static struct guest_run *guest_alloc(void)
     return NULL;
 }
 
-int guest_run(struct job *j, struct api_error *e)
+/* ---- what a guest asks of the job ---- */
+
+/* A name says what it says at the door. */
+static int find(void *ctx, const char *name, char *path, size_t max)
+{
+    struct catalog_model model;
+    int status = job_find_model(ctx, name, &model, NULL);
+    if (!status && strlen(model.path) >= max)
+        return REALM_E_NOT_FOUND;
+    if (!status)
+        memcpy(path, model.path, strlen(model.path) + 1);
+    return status;
+}
+
+static int reserve(void *ctx, uint64_t tokens, struct realm_error *err)
+{
+    return account_reserve(ctx, tokens, err);
+}
+
+static void used(void *ctx, uint32_t prompt_tokens, uint32_t completion_tokens)
+{
+    const struct job *j = ctx;
+    if (j->grant)
+        tenant_note(j->grant, prompt_tokens, completion_tokens);
+}
+
+/* ---- running ---- */
+
+/* The model as the client calls it: what is told of it, and what programs are set for. */
+static const char *called(const struct job *j)
+{
+    const char *name = atomic_load(&j->api->compat) ? NULL : j->ask.model;
+    return name ? name : j->named.id;
+}
+
+bool guest_wanted(const struct job *j, uint64_t *version)
+{
+    *version = 0;
+    if (!j->door->by_guest || !j->api->guests)
+        return false;
+    return (j->pass.tenant && tenant_guest(&j->pass, called(j), version)) || j->api->options.guest;
+}
+
+static void set_name(struct job *j, uint64_t version)
+{
+    char number[24];
+    snprintf(number, sizeof(number), "@%llu", (unsigned long long)version);
+    if (version == 0) {
+        snprintf(j->guest_name, sizeof(j->guest_name), "operator");
+        return;
+    }
+    const size_t room = sizeof(j->guest_name) - sizeof(number);
+    const char *name = called(j);
+    size_t n = utf8_whole(name, strnlen(name, room));
+    snprintf(j->guest_name, sizeof(j->guest_name), "%.*s%s", (int)n, name, number);
+}
+
+/* What it used is counted however it ended. */
+static void count(struct job *j, const struct wasm_result *r)
+{
+    struct realm_usage *u = &j->choices[0].usage;
+    u->prompt_tokens = r->prompt_tokens;
+    u->cached_tokens = r->cached_tokens;
+    u->completion_tokens = r->completion_tokens;
+}
+
+static int run(struct job *j, const struct guest_lease *lease, struct api_error *e)
 {
     const struct ask *a = &j->ask;
-    if (check(j, e))
-        return -1;
-    j->guest = guest_alloc();
-    if (!j->guest)
-        return api_from_status(e, REALM_E_NOMEM, NULL);
+    const struct tenant_view *view = tenant_view(&j->pass);
     const struct wasm_request request = {
-        .tenant = j->api->options.tenant,
+        .tenant = lease->tenant,
         .model = j->model,
+        .weight = view->weight,
+        .kv_bytes_max = view->kv_bytes_max,
+        .priority = a->priority,
         .messages = a->messages,
         .prompt = a->messages ? NULL : a->prompts[0].text,
         .prompt_bytes = a->messages ? 0 : a->prompts[0].bytes,
@@ -131,27 +200,58 @@ int guest_run(struct job *j, struct api_error *e)
         .body = a->body,
         .on_text = on_text,
         .cancelled = job_cancelled,
+        .find = find,
+        .reserve = reserve,
+        .used = used,
         .ctx = j,
         .deadline_ns = j->deadline_ns,
     };
     struct realm_error err = {0};
-    int status = wasm_run(j->api->options.guest, &request, &j->guest->result, &err);
+    int status = wasm_run(lease->guest, &request, &j->guest->result, &err);
+    count(j, &j->guest->result);
+    j->guest->ran = true;
+    j->guest->status = status;
     if (!status)
         status = add_result(j->guest);
+    if (status == REALM_E_GUEST && j->guest->result.refused)
+        return account_refused(j, e);
+    return status ? api_from_status(e, status, &err) : 0;
+}
+
+int guest_run(struct job *j, uint64_t version, struct api_error *e)
+{
+    struct guest_lease lease;
+    struct realm_error err = {0};
+    const struct realm_wait wait = job_wait(j);
+    j->guest = guest_alloc();
+    if (!j->guest)
+        return api_from_status(e, REALM_E_NOMEM, NULL);
+    int status =
+        guests_take(j->api->guests, tenant_view(&j->pass)->id, version, &wait, &lease, &err);
     if (status)
         return api_from_status(e, status, &err);
+    set_name(j, version);
+    int failed = check(j, lease.guest, e);
+    if (!failed)
+        failed = run(j, &lease, e);
+    guests_give(j->api->guests, &lease);
+    if (failed)
+        return -1;
     mutex_lock(&j->guest->lock);
     j->guest->done = true;
     mutex_unlock(&j->guest->lock);
     return 0;
 }
 
-static void finish(struct choice *c, const struct guest_run *g)
+void guest_count(const struct job *j, struct tenant_counts *t)
 {
-    c->finish = REALM_FINISH_STOP;
-    c->usage.prompt_tokens = g->result.prompt_tokens;
-    c->usage.completion_tokens = g->result.completion_tokens;
-    choice_over(c);
+    const struct guest_run *g = j->guest;
+    if (!g || !g->ran)
+        return;
+    t->guest_requests++;
+    t->guest_traps += g->status == REALM_E_GUEST;
+    t->guest_limits += g->status == REALM_E_LIMIT;
+    t->guest_own_ms += g->result.own_ns / 1000000u;
 }
 
 void guest_take(struct job *j)
@@ -178,6 +278,7 @@ void guest_take(struct job *j)
         c->status = status;
         choice_over(c);
     } else if (done) {
-        finish(c, g);
+        c->finish = REALM_FINISH_STOP;
+        choice_over(c);
     }
 }

@@ -43,6 +43,7 @@ static void job_free(struct job *j)
     mem_free(j->rendered.text);
     ask_free(&j->ask);
     mem_free(j->param);
+    mem_free(j->query);
     buf_free(&j->body);
     buf_free(&j->out);
     buf_free(&j->text);
@@ -166,14 +167,15 @@ static void no_job(struct api_error *e, const struct tenant_pass *pass, int stat
     (void)api_from_status(e, status, NULL);
 }
 
-void job_open_http(struct api *a, struct http_exchange *x, const struct door *door,
-                   const struct tenant_pass *pass, const char *param)
+static void open_http(struct api *a, struct http_exchange *x, const struct door *door,
+                      const struct tenant_pass *pass, const char *param, bool administers)
 {
     struct slice body = http_body(x);
     struct job *j;
     int status = job_alloc(&j, a, door, http_id(x), body.n);
     if (!status &&
-        (buf_add(&j->body, body.p, body.n) || (param && !(j->param = mem_strdup(param)))))
+        (buf_add(&j->body, body.p, body.n) || (param && !(j->param = mem_strdup(param))) ||
+         (administers && !(j->query = mem_strdup(http_query(x))))))
         status = REALM_E_NOMEM;
     if (status) {
         struct api_error e = {0};
@@ -186,10 +188,24 @@ void job_open_http(struct api *a, struct http_exchange *x, const struct door *do
     if (pass)
         j->pass = *pass;
     j->x = x;
+    if (administers)
+        j->who = http_tag(x) == API_ADMIN ? "socket" : "key";
     snprintf(j->shown_id, sizeof(j->shown_id), "%s", http_shown_id(x));
     j->arrived_ns = http_arrived_ns(x);
     http_set_user(x, j);
     start(j);
+}
+
+void job_open_http(struct api *a, struct http_exchange *x, const struct door *door,
+                   const struct tenant_pass *pass, const char *param)
+{
+    open_http(a, x, door, pass, param, false);
+}
+
+void job_open_admin(struct api *a, struct http_exchange *x, const struct door *door,
+                    const char *param)
+{
+    open_http(a, x, door, NULL, param, true);
 }
 
 void job_open_call(struct api *a, struct call *call, const struct door *door,

@@ -142,8 +142,10 @@ struct job {
 
     /* Of the worker while PREPARING, then constant. */
     struct buf body;
-    char *param; /* from the path: an id; may be NULL */
-    bool pin;    /* the model is to stay loaded */
+    char *param;     /* from the path: an id; may be NULL */
+    char *query;     /* of administration: what stands behind the '?'; else NULL */
+    const char *who; /* administers: "socket" or "key"; else NULL */
+    bool pin;        /* the model is to stay loaded */
     struct ask ask;
     struct catalog_model named;
     struct realm_model *model;
@@ -173,6 +175,9 @@ struct job {
  * Answers an error itself. */
 void job_open_http(struct api *a, struct http_exchange *x, const struct door *door,
                    const struct tenant_pass *pass, const char *param);
+/* The same for administration, with the query and where it came from. */
+void job_open_admin(struct api *a, struct http_exchange *x, const struct door *door,
+                    const char *param);
 /* The same for a call on a WebSocket, whose params it takes over. */
 struct call_message {
     json_t *params;
@@ -213,6 +218,8 @@ struct realm_wait job_wait(struct job *j);
 MUST_USE int account_open(struct job *j, struct api_error *e);
 /* Sets whose work a request is, and what is asked before it starts. */
 void account_request(const struct job *j, struct realm_request *r);
+/* The same for a guest's tokens, all of them together; REALM_E_LIMIT. */
+MUST_USE int account_reserve(struct job *j, uint64_t tokens, struct realm_error *err);
 /* Why a generation that account_request let ask was refused; -1. */
 int account_refused(const struct job *j, struct api_error *e);
 /* After each token: reserves more, or lets the answers end where the budget does. */
@@ -235,6 +242,10 @@ size_t account_headers(const struct job *j, struct http_header *headers, struct 
 void job_prepare(struct job *j);
 /* Worker: opens the model that ask names; j->named and j->model. */
 int job_open_model(struct job *j, struct api_error *e);
+/* Worker: what a name that the tenant said stands for, NULL being the main model's.  What he may
+ * not use is to him what does not exist: REALM_E_NOT_FOUND. */
+MUST_USE int job_find_model(const struct job *j, const char *name, struct catalog_model *out,
+                            struct realm_error *err);
 /* Worker: renders ask's messages into j->rendered. */
 int job_render(struct job *j, struct api_error *e);
 /* Worker: ids of valid UTF-8 text, for mem_free. */
@@ -260,8 +271,13 @@ struct realm_usage job_usage(const struct job *j); /* of all choices */
 const char *choice_reason(const struct choice *c, const char *stop, const char *length);
 
 /* guest.c */
-int guest_run(struct job *j, struct api_error *e); /* worker: from start to end */
+/* Whether a program answers j: the tenant's own, whose version is over 0, or the operator's. */
+bool guest_wanted(const struct job *j, uint64_t *version);
+int guest_run(struct job *j, uint64_t version, struct api_error *e); /* worker: start to end */
 void guest_take(struct job *j);
+/* Adds what a job's guest did, if it had one. */
+struct tenant_counts;
+void guest_count(const struct job *j, struct tenant_counts *t);
 void guest_free(struct guest_run *g);
 
 /* tokens.c */

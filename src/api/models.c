@@ -72,7 +72,7 @@ const struct door door_models = {
     .name = "models", .work = list, .error = api_error_openai, .finish = finish};
 
 /* A slash of a name comes as %2F from careful clients, and as it is from others. */
-static int read_id(const char *name, char id[MODEL_NAME_MAX + 1])
+int models_read_id(const char *name, char id[MODEL_NAME_MAX + 1])
 {
     size_t n = 0;
     for (const char *at = name; *at; n++) {
@@ -92,8 +92,9 @@ void models_get(struct api *a, struct http_exchange *x, const struct tenant_pass
     struct catalog_model m;
     struct realm_error err = {0};
     char id[MODEL_NAME_MAX + 1];
-    int status = read_id(name, id) ? err_set(&err, REALM_E_NOT_FOUND, "no model has such a name")
-                                   : catalog_find(a->catalog, id, &m, &err);
+    int status = models_read_id(name, id)
+                     ? err_set(&err, REALM_E_NOT_FOUND, "no model has such a name")
+                     : catalog_find(a->catalog, id, &m, &err);
     const char *alias_of = !status && strcmp(m.id, id) != 0 ? m.id : NULL;
     struct catalog_model shown = m;
     if (alias_of)
@@ -151,6 +152,21 @@ static int unload(struct job *j, struct api_error *e)
     return 0;
 }
 
+static int unpin(struct job *j, struct api_error *e)
+{
+    struct realm_error err = {0};
+    int status = catalog_find(j->api->catalog, j->param, &j->named, &err);
+    if (!status)
+        status = realm_model_find(&j->model, j->api->options.engine, j->named.path, &err);
+    if (status)
+        return api_from_status(e, status, &err);
+    realm_model_pin(j->model, false);
+    write_text(&j->w, "{\"id\":");
+    write_quoted(&j->w, j->named.id);
+    write_text(&j->w, ",\"pinned\":false}");
+    return 0;
+}
+
 static int clear(struct job *j, struct api_error *e)
 {
     (void)e;
@@ -159,6 +175,8 @@ static int clear(struct job *j, struct api_error *e)
     return 0;
 }
 
+const struct door door_unpin = {
+    .name = "unpin", .work = unpin, .error = api_error_openai, .finish = finish};
 const struct door door_unload = {
     .name = "unload", .work = unload, .error = api_error_openai, .finish = finish};
 const struct door door_clear = {

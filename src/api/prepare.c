@@ -8,14 +8,14 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-/* What the tenant may not use is to him what does not exist. */
-static int job_find_model(struct job *j, const char *name, struct realm_error *err)
+int job_find_model(const struct job *j, const char *name, struct catalog_model *out,
+                   struct realm_error *err)
 {
-    int status = catalog_find(j->api->catalog, name, &j->named, err);
+    int status = catalog_find(j->api->catalog, name, out, err);
     if (status || !j->pass.tenant || (name && tenant_may_use(&j->pass, name)) ||
-        tenant_may_use(&j->pass, j->named.id))
+        tenant_may_use(&j->pass, out->id))
         return status;
-    j->named = (struct catalog_model){0};
+    *out = (struct catalog_model){0};
     return catalog_unknown(name, err);
 }
 
@@ -24,7 +24,7 @@ int job_open_model(struct job *j, struct api_error *e)
     struct realm_error err = {0};
     const struct realm_wait wait = job_wait(j);
     const char *name = atomic_load(&j->api->compat) ? NULL : j->ask.model;
-    int status = job_find_model(j, name, &err);
+    int status = job_find_model(j, name, &j->named, &err);
     if (!status) {
         status = realm_model_find(&j->model, j->api->options.engine, j->named.path, &err);
         if (status == REALM_E_NOT_FOUND)
@@ -280,7 +280,8 @@ static int generate(struct job *j, struct api_error *e)
         make_choices(j, e))
         return -1;
     j->prepared_ns = clock_ns(clock_system());
-    return j->door->by_guest && j->api->options.guest ? guest_run(j, e) : start_all(j, e);
+    uint64_t version;
+    return guest_wanted(j, &version) ? guest_run(j, version, e) : start_all(j, e);
 }
 
 /* The tenant's own defaults stand for what the request leaves out. */

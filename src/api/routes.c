@@ -99,14 +99,13 @@ static void refuse(struct http_exchange *x, int http, const char *code, const ch
     refuse_as(x, &e, error_json(x, &e));
 }
 
-/* A HEAD request is a GET whose body stays here. */
-static bool has_method(const struct http_exchange *x, const char *method)
+bool api_has_method(const struct http_exchange *x, const char *method)
 {
     const char *m = http_method(x);
     return strcmp(m, method) == 0 || (strcmp(m, "HEAD") == 0 && strcmp(method, "GET") == 0);
 }
 
-static void answer_405(struct http_exchange *x, const char *allow)
+void api_refuse_method(struct http_exchange *x, const char *allow)
 {
     struct api_error e = {0};
     (void)api_fail(&e, 405, "method_not_allowed", "this path takes %s", allow);
@@ -206,19 +205,19 @@ static void find(struct api *a, struct http_exchange *x, const char *path)
     for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
         if (strcmp(path, routes[i].path) != 0)
             continue;
-        if (has_method(x, routes[i].method)) {
+        if (api_has_method(x, routes[i].method)) {
             go(a, x, &routes[i]);
             return;
         }
         allow = routes[i].method;
     }
     bool model = strncmp(path, MODELS, strlen(MODELS)) == 0;
-    if (model && has_method(x, "GET"))
+    if (model && api_has_method(x, "GET"))
         show_model(a, x, path + strlen(MODELS));
     else if (model)
-        answer_405(x, "GET");
+        api_refuse_method(x, "GET");
     else if (allow)
-        answer_405(x, allow);
+        api_refuse_method(x, allow);
     else
         refuse(x, 404, "not_found", "there is nothing at this path");
 }

@@ -29,6 +29,7 @@ void counts_tenant(struct api_counts *c, const struct job *j)
     t->prompt_tokens += u.prompt_tokens;
     t->cached_tokens += u.cached_tokens;
     t->completion_tokens += u.completion_tokens;
+    guest_count(j, t);
 }
 
 /* ---- what the engine knows ---- */
@@ -116,6 +117,14 @@ void metrics_tenants(struct metrics_out *o, struct api_counts *c, struct realm *
          AT(kv_pages)},
         {"realm_tenant_kv_pages_cached", "Pages kept for prompts that begin alike.", METRICS_GAUGE,
          AT(kv_cached_pages)},
+        {"realm_tenant_guest_requests_total", "Requests that its programs answered.",
+         METRICS_COUNTER, AT(guest_requests)},
+        {"realm_tenant_guest_traps_total", "Of these, trapped or without an answer.",
+         METRICS_COUNTER, AT(guest_traps)},
+        {"realm_tenant_guest_limits_total", "Of these, stopped at a limit of guests.",
+         METRICS_COUNTER, AT(guest_limits)},
+        {"realm_tenant_guest_milliseconds_total", "Its programs' own running.", METRICS_COUNTER,
+         AT(guest_own_ms)},
     };
 #undef AT
     ask_engine(c, engine);

@@ -65,7 +65,13 @@ enum {
     GUEST_OWN_TIME_MS_MAX = 5000,
     GUEST_REQUEST_MS_MAX = 300000,
     GUEST_OUTPUT_BYTES_MAX = 4 << 20,
-    GUEST_MODELS_MAX = 8, /* model ids of one tenant */
+    GUEST_MODELS_MAX = 8,  /* model ids of one tenant */
+    GUEST_NAMES_MAX = 256, /* exports, and imports, that administration is shown */
+    GUEST_LOG_LINES_MAX = 200,
+    GUEST_LOG_BYTES_MAX = 64 << 10,    /* of these, of one tenant */
+    GUESTS_TENANTS_MAX = 1024,         /* with a sandbox */
+    GUESTS_IDLE_MAX = 256,             /* prepared programs that nobody uses */
+    GUESTS_IDLE_BYTES_MAX = 256 << 20, /* of their code */
 
     /* configuration */
     CONF_FILE_BYTES_MAX = 256 << 10,

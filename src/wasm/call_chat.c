@@ -46,7 +46,7 @@ static int32_t ask_model(struct instance *in, struct ask *k)
         return call_fail(in, ABI_ARGUMENT, "model must be a name or an id");
     int status = strlen(name) != json_string_length(model)
                      ? err_set(&in->last, REALM_E_NOT_FOUND, "no model's name contains a NUL")
-                     : tenant_open_name(in->request->tenant, name, &in->wait, &k->model, &in->last);
+                     : tenant_open_name(in->request, name, &in->wait, &k->model, &in->last);
     return status ? call_load_status(in, status) : 0;
 }
 
@@ -145,7 +145,7 @@ int32_t call_chat(struct instance *in, const uint32_t *a)
 static struct handle *find_handle(struct instance *in, uint32_t handle)
 {
     struct handle *h = &in->handles[handle % HANDLES_MAX];
-    return h->gen && handle / HANDLES_MAX == h->generation ? h : NULL;
+    return h->g.gen && handle / HANDLES_MAX == h->generation ? h : NULL;
 }
 
 static int32_t no_handle(struct instance *in, uint32_t handle)
@@ -156,7 +156,7 @@ static int32_t no_handle(struct instance *in, uint32_t handle)
 static struct handle *free_handle(struct instance *in)
 {
     for (size_t i = 0; i < HANDLES_MAX; i++)
-        if (!in->handles[i].gen)
+        if (!in->handles[i].g.gen)
             return &in->handles[i];
     return NULL;
 }
@@ -174,7 +174,7 @@ int32_t call_generate_start(struct instance *in, const uint32_t *a)
     if (code)
         return code;
     ask_request(&k, &from, &r);
-    code = generation_start(in, k.model, &from, &r, &h->gen);
+    code = generation_start(in, k.model, &from, &r, &h->g);
     ask_free(&k);
     if (code)
         return code;
@@ -190,7 +190,7 @@ static void fill_handle(struct instance *in, struct handle *h)
 {
     struct realm_event event;
     while (!h->over && h->pending.n == 0) {
-        h->failed = generation_next(in, h->gen, &event);
+        h->failed = generation_next(in, &h->g, &event);
         if (!h->failed && buf_add(&h->pending, event.text, event.text_bytes))
             h->failed = call_fail(in, ABI_FAILED, "out of memory");
         h->over = h->failed || event.kind == REALM_EVENT_END;
@@ -225,7 +225,6 @@ int32_t call_generate_end(struct instance *in, const uint32_t *a)
     struct handle *h = find_handle(in, a[0]);
     if (!h)
         return no_handle(in, a[0]);
-    generation_end(in, h->gen);
-    h->gen = NULL;
+    generation_end(in, &h->g);
     return 0;
 }

@@ -17,7 +17,7 @@ int32_t call_load_model_by_name(struct instance *in, const uint32_t *a)
         return code;
     int status = strlen(name) != n
                      ? err_set(&in->last, REALM_E_NOT_FOUND, "no model's name contains a NUL")
-                     : tenant_add_name(in->request->tenant, name, &in->wait, &id, &in->last);
+                     : tenant_add_name(in->request, name, &in->wait, &id, &in->last);
     mem_free(name);
     return status ? call_load_status(in, status) : (int32_t)id;
 }

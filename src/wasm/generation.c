@@ -3,10 +3,17 @@
 
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/limits.h"
 #include "base/mem.h"
 #include "wasm/tenant.h"
+
+enum {
+    SLICE_TOKENS = 256,        /* of an answer, reserved at once */
+    TAKEN_BYTES_MAX = 1 << 20, /* of a generation that its guest does not read */
+    TELL_NS = 1000000000
+};
 
 static bool is_user(const json_t *message)
 {
@@ -66,16 +73,102 @@ static int32_t render_source(struct instance *in, const struct realm_model *m,
     return code;
 }
 
+/* ---- reserving ---- */
+
+/* Has so many tokens reserved for g, in place of those that are. */
+static int hold(struct instance *in, struct generation *g, uint32_t prompt, uint32_t answer)
+{
+    const struct wasm_request *r = in->request;
+    const uint64_t held = in->held - g->prompt - g->reserved + prompt + answer;
+    const uint64_t all = held + in->prompt_tokens + in->completion_tokens;
+    if (r->reserve && all > in->granted) {
+        int status = r->reserve(r->ctx, all, &in->refusal);
+        if (status)
+            return status;
+        in->granted = all;
+    }
+    in->held = held;
+    in->open_prompts += prompt - g->prompt;
+    g->prompt = prompt;
+    g->reserved = answer;
+    return 0;
+}
+
+static void let_go(struct instance *in, struct generation *g)
+{
+    in->held -= g->prompt + (uint64_t)g->reserved;
+    in->open_prompts -= g->prompt;
+    in->open_drawn -= g->drawn;
+    *g = (struct generation){0};
+}
+
+struct starting {
+    struct instance *in;
+    struct generation *g;
+    bool refused;
+};
+
+static int on_prompt(void *ctx, uint32_t prompt_tokens)
+{
+    struct starting *s = ctx;
+    uint32_t answer = s->g->most < SLICE_TOKENS ? s->g->most : SLICE_TOKENS;
+    int status = hold(s->in, s->g, prompt_tokens, answer);
+    s->refused = status != 0;
+    return status;
+}
+
+/* Once half of the last slice is drawn the next is asked for; without it the generation ends
+ * where the last one does. */
+static void count_token(struct instance *in, struct generation *g)
+{
+    g->drawn++;
+    in->open_drawn++;
+    if (!in->request->reserve || g->capped || g->reserved >= g->most ||
+        g->drawn + SLICE_TOKENS / 2 <= g->reserved)
+        return;
+    const uint32_t left = g->most - g->reserved, more = left < SLICE_TOKENS ? left : SLICE_TOKENS;
+    if (hold(in, g, g->prompt, g->reserved + more) == 0)
+        return;
+    g->capped = true;
+    realm_gen_allow(g->gen, g->reserved);
+}
+
+static int32_t refused(struct instance *in)
+{
+    in->last = in->refusal;
+    return ABI_LIMIT;
+}
+
+/* ---- starting ---- */
+
+static int32_t queue(struct instance *in, struct realm_model *m, struct realm_request *r,
+                     struct generation *g)
+{
+    const struct wasm_request *for_whom = in->request;
+    struct starting starting = {in, g, false};
+    r->tenant = tenant_name(for_whom->tenant);
+    r->weight = for_whom->weight;
+    r->kv_bytes_max = for_whom->kv_bytes_max;
+    r->priority = for_whom->priority;
+    r->admit = on_prompt;
+    r->admit_ctx = &starting;
+    *g = (struct generation){.most = r->sampling.max_tokens ? r->sampling.max_tokens : UINT32_MAX};
+    int status = realm_gen_start(&g->gen, m, r, &in->last);
+    if (!status)
+        return 0;
+    let_go(in, g);
+    return starting.refused ? refused(in) : call_status(in, status);
+}
+
 int32_t generation_start(struct instance *in, struct realm_model *m, const struct gen_source *from,
-                         struct realm_request *r, struct realm_gen **out)
+                         struct realm_request *r, struct generation *g)
 {
     struct chat_prompt rendered = {0};
     struct realm_model_info info;
-    *out = NULL;
+    g->gen = NULL;
     realm_model_info(m, &info);
     if (!info.has_tokenizer)
         return call_fail(in, ABI_NO_TOKENIZER, "the model has no tokenizer");
-    r->tenant = tenant_name(in->request->tenant);
     r->text = from->prompt;
     r->text_bytes = from->bytes;
     r->text_flags = REALM_TEXT_BOS;
@@ -89,53 +182,102 @@ int32_t generation_start(struct instance *in, struct realm_model *m, const struc
     } else if (from->bytes == 0) {
         return call_fail(in, ABI_EMPTY, "the prompt is empty");
     }
-    int status = realm_gen_start(out, m, r, &in->last);
+    int32_t code = queue(in, m, r, g);
     mem_free(rendered.text);
-    return status ? call_status(in, status) : 0;
+    return code;
 }
 
-int32_t generation_next(struct instance *in, struct realm_gen *g, struct realm_event *event)
+/* ---- taking ---- */
+
+int32_t generation_next(struct instance *in, struct generation *g, struct realm_event *event)
 {
-    int status = realm_gen_next(g, event, &in->wait);
+    g->waited_for = true;
+    int status = realm_gen_next(g->gen, event, &in->wait);
+    g->waited_for = false;
+    if (!status && event->kind == REALM_EVENT_TOKEN)
+        count_token(in, g);
     if (!status && event->kind == REALM_EVENT_END && event->finish == REALM_FINISH_ERROR)
         status = event->status;
     if (!status)
         return 0;
+    if (status == REALM_E_LIMIT && g->capped)
+        return refused(in);
     err_set(&in->last, status, "the generation ended: %s", realm_status_name(status));
     return status == REALM_E_ARG ? ABI_FAILED : call_status(in, status);
 }
 
-void generation_end(struct instance *in, struct realm_gen *g)
+void generation_end(struct instance *in, struct generation *g)
 {
     struct realm_event event;
-    realm_gen_cancel(g);
-    while (realm_gen_next(g, &event, NULL) == 0) {
+    realm_gen_cancel(g->gen);
+    while (realm_gen_next(g->gen, &event, NULL) == 0) {
         if (event.kind != REALM_EVENT_END)
             continue;
         in->prompt_tokens += event.usage.prompt_tokens;
+        in->cached_tokens += event.usage.cached_tokens;
         in->completion_tokens += event.usage.completion_tokens;
         break;
     }
-    realm_gen_close(g);
+    realm_gen_close(g->gen);
+    let_go(in, g);
 }
 
 int32_t generation_whole(struct instance *in, struct realm_model *m, const struct gen_source *from,
                          struct realm_request *r, struct buf *text, struct realm_event *end)
 {
-    struct realm_gen *g;
+    struct generation g = {0};
     int32_t code = generation_start(in, m, from, r, &g);
     if (code)
         return code;
     do {
-        code = generation_next(in, g, end);
+        code = generation_next(in, &g, end);
         if (!code && buf_add(text, end->text, end->text_bytes))
             code = call_fail(in, ABI_LIMIT, "the text is over %zu bytes", text->max);
     } while (!code && end->kind != REALM_EVENT_END);
-    generation_end(in, g);
+    generation_end(in, &g);
     /* The texts that it points to are gone. */
     end->text = NULL;
     end->text_bytes = 0;
     return code;
+}
+
+/* ---- handles ---- */
+
+/* The end is left for who reads on: it is given again. */
+static void take(struct instance *in, struct handle *h)
+{
+    static const struct realm_wait now = {.deadline_ns = 1};
+    struct realm_event event;
+    while (h->pending.n < TAKEN_BYTES_MAX && !h->over &&
+           realm_gen_next(h->g.gen, &event, &now) == 0 && event.kind != REALM_EVENT_END) {
+        count_token(in, &h->g);
+        if (buf_add(&h->pending, event.text, event.text_bytes)) {
+            h->failed = ABI_FAILED;
+            h->over = true;
+        }
+    }
+}
+
+static void tell(struct instance *in)
+{
+    const struct wasm_request *r = in->request;
+    const uint64_t now = clock_ns(clock_system());
+    if (!r->used || now - in->told_ns < TELL_NS)
+        return;
+    in->told_ns = now;
+    r->used(r->ctx, in->prompt_tokens + in->open_prompts, in->completion_tokens + in->open_drawn);
+}
+
+void generations_take(struct instance *in)
+{
+    tell(in);
+    if (!in->request->reserve)
+        return;
+    for (size_t i = 0; i < HANDLES_MAX; i++) {
+        struct handle *h = &in->handles[i];
+        if (h->g.gen && !h->g.waited_for && !h->g.capped)
+            take(in, h);
+    }
 }
 
 void generations_init(struct instance *in)
@@ -147,9 +289,8 @@ void generations_init(struct instance *in)
 void generations_close(struct instance *in)
 {
     for (size_t i = 0; i < HANDLES_MAX; i++) {
-        if (in->handles[i].gen)
-            generation_end(in, in->handles[i].gen);
-        in->handles[i].gen = NULL;
+        if (in->handles[i].g.gen)
+            generation_end(in, &in->handles[i].g);
         buf_free(&in->handles[i].pending);
     }
 }

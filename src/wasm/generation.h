@@ -12,19 +12,19 @@ struct gen_source {
     size_t bytes;
 };
 
-/* Queues a generation from `from` under the sampling and stops of r, whose text
- * is set here.  0, or a code with its sentence in in->last. */
+/* Queues a generation from `from` under the sampling and stops of r, whose text and tenant
+ * are set here.  0, or a code with its sentence in in->last, and no generation. */
 MUST_USE int32_t generation_start(struct instance *in, struct realm_model *m,
                                   const struct gen_source *from, struct realm_request *r,
-                                  struct realm_gen **out);
+                                  struct generation *g);
 
 /* The next event, waiting as long as the request may: 0, or a code.  A
  * generation that failed is a code, too. */
-MUST_USE int32_t generation_next(struct instance *in, struct realm_gen *g,
+MUST_USE int32_t generation_next(struct instance *in, struct generation *g,
                                  struct realm_event *event);
 
 /* Cancels it if it runs, counts its tokens and frees it. */
-void generation_end(struct instance *in, struct realm_gen *g);
+void generation_end(struct instance *in, struct generation *g);
 
 /* All of it at once: appends the text, and *end says how it ended. */
 MUST_USE int32_t generation_whole(struct instance *in, struct realm_model *m,

@@ -2,13 +2,10 @@
 #include "wasm/guest_log.h"
 
 #include "base/ckd.h"
-#include "base/log.h"
 #include "wasm/guest_text.h"
 #include "wasm/tenant.h"
 
 enum { LINE_MAX_BYTES = 1024 };
-
-static const enum log_level levels[] = {LOG_INFO, LOG_WARN};
 
 void guest_log_init(struct instance *in)
 {
@@ -20,10 +17,9 @@ static void flush(struct instance *in, size_t which)
 {
     struct buf *line = &in->log[which], clean;
     buf_init(&clean, 3 * LINE_MAX_BYTES);
-    if (line->n && tenant_may_log(in->request->tenant) &&
-        guest_text_add(&clean, line->p, line->n) == 0)
-        log_line(levels[which], "guest of %s: %.*s", tenant_name(in->request->tenant), (int)clean.n,
-                 (const char *)clean.p);
+    if (line->n && guest_text_add(&clean, line->p, line->n) == 0)
+        tenant_log(in->request->tenant, which ? LINE_STDERR : LINE_STDOUT, (const char *)clean.p,
+                   clean.n);
     buf_free(&clean);
     buf_clear(line);
 }

@@ -37,6 +37,7 @@ struct wasm_guest {
     const char *alloc_name; /* NULL: GUEST_ALLOC_GROW */
     bool generates, handles, initializes;
     bool uses_wasi;
+    size_t code_bytes;
 };
 
 /* The engine that host and child build alike; NULL when memory is short. */

@@ -43,16 +43,28 @@ static const char *const not_yet[] = {
     "env.candle_matmul",          "env.candle_matmul_transposed",
 };
 
+static void clean(char *label)
+{
+    label[utf8_whole(label, strlen(label))] = '\0';
+    for (char *p = label; *p; p++)
+        if ((unsigned char)*p < ' ' || *p == 0x7f)
+            *p = '?';
+}
+
 void import_label(const wasm_importtype_t *import, char out[IMPORT_LABEL_MAX])
 {
     const wasm_name_t *from = wasm_importtype_module(import);
     const wasm_name_t *name = wasm_importtype_name(import);
     snprintf(out, IMPORT_LABEL_MAX, "%.*s.%.*s", (int)from->size, from->data, (int)name->size,
              name->data);
-    out[utf8_whole(out, strlen(out))] = '\0';
-    for (char *p = out; *p; p++)
-        if ((unsigned char)*p < ' ' || *p == 0x7f)
-            *p = '?';
+    clean(out);
+}
+
+void export_label(const wasm_exporttype_t *item, char out[IMPORT_LABEL_MAX])
+{
+    const wasm_name_t *name = wasm_exporttype_name(item);
+    snprintf(out, IMPORT_LABEL_MAX, "%.*s", (int)name->size, name->data);
+    clean(out);
 }
 
 static bool import_not_yet(const char *label)

@@ -13,6 +13,7 @@ enum { IMPORT_LABEL_MAX = 128 };
 
 /* "env.realm_chat", cut and without control bytes: a module may call it anything. */
 void import_label(const wasm_importtype_t *import, char out[IMPORT_LABEL_MAX]);
+void export_label(const wasm_exporttype_t *item, char out[IMPORT_LABEL_MAX]); /* "generate" */
 
 /* Defines all of env and a closed WASI. */
 MUST_USE int imports_define(wasmtime_linker_t *linker, struct realm_error *err);

@@ -21,15 +21,24 @@ static uint64_t now_ns(void)
     return clock_ns(clock_system());
 }
 
+/* Of waits: asked every few milliseconds. */
+static bool on_wait(void *ctx)
+{
+    struct instance *in = ctx;
+    generations_take(in);
+    return in->request->cancelled && in->request->cancelled(in->request->ctx);
+}
+
 bool instance_expired(struct instance *in)
 {
+    generations_take(in);
     const uint64_t now = now_ns(), own = in->own_ns + (now - in->resumed_ns);
     const struct wasm_limits *l = &in->host->limits;
     if (own >= l->own_ms * 1000000ull)
         err_set(&in->stop, REALM_E_LIMIT, "the guest ran for longer than %u ms", l->own_ms);
     else if (now >= in->wait.deadline_ns)
         err_set(&in->stop, REALM_E_DEADLINE, "the request's deadline passed");
-    else if (in->wait.cancelled && in->wait.cancelled(in->wait.ctx))
+    else if (in->request->cancelled && in->request->cancelled(in->request->ctx))
         err_set(&in->stop, REALM_E_CANCELLED, "the caller went away");
     return in->stop.status != 0;
 }
@@ -146,8 +155,8 @@ static void set_wait(struct instance *in)
     uint64_t most = now_ns() + in->host->limits.request_ms * 1000000ull;
     in->wait = (struct realm_wait){
         .deadline_ns = r->deadline_ns && r->deadline_ns < most ? r->deadline_ns : most,
-        .cancelled = r->cancelled,
-        .ctx = r->ctx,
+        .cancelled = on_wait,
+        .ctx = in,
     };
 }
 
@@ -295,7 +304,7 @@ int32_t call_write(struct instance *in, uint32_t at, uint32_t max, const void *d
 static int tenants_model(struct instance *in, uint32_t id, struct realm_model **out)
 {
     const uint64_t start = now_ns();
-    int status = tenant_model(in->request->tenant, id, &in->wait, out, &in->last);
+    int status = tenant_model(in->request, id, &in->wait, out, &in->last);
     in->resumed_ns += now_ns() - start;
     return status;
 }

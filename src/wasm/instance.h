@@ -12,11 +12,22 @@
 
 enum { HANDLES_MAX = 16 };
 
+/* A generation, and what is reserved for it. */
+struct generation {
+    struct realm_gen *gen; /* NULL: none */
+    uint32_t most;         /* tokens that it may draw, as it was asked for */
+    uint32_t drawn;        /* of these, taken so far */
+    uint32_t reserved;     /* of these */
+    uint32_t prompt;       /* tokens that are reserved for its prompt */
+    bool capped;           /* no more could be reserved */
+    bool waited_for;       /* somebody is in realm_gen_next */
+};
+
 /* A generation between realm_generate_start and realm_generate_end. */
 struct handle {
-    struct realm_gen *gen; /* NULL: free */
-    uint32_t generation;   /* so that a handle that was ended stays unknown */
-    struct buf pending;    /* text that did not fit the guest's last buffer */
+    struct generation g;
+    uint32_t generation; /* so that a handle that was ended stays unknown */
+    struct buf pending;  /* text that the guest has not had yet */
     bool over;
     int32_t failed; /* the code that it ended with */
 };
@@ -44,7 +55,12 @@ struct instance {
     struct realm_error last; /* for realm_last_error; status 0: nothing failed */
 
     struct handle handles[HANDLES_MAX];
-    uint32_t prompt_tokens, completion_tokens;
+    uint32_t prompt_tokens, cached_tokens, completion_tokens; /* of generations that are over */
+    uint32_t open_prompts, open_drawn;                        /* tokens of those that run */
+    uint64_t told_ns;           /* when the caller was last told of both */
+    uint64_t held;              /* tokens reserved for those that run */
+    uint64_t granted;           /* tokens of the request that were reserved last */
+    struct realm_error refusal; /* why no more were; status 0: nobody said no */
 };
 
 MUST_USE int instance_open(struct instance *in, const struct wasm_guest *g,
@@ -62,6 +78,10 @@ struct guest_memory instance_memory(struct instance *in);
 
 /* Whether the guest must stop now; fills in->stop. */
 bool instance_expired(struct instance *in);
+
+/* generation.c: takes what generations have that nobody waits for, so that none runs on
+ * without a reservation while its guest does something else, and tells what was used. */
+void generations_take(struct instance *in);
 
 /* ---- for host calls ---- */
 

@@ -164,9 +164,10 @@ static int compile(struct wasm_host *h, struct slice wasm, struct buf *code,
 }
 
 /* From the cache, or compiled and then kept. */
-static int open_module(struct wasm_host *h, struct slice wasm, wasmtime_module_t **out,
+static int open_module(struct wasm_guest *g, struct slice wasm, wasmtime_module_t **out,
                        struct realm_error *err)
 {
+    struct wasm_host *h = g->host;
     char name[CACHE_NAME_MAX];
     struct buf code;
     int status = cache_name(wasm, WASM_ENGINE_ID, name);
@@ -180,6 +181,7 @@ static int open_module(struct wasm_host *h, struct slice wasm, wasmtime_module_t
         if (!status && h->cache && cache_put(h->cache, name, buf_slice(&code)))
             log_line(LOG_WARN, "a compiled guest could not be kept");
     }
+    g->code_bytes = code.n;
     buf_free(&code);
     return status;
 }
@@ -196,7 +198,7 @@ int wasm_guest_open(struct wasm_guest **out, struct wasm_host *h, const void *wa
     if (!g)
         return err_nomem(err, "a guest");
     g->host = h;
-    status = open_module(h, (struct slice){wasm, bytes}, &module, err);
+    status = open_module(g, (struct slice){wasm, bytes}, &module, err);
     if (!status)
         status = check_exports(g, module, err);
     if (!status)
@@ -214,6 +216,48 @@ int wasm_guest_open(struct wasm_guest **out, struct wasm_host *h, const void *wa
 bool wasm_guest_handles(const struct wasm_guest *g)
 {
     return g->handles;
+}
+
+size_t wasm_guest_bytes(const struct wasm_guest *g)
+{
+    return g->code_bytes;
+}
+
+static json_t *export_names(const wasmtime_module_t *module)
+{
+    wasm_exporttype_vec_t exports;
+    json_t *names = json_array();
+    wasmtime_module_exports(module, &exports);
+    for (size_t i = 0; i < exports.size && i < GUEST_NAMES_MAX; i++) {
+        char label[IMPORT_LABEL_MAX];
+        export_label(exports.data[i], label);
+        json_array_append_new(names, json_string(label));
+    }
+    wasm_exporttype_vec_delete(&exports);
+    return names;
+}
+
+static json_t *import_names(const wasmtime_module_t *module)
+{
+    wasm_importtype_vec_t imports;
+    json_t *names = json_array();
+    wasmtime_module_imports(module, &imports);
+    for (size_t i = 0; i < imports.size && i < GUEST_NAMES_MAX; i++) {
+        char label[IMPORT_LABEL_MAX];
+        import_label(imports.data[i], label);
+        json_array_append_new(names, json_string(label));
+    }
+    wasm_importtype_vec_delete(&imports);
+    return names;
+}
+
+json_t *wasm_guest_about(const struct wasm_guest *g)
+{
+    wasmtime_module_t *module = wasmtime_instance_pre_module(g->pre);
+    json_t *about =
+        json_pack("{s:o,s:o}", "exports", export_names(module), "imports", import_names(module));
+    wasmtime_module_delete(module);
+    return about;
 }
 
 void wasm_guest_close(struct wasm_guest *g)

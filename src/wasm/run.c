@@ -10,6 +10,7 @@
 #include "wasm/guest_text.h"
 #include "wasm/instance.h"
 #include "wasm/json.h"
+#include "wasm/tenant.h"
 
 static const uint64_t PAGE_BYTES = 64 * KiB;
 
@@ -144,8 +145,10 @@ static int place_prompt(struct instance *in, uint32_t *at, size_t *n, struct rea
 }
 
 /* Only the call that made the guest give up tells why. */
-static int gave_up(const struct instance *in, const char *export, struct realm_error *err)
+static int gave_up(const struct instance *in, const char *export, struct wasm_result *out,
+                   struct realm_error *err)
 {
+    out->refused = in->refusal.status != 0;
     if (!in->last.status)
         return err_set(err, REALM_E_GUEST, "the guest's %s answers nothing", export);
     return err_set(err, REALM_E_GUEST, "the guest's %s failed: %s", export, in->last.message);
@@ -169,7 +172,7 @@ static int run_generate(struct instance *in, struct wasm_result *out, struct rea
         return status;
     uint32_t at = (uint32_t)v[0].i32;
     if (at == 0)
-        return gave_up(in, "generate", err);
+        return gave_up(in, "generate", out, err);
     const struct guest_memory m = instance_memory(in);
     if (!guest_strlen(&m, at, SIZE_MAX, &n))
         return err_set(err, REALM_E_GUEST, "the guest's answer ends with no NUL in its memory");
@@ -204,7 +207,7 @@ static int run_handle(struct instance *in, struct wasm_result *out, struct realm
         return status;
     uint64_t answer = (uint64_t)v[0].i64;
     if (answer == 0)
-        return gave_up(in, "handle", err);
+        return gave_up(in, "handle", out, err);
     out->handled = true;
     return take(in, (uint32_t)(answer >> 32), (uint32_t)answer, out, err);
 }
@@ -222,6 +225,13 @@ static int run(struct instance *in, struct wasm_result *out, struct realm_error 
     return status;
 }
 
+/* A guest's author has no other way to learn how it ended. */
+static void log_failure(struct wasm_tenant *t, int status, const struct realm_error *err)
+{
+    if (status == REALM_E_GUEST || status == REALM_E_LIMIT)
+        tenant_log(t, LINE_HOST, err->message, strlen(err->message));
+}
+
 static void count(struct wasm_host *h, int status)
 {
     atomic_fetch_add(&h->requests, 1);
@@ -236,7 +246,10 @@ int wasm_run(struct wasm_guest *g, const struct wasm_request *request, struct wa
              struct realm_error *err)
 {
     struct instance in;
+    struct realm_error unread;
+    err = err ? err : &unread;
     *out = (struct wasm_result){0};
+    tenant_enter(request->tenant);
     atomic_fetch_add(&g->host->running, 1);
     ticker_enter(&g->host->ticker);
     int status = instance_open(&in, g, request, err);
@@ -251,9 +264,12 @@ int wasm_run(struct wasm_guest *g, const struct wasm_request *request, struct wa
     }
     out->streamed = in.streamed;
     out->prompt_tokens = in.prompt_tokens;
+    out->cached_tokens = in.cached_tokens;
     out->completion_tokens = in.completion_tokens;
     out->host_calls = in.host_calls;
     out->own_ns = in.own_ns;
+    log_failure(request->tenant, status, err);
+    tenant_leave(request->tenant, status, in.own_ns);
     count(g->host, status);
     return status;
 }

@@ -1,15 +1,15 @@
 /* wasm/tenant.c - the models that a tenant's guests may name. */
 #include "wasm/tenant.h"
 
+#include <limits.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/limits.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/thread.h"
-
-enum { LOG_LINES_PER_S = 100 };
 
 static const uint64_t MODELS_BYTES_DEFAULT = 256 * MiB;
 
@@ -29,8 +29,8 @@ struct wasm_tenant {
     struct entry entries[GUEST_MODELS_MAX];
     uint32_t last_id; /* ids are handed out once, so that a stale one is unknown */
     uint64_t bytes;
-    uint64_t log_second;
-    uint32_t log_lines;
+    struct wasm_tenant_stats stats;
+    struct lines lines;
 };
 
 int wasm_tenant_open(struct wasm_tenant **out, struct realm *engine, const char *name,
@@ -67,6 +67,7 @@ void wasm_tenant_close(struct wasm_tenant *t)
         return;
     for (size_t i = 0; i < GUEST_MODELS_MAX; i++)
         clear_entry(t, &t->entries[i]);
+    lines_free(&t->lines);
     mutex_destroy(&t->lock);
     mem_free(t->name);
     mem_free(t);
@@ -149,15 +150,36 @@ static int put_stored(struct wasm_tenant *t, struct realm_model *m, uint64_t byt
 
 /* ---- without ---- */
 
-int tenant_open_name(struct wasm_tenant *t, const char *name, const struct realm_wait *wait,
-                     struct realm_model **out, struct realm_error *err)
+/* The same for every name that is not to be had, so that a guest cannot tell them apart. */
+static int no_name(struct realm_error *err)
 {
-    return realm_model_open_name(out, t->engine, name, wait, err);
+    return err_set(err, REALM_E_NOT_FOUND, "no model has this name");
 }
 
-int tenant_model(struct wasm_tenant *t, uint32_t id, const struct realm_wait *wait,
+int tenant_open_name(const struct wasm_request *r, const char *name, const struct realm_wait *wait,
+                     struct realm_model **out, struct realm_error *err)
+{
+    struct realm *engine = r->tenant->engine;
+    char path[PATH_MAX];
+    *out = NULL;
+    if (!r->find)
+        return realm_model_open_name(out, engine, name, wait, err);
+    int status = r->find(r->ctx, name, path, sizeof(path));
+    if (status && status != REALM_E_NOT_FOUND)
+        return err_set(err, status, "%s", realm_status_name(status));
+    if (!status)
+        status = realm_model_find(out, engine, path, err);
+    else
+        return no_name(err);
+    if (status == REALM_E_NOT_FOUND)
+        status = realm_model_open(out, engine, path, wait, err);
+    return status == REALM_E_NOT_FOUND ? no_name(err) : status;
+}
+
+int tenant_model(const struct wasm_request *r, uint32_t id, const struct realm_wait *wait,
                  struct realm_model **out, struct realm_error *err)
 {
+    struct wasm_tenant *t = r->tenant;
     char *name = NULL;
     *out = NULL;
     mutex_lock(&t->lock);
@@ -169,7 +191,7 @@ int tenant_model(struct wasm_tenant *t, uint32_t id, const struct realm_wait *wa
         status = REALM_E_NOMEM;
     mutex_unlock(&t->lock);
     if (name)
-        status = tenant_open_name(t, name, wait, out, err);
+        status = tenant_open_name(r, name, wait, out, err);
     else if (status)
         err_set(err, status, "%s", status == REALM_E_ARG ? "no such model" : "out of memory");
     /* A name that cannot be opened is not an id that nobody has. */
@@ -179,11 +201,12 @@ int tenant_model(struct wasm_tenant *t, uint32_t id, const struct realm_wait *wa
     return status;
 }
 
-int tenant_add_name(struct wasm_tenant *t, const char *name, const struct realm_wait *wait,
+int tenant_add_name(const struct wasm_request *r, const char *name, const struct realm_wait *wait,
                     uint32_t *id, struct realm_error *err)
 {
+    struct wasm_tenant *t = r->tenant;
     struct realm_model *m;
-    int status = tenant_open_name(t, name, wait, &m, err);
+    int status = tenant_open_name(r, name, wait, &m, err);
     if (status)
         return status;
     realm_model_close(m);
@@ -239,16 +262,47 @@ int tenant_remove(struct wasm_tenant *t, uint32_t id)
     return e ? 0 : REALM_E_ARG;
 }
 
-bool tenant_may_log(struct wasm_tenant *t)
+void tenant_enter(struct wasm_tenant *t)
 {
-    uint64_t second = clock_ns(clock_system()) / 1000000000u;
     mutex_lock(&t->lock);
-    if (second != t->log_second) {
-        t->log_second = second;
-        t->log_lines = 0;
-    }
-    bool may = t->log_lines < LOG_LINES_PER_S;
-    t->log_lines += may;
+    t->stats.running++;
     mutex_unlock(&t->lock);
-    return may;
+}
+
+void tenant_leave(struct wasm_tenant *t, int status, uint64_t own_ns)
+{
+    mutex_lock(&t->lock);
+    t->stats.running--;
+    t->stats.requests++;
+    t->stats.trapped += status == REALM_E_GUEST;
+    t->stats.limited += status == REALM_E_LIMIT;
+    t->stats.own_ns += own_ns;
+    mutex_unlock(&t->lock);
+}
+
+void wasm_tenant_stats(struct wasm_tenant *t, struct wasm_tenant_stats *out)
+{
+    mutex_lock(&t->lock);
+    *out = t->stats;
+    mutex_unlock(&t->lock);
+}
+
+void tenant_log(struct wasm_tenant *t, enum line_source from, const char *line, size_t n)
+{
+    mutex_lock(&t->lock);
+    bool may = lines_may(&t->lines, from, clock_ns(clock_system()));
+    if (may)
+        lines_add(&t->lines, from, line, n);
+    mutex_unlock(&t->lock);
+    if (may)
+        log_line(from == LINE_STDOUT ? LOG_INFO : LOG_WARN, "guest of %s: %.*s", t->name, (int)n,
+                 line);
+}
+
+json_t *wasm_tenant_log(struct wasm_tenant *t)
+{
+    mutex_lock(&t->lock);
+    json_t *log = lines_json(&t->lines);
+    mutex_unlock(&t->lock);
+    return log;
 }

@@ -58,15 +58,40 @@ MUST_USE int wasm_guest_open(struct wasm_guest **out, struct wasm_host *h, const
 void wasm_guest_close(struct wasm_guest *g);
 /* Whether it exports `handle`, and so reads requests whole. */
 bool wasm_guest_handles(const struct wasm_guest *g);
+/* What its module says of itself, for those who look after it: {"exports":["generate",…],
+ * "imports":["env.realm_chat",…]}, each cut at GUEST_NAMES_MAX names.  A new reference, or NULL
+ * when memory is short. */
+json_t *wasm_guest_about(const struct wasm_guest *g);
+/* Bytes of its compiled code, which stay in memory as long as it is open. */
+size_t wasm_guest_bytes(const struct wasm_guest *g);
 
-/* models_bytes_max: what models that its guests store may take; 0: the default. */
+/* name: the tenant's id, which generations and lines of the log carry.  models_bytes_max: what
+ * models that its guests store may take; 0: the default. */
 MUST_USE int wasm_tenant_open(struct wasm_tenant **out, struct realm *engine, const char *name,
                               uint64_t models_bytes_max);
 void wasm_tenant_close(struct wasm_tenant *t);
 
+struct wasm_tenant_stats {
+    uint64_t requests, trapped, limited; /* finished, in all */
+    uint64_t own_ns;                     /* of these: the guests' own running */
+    uint32_t running;
+};
+
+void wasm_tenant_stats(struct wasm_tenant *t, struct wasm_tenant_stats *out);
+
+/* The last lines that its guests wrote, and how requests of theirs failed, oldest first:
+ * {"lines":[{"at":"2026-01-31T23:59:59Z","from":"stdout"|"stderr"|"host","text"}],"dropped"},
+ * where dropped counts those that came too fast.  A new reference; NULL when memory is short. */
+MUST_USE json_t *wasm_tenant_log(struct wasm_tenant *t);
+
 struct wasm_request {
     struct wasm_tenant *tenant;
     struct realm_model *model; /* the current one: model id 0 */
+
+    /* Of its generations, which are for the tenant of that name: see struct realm_request. */
+    uint32_t weight;
+    uint64_t kv_bytes_max;
+    int32_t priority;
 
     /* Either a conversation (checked, see chat_check): the prompt is its last user
      * message, and what the guest generates from takes that message's place; or a
@@ -83,6 +108,17 @@ struct wasm_request {
     /* Pieces of realm_stream_token, as they come; false ends the request.  May be NULL. */
     bool (*on_text)(void *ctx, const char *text, size_t bytes);
     bool (*cancelled)(void *ctx); /* asked while waiting; may be NULL */
+    /* Where the file of a model lies that the guest names; asked each time that it is opened.
+     * REALM_E_NOT_FOUND: there is none of this name, or none that the tenant may use, which to
+     * a guest is the same.  NULL: names are those of the engine's models_dir. */
+    int (*find)(void *ctx, const char *name, char *path, size_t max);
+    /* Whether the request may take so many tokens in all, prompts and answers together: asked
+     * before a generation starts, when its prompt is counted, and before it is out of what was
+     * granted; it never falls.  REALM_E_LIMIT, and a sentence for the guest: it may not, and
+     * has what was granted last.  NULL: it may. */
+    int (*reserve)(void *ctx, uint64_t tokens, struct realm_error *err);
+    /* Told now and then, at most once a second, what was used so far.  May be NULL. */
+    void (*used)(void *ctx, uint32_t prompt_tokens, uint32_t completion_tokens);
     void *ctx;
     uint64_t deadline_ns; /* 0: the limit alone */
 };
@@ -92,7 +128,9 @@ struct wasm_result {
     size_t bytes;
     bool streamed; /* it called realm_stream_token: text was shown already */
     bool handled;  /* it was `handle` that answered */
+    bool refused;  /* it gave up after request.reserve had said no */
     uint32_t prompt_tokens, completion_tokens; /* of all its generations */
+    uint32_t cached_tokens;                    /* of the prompts' */
     uint32_t host_calls;
     uint64_t own_ns; /* the guest's own running */
 };

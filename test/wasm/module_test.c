@@ -183,6 +183,49 @@ static void test_unknown_imports(void **state)
     free(log);
 }
 
+/* What administration is shown of a module. */
+static void test_about(void **state)
+{
+    struct rig *rig = *state;
+    struct realm_error err = {0};
+    struct wasm_guest *g;
+    static const char text[] =
+        "(module (import \"env\" \"realm_chat\" (func (param i32 i32 i32 i32) (result i32)))"
+        "(memory (export \"memory\") 1) (global (export \"a\\nb\") i32 (i32.const 1))" GENERATE
+        "(i32.const 8)))";
+    assert_int_equal(guest_from_text(rig->host, text, &g, &err), 0);
+    json_t *about = wasm_guest_about(g);
+    json_t *want = json_pack("{s:[s,s,s],s:[s]}", "exports", "memory", "a?b", "generate", "imports",
+                             "env.realm_chat");
+    assert_true(json_equal(about, want));
+    json_decref(about);
+    json_decref(want);
+    wasm_guest_close(g);
+}
+
+static void test_about_is_bounded(void **state)
+{
+    struct rig *rig = *state;
+    struct realm_error err = {0};
+    struct wasm_guest *g;
+    struct buf text;
+    buf_init(&text, 1 << 20);
+    assert_int_equal(buf_addf(&text, "(module (memory (export \"memory\") 1) (global $g i32 "
+                                     "(i32.const 1))" GENERATE "(i32.const 8))"),
+                     0);
+    for (int i = 0; i < 2 * GUEST_NAMES_MAX; i++)
+        assert_int_equal(buf_addf(&text, "(export \"e%0200d\" (global $g))", i), 0);
+    assert_int_equal(buf_addf(&text, ")"), 0);
+    assert_int_equal(guest_from_text(rig->host, buf_cstr(&text), &g, &err), 0);
+    json_t *about = wasm_guest_about(g);
+    const json_t *exports = json_object_get(about, "exports");
+    assert_int_equal(json_array_size(exports), GUEST_NAMES_MAX);
+    assert_true(json_string_length(json_array_get(exports, 2)) < 200);
+    json_decref(about);
+    wasm_guest_close(g);
+    buf_free(&text);
+}
+
 #define WASI(name, type) \
     "(import \"wasi_snapshot_preview1\" \"" name "\" (func $" name " " type " (result i32)))"
 
@@ -456,11 +499,12 @@ int main(int argc, char **argv)
     if (helper >= 0)
         return helper;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refused),       cmocka_unit_test(test_refused_bytes),
-        cmocka_unit_test(test_odd_types),     cmocka_unit_test(test_unknown_imports),
-        cmocka_unit_test(test_wasi_closed),   cmocka_unit_test(test_wasi_stdout),
-        cmocka_unit_test(test_wasi_exit),     cmocka_unit_test(test_cache),
-        cmocka_unit_test(test_cache_swapped),
+        cmocka_unit_test(test_refused),          cmocka_unit_test(test_refused_bytes),
+        cmocka_unit_test(test_odd_types),        cmocka_unit_test(test_unknown_imports),
+        cmocka_unit_test(test_wasi_closed),      cmocka_unit_test(test_wasi_stdout),
+        cmocka_unit_test(test_wasi_exit),        cmocka_unit_test(test_cache),
+        cmocka_unit_test(test_cache_swapped),    cmocka_unit_test(test_about),
+        cmocka_unit_test(test_about_is_bounded),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -1,0 +1,167 @@
+/* Hundreds of guests that wait for tokens at once, on the server's workers: they cost memory,
+ * little of it, and each gets what it gets alone. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "api/workers.h"
+#include "base/limits.h"
+#include "base/mem.h"
+#include "util.h"
+
+enum { GUESTS = 300, TENANTS = 30, TOKENS = 64, KINDS = 6 };
+
+#ifdef REALM_TEST_SANITIZED
+enum { RSS_BYTES_MAX = 16 << 20 };
+#else
+enum { RSS_BYTES_MAX = 1 << 20 };
+#endif
+
+static const char *const prompts[KINDS] = {"Once upon a time",  "One day", "Tom and Ella",
+                                           "The sun was warm.", "A dog",   "There was a bird"};
+
+static char dir[256];
+static struct world world;
+static struct wasm_guest *guest;
+static struct wasm_tenant *tenants[TENANTS];
+static struct reply alone[KINDS];
+static atomic_uint started, finished, wrong;
+
+struct one {
+    struct work work;
+    unsigned index;
+};
+
+/* All set out together: the last to come lets all go on. */
+static int reserve(void *ctx, uint64_t tokens, struct realm_error *err)
+{
+    (void)tokens;
+    (void)err;
+    if (!ctx)
+        return 0;
+    atomic_fetch_add(&started, 1);
+    while (atomic_load(&started) < GUESTS)
+        usleep(2000);
+    return 0;
+}
+
+static void ask_one(unsigned index, void *ctx, struct reply *out)
+{
+    struct realm_sampling sampling;
+    realm_sampling_init(&sampling, REALM_DOOR_GUEST);
+    sampling.max_tokens = TOKENS;
+    sampling.temperature = 0;
+    struct wasm_request request =
+        request_of(tenants[index % TENANTS], world.model, prompts[index % KINDS]);
+    request.sampling = &sampling;
+    request.reserve = reserve;
+    request.ctx = ctx;
+    ask(guest, &request, out);
+}
+
+static void run_one(struct work *w)
+{
+    const struct one *o = CONTAINER_OF(w, struct one, work);
+    const struct reply *want = &alone[o->index % KINDS];
+    struct reply got;
+    ask_one(o->index, w, &got);
+    if (got.status || got.result.bytes != want->result.bytes ||
+        memcmp(got.result.text, want->result.text, got.result.bytes) != 0)
+        atomic_fetch_add(&wrong, 1);
+    atomic_fetch_add(&finished, 1);
+    reply_free(&got);
+}
+
+static uint64_t rss_bytes(void)
+{
+    unsigned long long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%*u %llu", &pages), 1);
+    fclose(f);
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* The most memory that they have while all wait in the engine. */
+static uint64_t watch(uint32_t *most)
+{
+    uint64_t peak = 0;
+    *most = 0;
+    while (atomic_load(&finished) < GUESTS) {
+        const struct realm_stats s = world_stats(&world);
+        const uint32_t waiting = s.running + s.waiting;
+        *most = waiting > *most ? waiting : *most;
+        uint64_t rss = rss_bytes() - s.kv_bytes;
+        peak = rss > peak ? rss : peak;
+        usleep(2000);
+    }
+    return peak;
+}
+
+static void all_of_them_answer(void **state)
+{
+    static struct one ones[GUESTS];
+    struct workers *workers;
+    uint32_t most;
+    (void)state;
+    for (unsigned i = 0; i < KINDS; i++) {
+        ask_one(i, NULL, &alone[i]);
+        if (alone[i].status)
+            fail_msg("%s", alone[i].err.message);
+    }
+    const uint64_t before = rss_bytes() - world_stats(&world).kv_bytes;
+    assert_int_equal(workers_open(&workers, API_WORKERS_MAX), 0);
+    for (unsigned i = 0; i < GUESTS; i++) {
+        ones[i] = (struct one){.work = {.run = run_one}, .index = i};
+        workers_run(workers, &ones[i].work);
+    }
+    const uint64_t peak = watch(&most);
+    workers_close(workers);
+    assert_int_equal(atomic_load(&wrong), 0);
+    print_message("# %u of %d guests waited at once: %.0f KiB each besides keys and values\n", most,
+                  GUESTS, (double)(peak - before) / GUESTS / 1024);
+    assert_true(most > GUESTS / 2);
+    assert_true(peak - before < (uint64_t)GUESTS * RSS_BYTES_MAX);
+    for (unsigned i = 0; i < KINDS; i++)
+        reply_free(&alone[i]);
+}
+
+static int open_all(void **state)
+{
+    char path[300];
+    (void)state;
+    make_dir(dir);
+    snprintf(path, sizeof(path), "%s/endless.gguf", dir);
+    copy_endless(path);
+    world_open(&world, NULL, NULL, path);
+    guest = world_guest(&world, "default");
+    for (unsigned i = 0; i < TENANTS; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "tenant-%u", i);
+        tenants[i] = world_tenant(&world, name);
+    }
+    return 0;
+}
+
+static int close_all(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < TENANTS; i++)
+        wasm_tenant_close(tenants[i]);
+    wasm_guest_close(guest);
+    world_close(&world);
+    remove_dir(dir);
+    return 0;
+}
+
+int e2e_tests(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(all_of_them_answer)};
+    return cmocka_run_group_tests(tests, open_all, close_all);
+}

@@ -1,0 +1,389 @@
+/* What a guest may name and how much it may have generated is its tenant's, whatever it does. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "util.h"
+
+enum { SLICE = 256, OWN_MS = 400 };
+
+static char dir[256], path[300];
+static struct world world;
+static struct wasm_guest *guest;
+static struct wasm_tenant *tenant;
+
+/* What the callbacks of a request know and saw. */
+struct rules {
+    uint64_t budget;  /* 0: none */
+    uint64_t granted; /* the last */
+    unsigned asked, fell;
+    uint32_t told, told_prompt, told_drawn;
+    bool forbidden; /* "mine" is not to be had any more */
+};
+
+static int find(void *ctx, const char *name, char *out, size_t max)
+{
+    const struct rules *r = ctx;
+    if (strcmp(name, "mine") == 0 && !r->forbidden)
+        return snprintf(out, max, "%s", path) < (int)max ? 0 : REALM_E_NOT_FOUND;
+    if (strcmp(name, "gone") == 0)
+        return snprintf(out, max, "%s/gone.gguf", dir) < (int)max ? 0 : REALM_E_NOT_FOUND;
+    return REALM_E_NOT_FOUND; // "theirs", too, which there is
+}
+
+static int reserve(void *ctx, uint64_t tokens, struct realm_error *err)
+{
+    struct rules *r = ctx;
+    r->asked++;
+    r->fell += tokens <= r->granted;
+    if (r->budget && tokens > r->budget)
+        return err_set(err, REALM_E_LIMIT, "the budget of %llu tokens is spent",
+                       (unsigned long long)r->budget);
+    r->granted = tokens;
+    return 0;
+}
+
+static void used(void *ctx, uint32_t prompt_tokens, uint32_t completion_tokens)
+{
+    struct rules *r = ctx;
+    r->told++;
+    r->told_prompt = prompt_tokens;
+    r->told_drawn = completion_tokens;
+}
+
+static void run(struct script *s, struct rules *rules, struct reply *out)
+{
+    const struct wasm_request request = {
+        .tenant = tenant,
+        .model = world.model,
+        .prompt = buf_cstr(&s->text),
+        .prompt_bytes = s->text.n,
+        .find = find,
+        .reserve = reserve,
+        .used = used,
+        .ctx = rules,
+    };
+    ask(guest, &request, out);
+    script_free(s);
+    assert_int_equal(rules->fell, 0);
+}
+
+static void expect_answer(struct script *s, struct rules *rules, const char *wanted)
+{
+    struct reply reply;
+    run(s, rules, &reply);
+    if (reply.status)
+        fail_msg("%s", reply.err.message);
+    assert_string_equal(reply.result.text, wanted);
+    reply_free(&reply);
+}
+
+/* ---- names ---- */
+
+static void names_are_the_tenants(void **state)
+{
+    static const char *const others[] = {"theirs", "nobody", "endless", "gone"};
+    struct rules rules = {0};
+    struct script s;
+    (void)state;
+    script_init(&s);
+    script_add(&s, "s $0 mine");
+    script_add(&s, "c realm_host_load_model_by_name $0 4");
+    script_add(&s, "c realm_host_load_model_by_name $0 4");
+    script_add(&s, "c realm_get_model_info 1 $64 $72");
+    expect_answer(&s, &rules, "1\n1\n0\n");
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        char chat[128];
+        snprintf(chat, sizeof(chat), "{\"model\":\"%s\",\"messages\":[]}", others[i]);
+        script_init(&s);
+        script_add(&s, "s $0 %s", others[i]);
+        script_add(&s, "c realm_host_load_model_by_name $0 %zu", strlen(others[i]));
+        script_add(&s, "e");
+        snprintf(chat, sizeof(chat), "{\"model\":\"%s\",\"prompt\":\"x\"}", others[i]);
+        script_add(&s, "s $128 %s", chat);
+        script_add(&s, "c realm_generate_start $128 %zu", strlen(chat));
+        script_add(&s, "e");
+        expect_answer(&s, &rules, "-5\nno model has this name\n-5\nno model has this name\n");
+    }
+}
+
+/* An id is no way around a list that was changed since. */
+static void an_id_is_looked_up_each_time(void **state)
+{
+    struct rules rules = {.forbidden = true};
+    struct script s;
+    (void)state;
+    script_init(&s);
+    script_add(&s, "c realm_get_model_info 1 $64 $72");
+    script_add(&s, "e");
+    expect_answer(&s, &rules, "-11\nno model has this name\n");
+}
+
+/* ---- tokens ---- */
+
+/* A completion of so many tokens, which becomes @V. */
+static void add_start(struct script *s, unsigned tokens, int v)
+{
+    char body[128];
+    snprintf(body, sizeof(body), "{\"prompt\":\"Once\",\"temperature\":0,\"max_tokens\":%u}",
+             tokens);
+    script_add(s, "s $0 %s", body);
+    script_add(s, "c realm_generate_start $0 %zu", strlen(body));
+    script_add(s, "v %d", v);
+}
+
+/* GenOptions at $512: so many tokens, greedy; the prompt at $600. */
+static void add_generate(struct script *s, unsigned tokens)
+{
+    script_add(s, "a $512 %u", tokens);
+    script_add(s, "w $516 000000000000803f00000000");
+    script_add(s, "w $528 0000803f000000000000000000000000");
+    script_add(s, "s $600 Once");
+    script_add(s, "c realm_host_generate 0 $600 4 $512 $1024 60000");
+}
+
+static void tokens_are_reserved_before_they_are_computed(void **state)
+{
+    struct rules rules = {0};
+    struct script s;
+    struct reply reply;
+    (void)state;
+    script_init(&s);
+    add_generate(&s, 40);
+    run(&s, &rules, &reply);
+    assert_int_equal(reply.status, 0);
+    const uint32_t prompt = reply.result.prompt_tokens;
+    assert_true(prompt > 0);
+    assert_int_equal(reply.result.completion_tokens, 40);
+    assert_int_equal(rules.asked, 1);
+    assert_int_equal(rules.granted, prompt + 40);
+    reply_free(&reply);
+    /* Longer ones in slices; what the first left over serves the second. */
+    rules = (struct rules){0};
+    script_init(&s);
+    add_generate(&s, SLICE + 100);
+    add_generate(&s, 10);
+    run(&s, &rules, &reply);
+    assert_int_equal(reply.status, 0);
+    assert_int_equal(reply.result.prompt_tokens, 2 * prompt);
+    assert_int_equal(reply.result.completion_tokens, SLICE + 110);
+    assert_int_equal(rules.asked, 3);
+    assert_int_equal(rules.granted, 2 * prompt + SLICE + 110);
+    reply_free(&reply);
+}
+
+static void a_refusal_is_the_guests_to_handle(void **state)
+{
+    struct rules rules = {.budget = 30};
+    struct script s;
+    struct reply reply;
+    (void)state;
+    script_init(&s);
+    add_generate(&s, 40);
+    script_add(&s, "e");
+    add_generate(&s, 5);
+    run(&s, &rules, &reply);
+    assert_int_equal(reply.status, 0);
+    assert_memory_equal(reply.result.text, "-12\nthe budget of 30 tokens is spent\n", 37);
+    assert_int_equal(reply.result.completion_tokens, 5); // the smaller wish was fulfilled
+    assert_false(reply.result.refused);
+    reply_free(&reply);
+    /* One that gives up did so for this. */
+    rules = (struct rules){.budget = 1};
+    script_init(&s);
+    add_generate(&s, 40);
+    script_add(&s, "0");
+    run(&s, &rules, &reply);
+    assert_int_equal(reply.status, REALM_E_GUEST);
+    assert_true(reply.result.refused);
+    assert_int_equal(reply.result.prompt_tokens, 0);
+    assert_non_null(strstr(reply.err.message, "the budget of 1 tokens is spent"));
+    reply_free(&reply);
+}
+
+static void an_answer_ends_where_the_budget_does(void **state)
+{
+    struct rules rules = {.budget = SLICE + 50};
+    struct script s;
+    struct reply reply;
+    (void)state;
+    script_init(&s);
+    add_generate(&s, 600);
+    script_add(&s, "e");
+    run(&s, &rules, &reply);
+    assert_int_equal(reply.status, 0);
+    assert_string_equal(reply.result.text, "-12\nthe budget of 306 tokens is spent\n");
+    assert_int_equal(reply.result.completion_tokens, SLICE);
+    reply_free(&reply);
+}
+
+/* One that is started and not read is held to its budget while the guest does something else. */
+static void what_nobody_reads_is_reserved_for_too(void **state)
+{
+    struct rules rules = {.budget = 2 * SLICE + 50};
+    struct script s;
+    struct reply reply;
+    (void)state;
+    script_init(&s);
+    add_start(&s, 900, 1);
+    script_add(&s, "l");
+    run(&s, &rules, &reply);
+    assert_int_equal(reply.status, REALM_E_LIMIT);
+    assert_true(reply.result.completion_tokens <= 2 * SLICE);
+    assert_true(reply.result.prompt_tokens + reply.result.completion_tokens <= rules.granted);
+    reply_free(&reply);
+}
+
+/* Read late, it is whole. */
+static void what_was_taken_for_the_guest_is_not_lost(void **state)
+{
+    struct rules rules = {0};
+    struct script s;
+    struct reply reply;
+    (void)state;
+    script_init(&s);
+    add_generate(&s, 200);
+    script_add(&s, "z $1024");
+    run(&s, &rules, &reply);
+    assert_int_equal(reply.status, 0);
+    char *wanted = mem_strdup(strchr(reply.result.text, '\n') + 1);
+    wanted[strlen(wanted) - 1] = '\0';
+    reply_free(&reply);
+    rules = (struct rules){0};
+    script_init(&s);
+    add_start(&s, 200, 1);
+    add_generate(&s, 200); // meanwhile the first is taken
+    script_add(&s, "f $1024 60000 0");
+    script_add(&s, "c realm_generate_next @1 $1024 50000");
+    script_add(&s, "z $1024");
+    script_add(&s, "c realm_generate_next @1 $1024 50000");
+    run(&s, &rules, &reply);
+    assert_int_equal(reply.status, 0);
+    assert_true(strlen(wanted) > 100);
+    assert_non_null(strstr(reply.result.text, wanted));
+    assert_int_equal(reply.result.completion_tokens, 400);
+    reply_free(&reply);
+    mem_free(wanted);
+}
+
+/* ---- what is counted ---- */
+
+static void usage_is_exact_however_it_ends(void **state)
+{
+    static const char *const ends[] = {"t", "0"};
+    struct wasm_tenant_stats before, after;
+    struct script s;
+    struct reply reply;
+    (void)state;
+    wasm_tenant_stats(tenant, &before);
+    for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+        struct rules rules = {0};
+        const struct realm_stats was = world_stats(&world);
+        script_init(&s);
+        add_generate(&s, 7);
+        add_generate(&s, 9);
+        add_start(&s, 900, 1); // still running
+        script_add(&s, "%s", ends[i]);
+        run(&s, &rules, &reply);
+        assert_int_equal(reply.status, REALM_E_GUEST);
+        const struct realm_stats is = world_stats(&world);
+        assert_int_equal(reply.result.prompt_tokens, is.prompt_tokens - was.prompt_tokens);
+        assert_int_equal(reply.result.completion_tokens,
+                         is.completion_tokens - was.completion_tokens);
+        assert_true(reply.result.completion_tokens >= 16);
+        assert_true(reply.result.prompt_tokens + reply.result.completion_tokens <= rules.granted);
+        reply_free(&reply);
+    }
+    wasm_tenant_stats(tenant, &after);
+    assert_int_equal(after.requests - before.requests, 2);
+    assert_int_equal(after.trapped - before.trapped, 2);
+    assert_int_equal(after.running, 0);
+    assert_true(after.own_ns > before.own_ns);
+}
+
+/* About once a second, and never too much. */
+static void what_was_used_is_told_meanwhile(void **state)
+{
+    struct rules rules = {0};
+    struct script s;
+    struct reply reply;
+    (void)state;
+    script_init(&s);
+    for (int i = 0; i < 5; i++)
+        add_generate(&s, 900);
+    const uint64_t start = now_ns();
+    run(&s, &rules, &reply);
+    const uint64_t ns = now_ns() - start;
+    assert_int_equal(reply.status, 0);
+    assert_in_range(rules.told, 1 + (ns > 1500000000), 1 + ns / 1000000000);
+    assert_int_equal(rules.told > 1, rules.told_drawn > 0);
+    assert_int_equal(rules.told > 1, rules.told_prompt > 0);
+    assert_true(rules.told_drawn <= reply.result.completion_tokens);
+    assert_true(rules.told_prompt <= reply.result.prompt_tokens);
+    reply_free(&reply);
+}
+
+static void how_it_failed_is_in_the_tenants_lines(void **state)
+{
+    struct rules rules = {0};
+    struct script s;
+    struct reply reply;
+    (void)state;
+    script_init(&s);
+    script_add(&s, "d");
+    run(&s, &rules, &reply);
+    assert_int_equal(reply.status, REALM_E_LIMIT);
+    json_t *log = wasm_tenant_log(tenant);
+    const json_t *lines = json_object_get(log, "lines");
+    const json_t *last = json_array_get(lines, json_array_size(lines) - 1);
+    assert_string_equal(json_string_value(json_object_get(last, "from")), "host");
+    assert_string_equal(json_string_value(json_object_get(last, "text")), reply.err.message);
+    json_decref(log);
+    reply_free(&reply);
+}
+
+static int open_all(void **state)
+{
+    static const struct wasm_limits limits = {.own_ms = OWN_MS};
+    (void)state;
+    make_dir(dir);
+    snprintf(path, sizeof(path), "%s/endless.gguf", dir);
+    copy_endless(path);
+    world_open(&world, NULL, &limits, path);
+    guest = world_guest(&world, "script");
+    tenant = world_tenant(&world, "somebody");
+    return 0;
+}
+
+static int close_all(void **state)
+{
+    (void)state;
+    wasm_tenant_close(tenant);
+    wasm_guest_close(guest);
+    world_close(&world);
+    remove_dir(dir);
+    return 0;
+}
+
+int e2e_tests(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(names_are_the_tenants),
+        cmocka_unit_test(an_id_is_looked_up_each_time),
+        cmocka_unit_test(tokens_are_reserved_before_they_are_computed),
+        cmocka_unit_test(a_refusal_is_the_guests_to_handle),
+        cmocka_unit_test(an_answer_ends_where_the_budget_does),
+        cmocka_unit_test(what_nobody_reads_is_reserved_for_too),
+        cmocka_unit_test(what_was_taken_for_the_guest_is_not_lost),
+        cmocka_unit_test(usage_is_exact_however_it_ends),
+        cmocka_unit_test(what_was_used_is_told_meanwhile),
+        cmocka_unit_test(how_it_failed_is_in_the_tenants_lines),
+    };
+    return cmocka_run_group_tests(tests, open_all, close_all);
+}
