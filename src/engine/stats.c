@@ -40,10 +40,17 @@ static void add_sched(struct realm_stats *out, struct realm *r)
     out->cancelled = s.cancelled;
     out->failed = s.failed;
     out->prompt_tokens = s.prompt_tokens;
+    out->cached_tokens = s.cached_tokens;
     out->completion_tokens = s.completion_tokens;
     out->kv_pages = s.kv_pages;
+    out->kv_cached_pages = s.kv_cached_pages;
     out->kv_bytes = s.kv_bytes;
     out->kv_bytes_max = r->options.kv_bytes_max;
+}
+
+size_t realm_tenant_stats(struct realm *r, struct realm_tenant_stats *out, size_t max)
+{
+    return sched_tenant_stats(r->sched, out, max);
 }
 
 void realm_stats(struct realm *r, struct realm_stats *out)

@@ -45,6 +45,52 @@ static size_t prompt_rows(const struct pace *p, size_t n_decode, uint64_t step_n
     return max_size(all > n_decode ? all - n_decode : 0, pace_rows(p, ns / 4));
 }
 
+/* Prompts of a step: those of the tenant with the least counter first. */
+struct prompts {
+    struct sched_gen *gens[FORWARD_LOGITS_MAX];
+    size_t rows[FORWARD_LOGITS_MAX];
+    size_t n;
+};
+
+static void collect(struct prompts *p, struct sched_model *m)
+{
+    p->n = 0;
+    for (struct list *i = m->running.next; i != &m->running; i = i->next) {
+        struct sched_gen *g = gen_of(i);
+        if (decodes(g))
+            continue;
+        size_t at = p->n++;
+        for (; at && p->gens[at - 1]->account->counter > g->account->counter; at--)
+            p->gens[at] = p->gens[at - 1];
+        p->gens[at] = g;
+        g->account->at = g->account->counter;
+    }
+}
+
+/* A piece of a page at a time for the tenant that is behind, whose first prompt gets all of
+ * it.  Rows that are computed again count here: they take the time of others. */
+static void hand_out(struct prompts *p, size_t left)
+{
+    for (size_t i = 0; i < p->n; i++)
+        p->rows[i] = 0;
+    while (left) {
+        size_t best = p->n;
+        for (size_t i = 0; i < p->n; i++) {
+            const struct account *a = p->gens[i]->account;
+            if (p->rows[i] < gen_pending(p->gens[i]) &&
+                (best == p->n || a->at < p->gens[best]->account->at))
+                best = i;
+        }
+        if (best == p->n)
+            return;
+        struct sched_gen *g = p->gens[best];
+        size_t rows = min_size(gen_pending(g) - p->rows[best], min_size(left, KV_PAGE_TOKENS));
+        p->rows[best] += rows;
+        g->account->at += g->model->cost * (double)rows / g->account->weight;
+        left -= rows;
+    }
+}
+
 void batch_build(struct batch *b, struct sched_model *m, uint64_t step_ns)
 {
     b->n_rows = b->n_parts = b->n_logits = 0;
@@ -52,8 +98,11 @@ void batch_build(struct batch *b, struct sched_model *m, uint64_t step_ns)
         if (decodes(gen_of(i)))
             add_rows(b, gen_of(i), 1);
     b->n_decode = b->n_rows;
-    size_t left = prompt_rows(&m->pace, b->n_decode, step_ns);
-    for (struct list *i = m->running.next; left && i != &m->running; i = i->next)
-        if (!decodes(gen_of(i)))
-            left -= add_rows(b, gen_of(i), left);
+    struct prompts prompts;
+    collect(&prompts, m);
+    if (prompts.n == 0)
+        return;
+    hand_out(&prompts, prompt_rows(&m->pace, b->n_decode, step_ns));
+    for (size_t i = 0; i < prompts.n; i++)
+        (void)add_rows(b, prompts.gens[i], prompts.rows[i]);
 }

@@ -92,6 +92,9 @@ static int copy_options(struct sched_gen *g, const struct realm_request *r)
     g->n_top = (uint32_t)min_size(r->top_logprobs, model->config.vocab);
     g->top = mem_array(g->n_top, sizeof(*g->top));
     g->tenant = mem_strdup(r->tenant ? r->tenant : "default");
+    g->weight = r->weight ? r->weight : 1;
+    g->kv_bytes_max = r->kv_bytes_max;
+    g->priority = r->priority;
     g->bias = copy(r->logit_bias, r->n_logit_bias, sizeof(*r->logit_bias));
     g->n_bias = r->n_logit_bias;
     if (!g->top || !g->tenant || !g->bias)
@@ -148,34 +151,25 @@ static int set_limits(struct sched_gen *g, uint32_t max_tokens, struct realm_err
 static int enqueue(struct sched_gen *g, struct realm_error *err)
 {
     struct sched *s = g->sched;
-    int status = 0;
     g->start_ns = clock_ns(s->options.clock);
     mutex_lock(&s->lock);
-    if (atomic_load(&s->shutdown)) {
-        status = REALM_E_SHUTDOWN;
-    } else if (s->queued == QUEUE_REQUESTS_MAX) {
-        status = REALM_E_LIMIT;
-    } else {
+    int status = atomic_load(&s->shutdown) ? err_set(err, REALM_E_SHUTDOWN, "the engine is closing")
+                                           : share_enter(s, g, err);
+    if (!status) {
         g->ticket = ++s->tickets;
-        s->queued++;
         s->stats.started++;
         s->stats.waiting++;
         list_add_tail(&s->inbox, &g->link);
         cond_signal(&s->wake);
     }
     mutex_unlock(&s->lock);
-    if (status == REALM_E_SHUTDOWN)
-        return err_set(err, status, "the engine is closing");
-    if (status)
-        return err_set(err, status, "%d requests are waiting: the queue is full",
-                       QUEUE_REQUESTS_MAX);
-    return 0;
+    return status;
 }
 
 /* n_next: of a scoring. */
 static int open_gen(struct sched_gen **out, struct sched_model *m, const uint32_t *ids,
-                    size_t n_ids, const struct realm_request *request, uint64_t seed,
-                    uint32_t n_next, struct realm_error *err)
+                    size_t n_ids, size_t n_public, const struct realm_request *request,
+                    uint64_t seed, uint32_t n_next, struct realm_error *err)
 {
     *out = NULL;
     if (n_ids > m->model->config.context)
@@ -185,6 +179,7 @@ static int open_gen(struct sched_gen **out, struct sched_model *m, const uint32_
     if (!g)
         return err_nomem(err, "a generation");
     g->seed = seed;
+    g->n_public = (uint32_t)min_size(n_public, n_ids);
     int status = copy_ids(g, ids, n_ids);
     if (!status)
         status = copy_options(g, request);
@@ -210,7 +205,14 @@ static int open_gen(struct sched_gen **out, struct sched_model *m, const uint32_
 int sched_gen_open(struct sched_gen **out, struct sched_model *m, const uint32_t *ids, size_t n_ids,
                    const struct realm_request *request, uint64_t seed, struct realm_error *err)
 {
-    return open_gen(out, m, ids, n_ids, request, seed, 0, err);
+    return open_gen(out, m, ids, n_ids, 0, request, seed, 0, err);
+}
+
+int sched_gen_open_public(struct sched_gen **out, struct sched_model *m, const uint32_t *ids,
+                          size_t n_ids, size_t n_public, const struct realm_request *request,
+                          uint64_t seed, struct realm_error *err)
+{
+    return open_gen(out, m, ids, n_ids, n_public, request, seed, 0, err);
 }
 
 static struct realm_usage usage_of(const struct sched_gen *g)
@@ -220,6 +222,7 @@ static struct realm_usage usage_of(const struct sched_gen *g)
     uint64_t drew = g->first_token_ns ? g->first_token_ns : now;
     return (struct realm_usage){
         .prompt_tokens = g->n_prompt,
+        .cached_tokens = g->n_cached,
         .completion_tokens = g->n_tokens - g->n_prompt,
         .queued_ns = stepped - g->start_ns,
         .prefill_ns = drew - stepped,
@@ -246,22 +249,20 @@ static void write_tail(struct sched_gen *g)
 static void leave(struct sched_gen *g, struct outcome outcome)
 {
     struct sched *s = g->sched;
-    list_remove(&g->link);
-    kv_seq_close(g->seq);
-    g->seq = NULL;
+    reuse_close(g);
     bool ran = g->state == GEN_RUNNING;
-    g->model->n_running -= ran;
-    s->n_running -= ran;
+    share_end(s, g);
     mutex_lock(&s->lock);
     struct sched_stats *stats = &s->stats;
-    s->queued -= !g->began;
     stats->waiting -= !ran;
     stats->running = (uint32_t)s->n_running;
     stats->finished += outcome.status == 0;
     stats->cancelled += outcome.status == REALM_E_CANCELLED;
     stats->failed += outcome.status != 0 && outcome.status != REALM_E_CANCELLED;
     stats->prompt_tokens += g->usage.prompt_tokens;
+    stats->cached_tokens += g->usage.cached_tokens;
     stats->completion_tokens += g->usage.completion_tokens;
+    share_leave(s, g);
     mutex_unlock(&s->lock);
 }
 
@@ -351,7 +352,7 @@ int sched_score(struct sched_model *m, const uint32_t *ids, size_t n_ids,
 {
     const struct realm_request request = {.prompt_logprobs = true, .prompt_only = true};
     struct sched_gen *g;
-    int status = open_gen(&g, m, ids, n_ids, &request, 0, (uint32_t)score->n_next, err);
+    int status = open_gen(&g, m, ids, n_ids, 0, &request, 0, (uint32_t)score->n_next, err);
     if (status)
         return status;
     score->logprobs[0] = NAN;

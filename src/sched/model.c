@@ -61,14 +61,15 @@ int sched_model_open(struct sched_model **out, struct sched *s, const struct mod
         return REALM_E_NOMEM;
     m->sched = s;
     m->model = model;
+    m->cost = model->params ? (double)model->params : 1;
     list_init(&m->link);
     list_init(&m->running);
     int status =
-        forward_open(&m->forward, model, s->options.pool, s->options.kernels, BATCH_ROWS_MAX);
+        s->forward->open(&m->forward, model, s->options.pool, s->options.kernels, BATCH_ROWS_MAX);
     if (!status)
         status = sched_call(s, sched_attach, m);
     if (status) {
-        forward_close(m->forward);
+        s->forward->close(m->forward);
         mem_free(m);
         return status;
     }
@@ -81,7 +82,7 @@ void sched_model_close(struct sched_model *m)
     if (!m)
         return;
     (void)sched_call(m->sched, sched_detach, m);
-    forward_close(m->forward);
+    m->sched->forward->close(m->forward);
     mem_free(m);
 }
 

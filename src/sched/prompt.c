@@ -46,14 +46,13 @@ void prompt_close(struct sched_gen *g)
     buf_free(&g->rows);
 }
 
-void prompt_pool(struct sched_gen *g, const struct forward *f, const struct forward_row *rows,
-                 const struct part *part)
+void prompt_pool(struct sched_gen *g, const struct forward_row *rows, const struct part *part)
 {
     size_t width = g->model->model->config.width;
     for (size_t i = part->row; i < part->row + part->rows; i++) {
         if (!rows[i].wants_hidden)
             continue;
-        const float *hidden = forward_hidden(f, i);
+        const float *hidden = g->sched->forward->hidden(g->model->forward, i);
         if (!g->sum)
             memcpy(g->embedding, hidden, width * sizeof(*hidden));
         for (size_t j = 0; g->sum && j < width; j++)

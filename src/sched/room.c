@@ -1,12 +1,11 @@
-/* sched/room.c - who may hold pages: admission and preemption. */
+/* sched/room.c - who may hold pages: admission and preemption, as the tenants' accounts say. */
 #include "base/ckd.h"
 #include "sched/sched_impl.h"
 
-/* Sets the counters that others read; `began`: one that had never run was admitted. */
-static void note_queue(struct sched *s, bool began, bool preempted)
+/* Sets the counters that others read. */
+static void note_queue(struct sched *s, bool preempted)
 {
     mutex_lock(&s->lock);
-    s->queued -= began;
     s->stats.preempted += preempted;
     s->stats.running = (uint32_t)s->n_running;
     s->stats.waiting += preempted;
@@ -14,39 +13,34 @@ static void note_queue(struct sched *s, bool began, bool preempted)
     mutex_unlock(&s->lock);
 }
 
-/* Into a list that is ordered by ticket. */
-static void insert(struct list *gens, struct sched_gen *g)
-{
-    struct list *after = gens->prev;
-    while (after != gens && gen_of(after)->ticket > g->ticket)
-        after = after->prev;
-    list_add_head(after, &g->link);
-}
-
 /* Pages for all it has and for one page more, so that a generation that is let
  * in can also begin. */
+static uint32_t first_tokens(const struct sched_gen *g)
+{
+    return (uint32_t)min_size((size_t)g->n_tokens + KV_PAGE_TOKENS, g->positions_max);
+}
+
+static uint64_t first_bytes(const struct sched_gen *g)
+{
+    return round_up(first_tokens(g), KV_PAGE_TOKENS) / KV_PAGE_TOKENS * kv_page_bytes(g->model->kv);
+}
+
 static int reserve_first(struct sched_gen *g)
 {
-    uint32_t want = (uint32_t)min_size((size_t)g->n_tokens + KV_PAGE_TOKENS, g->positions_max);
-    int status = kv_seq_open(&g->seq, g->model->kv);
+    int status = reuse_open(g);
     if (!status)
-        status = kv_seq_reserve(g->seq, want);
-    if (status) {
-        kv_seq_close(g->seq);
-        g->seq = NULL;
-    }
+        status = kv_seq_reserve(g->seq, first_tokens(g));
+    if (!status)
+        reuse_begin(g);
+    else
+        reuse_close(g);
     return status;
 }
 
 static void start(struct sched *s, struct sched_gen *g)
 {
-    list_remove(&g->link);
-    insert(&g->model->running, g);
-    g->model->n_running++;
-    s->n_running++;
-    g->state = GEN_RUNNING;
-    note_queue(s, !g->began, false);
-    g->began = true;
+    share_run(s, g);
+    note_queue(s, false);
 }
 
 static void fail(struct sched_gen *g, int status)
@@ -54,50 +48,62 @@ static void fail(struct sched_gen *g, int status)
     gen_finish(g, (struct outcome){true, REALM_FINISH_ERROR, status});
 }
 
-/* In the order of arrival over all models, for they share the pages: the first
- * that does not fit keeps its place until it does. */
-void sched_admit(struct sched *s)
-{
-    for (struct list *i = s->waiting.next, *next; i != &s->waiting; i = next) {
-        next = i->next;
-        struct sched_gen *g = gen_of(i);
-        if (g->model->n_running == FORWARD_LOGITS_MAX)
-            continue;
-        int status = reserve_first(g);
-        if (status == REALM_E_NO_ROOM && s->n_running)
-            return;
-        if (status)
-            fail(g, status);
-        else
-            start(s, g);
-    }
-}
-
 static void preempt(struct sched *s, struct sched_gen *g)
 {
-    kv_seq_close(g->seq);
-    g->seq = NULL;
+    reuse_close(g);
     g->computed = 0;
-    g->state = GEN_WAITING;
-    g->model->n_running--;
-    s->n_running--;
-    list_remove(&g->link);
-    insert(&s->waiting, g);
-    note_queue(s, false, true);
+    share_wait(s, g);
+    note_queue(s, true);
 }
 
-static struct sched_gen *youngest(struct sched *s)
+/* The first of a's whose model has a place, or gets one from another tenant.  Those that
+ * stand behind for another model's sake are no worse off. */
+static struct sched_gen *head(struct sched *s, struct account *a)
 {
-    struct sched_gen *found = NULL;
-    for (struct list *i = s->models.next; i != &s->models; i = i->next) {
-        struct list *running = &model_of(i)->running;
-        if (list_empty(running))
+    for (struct list *i = a->waiting.next; i != &a->waiting; i = i->next) {
+        struct sched_gen *g = gen_of(i);
+        if (reuse_waits(g))
             continue;
-        struct sched_gen *g = gen_of(running->prev);
-        if (!found || g->ticket > found->ticket)
-            found = g;
+        if (g->model->n_running < s->places_max)
+            return g;
+        struct sched_gen *yields = share_yielding(s, g, g->model, 0);
+        if (!yields)
+            continue;
+        preempt(s, yields);
+        return g;
     }
-    return found;
+    return NULL;
+}
+
+/* false: there is no room for g as long as others run. */
+static bool let_in(struct sched *s, struct sched_gen *g)
+{
+    int status = reserve_first(g);
+    while (status == REALM_E_NO_ROOM && s->n_running) {
+        struct sched_gen *yields = share_yielding(s, g, NULL, first_bytes(g));
+        if (!yields)
+            return false;
+        preempt(s, yields);
+        status = reserve_first(g);
+    }
+    if (status)
+        fail(g, status);
+    else
+        start(s, g);
+    return true;
+}
+
+/* Tenant by tenant, over all models, for they share the pages. */
+void sched_admit(struct sched *s)
+{
+    struct account *a;
+    share_begin(s);
+    while ((a = share_next(s)) != NULL) {
+        struct sched_gen *g = head(s, a);
+        bool capped = g && share_capped(s, g, first_bytes(g));
+        if (!g || capped || !let_in(s, g))
+            share_pass(s, a, g, capped);
+    }
 }
 
 /* Makes room for g's tokens; false when g had to go itself. */
@@ -106,25 +112,33 @@ static bool make_room(struct sched *s, struct sched_gen *g)
     for (;;) {
         int status = kv_seq_reserve(g->seq, g->n_tokens);
         if (!status)
-            return true;
+            break;
         if (status != REALM_E_NO_ROOM) {
             fail(g, status);
             return false;
         }
-        struct sched_gen *victim = youngest(s);
+        struct sched_gen *victim = share_victim(s);
         preempt(s, victim);
         if (victim == g)
             return false;
     }
+    share_hold(g);
+    return true;
+}
+
+/* The next of m's that has no room yet. */
+static struct sched_gen *without_room(struct sched_model *m)
+{
+    for (struct list *i = m->running.next; i != &m->running; i = i->next)
+        if (kv_seq_room(gen_of(i)->seq) < gen_of(i)->n_tokens)
+            return gen_of(i);
+    return NULL;
 }
 
 void sched_make_room(struct sched *s, struct sched_model *m)
 {
-    /* Victims are younger than g, so they stand behind it. */
-    struct list *before = &m->running;
-    while (before->next != &m->running) {
-        struct list *i = before->next;
-        if (make_room(s, gen_of(i)))
-            before = i;
-    }
+    /* A victim may stand anywhere in the list; it leaves more room behind than there was. */
+    struct sched_gen *g;
+    while ((g = without_room(m)) != NULL)
+        (void)make_room(s, g);
 }

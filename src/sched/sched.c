@@ -2,10 +2,21 @@
 #include "sched/sched.h"
 
 #include "base/assert.h"
+#include "base/ckd.h"
 #include "base/mem.h"
+#include "kv/cache.h"
 #include "sched/sched_impl.h"
 
 static void run(void *arg);
+
+static const struct sched_forward real = {
+    .open = forward_open,
+    .close = forward_close,
+    .step = forward_step,
+    .row_bad = forward_row_bad,
+    .logits = forward_logits,
+    .hidden = forward_hidden,
+};
 
 static int open_sync(struct sched *s)
 {
@@ -38,11 +49,17 @@ int sched_open(struct sched **out, const struct sched_options *options)
     if (!s)
         return REALM_E_NOMEM;
     s->options = *options;
+    s->forward = options->forward ? options->forward : &real;
+    s->places_max = options->running_max ? min_size(options->running_max, FORWARD_LOGITS_MAX)
+                                         : (size_t)FORWARD_LOGITS_MAX;
     kv_budget_init(&s->budget, options->kv_bytes_max);
+    s->budget.poison = options->poison;
+    if (options->hash_mask)
+        s->budget.hash_mask = options->hash_mask;
     list_init(&s->inbox);
     list_init(&s->calls);
     list_init(&s->models);
-    list_init(&s->waiting);
+    shares_init(&s->shares);
     int status = REALM_E_NOMEM;
     s->scratch = mem_zarray(pool_threads(options->pool), sizeof(struct sample_scratch *));
     if (!s->scratch)
@@ -50,7 +67,7 @@ int sched_open(struct sched **out, const struct sched_options *options)
     status = open_sync(s);
     if (status)
         goto no_sync;
-    status = thread_start(&s->thread, "realm-sched", 0, run, s);
+    status = options->manual ? 0 : thread_start(&s->thread, "realm-sched", 0, run, s);
     if (status)
         goto no_thread;
     *out = s;
@@ -81,8 +98,10 @@ void sched_close(struct sched *s)
     s->closing = true;
     cond_signal(&s->wake);
     mutex_unlock(&s->lock);
-    thread_join(&s->thread);
-    ASSERT(list_empty(&s->models) && list_empty(&s->waiting) && list_empty(&s->inbox));
+    if (!s->options.manual)
+        thread_join(&s->thread);
+    ASSERT(list_empty(&s->models) && list_empty(&s->inbox));
+    shares_free(&s->shares);
     sched_scratch_close(s);
     close_sync(s);
     mem_free(s);
@@ -91,6 +110,8 @@ void sched_close(struct sched *s)
 int sched_call(struct sched *s, int (*fn)(struct sched *s, struct sched_model *m),
                struct sched_model *m)
 {
+    if (s->options.manual)
+        return fn(s, m);
     struct call call = {.fn = fn, .model = m};
     mutex_lock(&s->lock);
     list_add_tail(&s->calls, &call.link);
@@ -108,6 +129,7 @@ void sched_stats(struct sched *s, struct sched_stats *out)
     mutex_unlock(&s->lock);
     out->turns += atomic_load_explicit(&s->layers, memory_order_relaxed);
     out->kv_pages = atomic_load(&s->budget.pages_used);
+    out->kv_cached_pages = atomic_load(&s->budget.pages_cached);
     out->kv_bytes = atomic_load(&s->budget.bytes);
 }
 
@@ -128,7 +150,7 @@ static void answer_calls(struct sched *s)
 
 static bool idle(const struct sched *s)
 {
-    return list_empty(&s->inbox) && list_empty(&s->calls) && list_empty(&s->waiting) &&
+    return list_empty(&s->inbox) && list_empty(&s->calls) && s->shares.n_waiting == 0 &&
            s->n_running == 0 && !s->closing;
 }
 
@@ -137,42 +159,49 @@ static bool idle(const struct sched *s)
 static bool collect(struct sched *s)
 {
     mutex_lock(&s->lock);
-    while (idle(s))
+    while (idle(s) && !s->options.manual)
         cond_wait(&s->wake, &s->lock);
     answer_calls(s);
-    while (!list_empty(&s->inbox)) {
-        struct list *link = s->inbox.next;
-        list_remove(link);
-        list_add_tail(&s->waiting, link);
-    }
+    while (!list_empty(&s->inbox))
+        share_take(s, gen_of(s->inbox.next));
     s->stats.turns++;
     bool go_on = !s->closing;
     mutex_unlock(&s->lock);
     return go_on;
 }
 
-static void reap_list(struct list *gens, bool shutdown)
+/* What is to be ended between steps. */
+struct reaper {
+    bool shutdown;
+    uint64_t now_ns;
+};
+
+static void reap_one(void *ctx, struct sched_gen *g)
 {
-    for (struct list *i = gens->next, *next; i != gens; i = next) {
-        next = i->next;
-        struct sched_gen *g = gen_of(i);
-        struct outcome end = {.over = true, .finish = REALM_FINISH_ERROR};
-        if (atomic_load(&g->cancelled))
-            end.status = REALM_E_CANCELLED;
-        else if (shutdown)
-            end.status = REALM_E_SHUTDOWN;
-        if (end.status)
-            gen_finish(g, end);
-    }
+    const struct reaper *r = ctx;
+    struct outcome end = {.over = true, .finish = REALM_FINISH_ERROR};
+    if (atomic_load(&g->cancelled))
+        end.status = REALM_E_CANCELLED;
+    else if (r->shutdown)
+        end.status = REALM_E_SHUTDOWN;
+    else if (!g->began && r->now_ns - g->start_ns > QUEUE_MS_MAX * 1000000ull)
+        end.status = REALM_E_LIMIT;
+    if (end.status)
+        gen_finish(g, end);
 }
 
-/* Ends what was cancelled, or all when the scheduler shuts down. */
+/* Ends what was cancelled or has waited for too long, or all when the scheduler shuts down. */
 static void reap(struct sched *s)
 {
-    bool shutdown = atomic_load(&s->shutdown);
-    reap_list(&s->waiting, shutdown);
-    for (struct list *i = s->models.next; i != &s->models; i = i->next)
-        reap_list(&model_of(i)->running, shutdown);
+    struct reaper r = {atomic_load(&s->shutdown), clock_ns(s->options.clock)};
+    share_each_waiting(s, reap_one, &r);
+    for (struct list *i = s->models.next; i != &s->models; i = i->next) {
+        struct list *running = &model_of(i)->running;
+        for (struct list *j = running->next, *next; j != running; j = next) {
+            next = j->next;
+            reap_one(&r, gen_of(j));
+        }
+    }
 }
 
 /* The next model with work, which then goes to the end of the line. */
@@ -188,14 +217,35 @@ static struct sched_model *next_model(struct sched *s)
     return NULL;
 }
 
+static void turn(struct sched *s)
+{
+    reap(s);
+    sched_admit(s);
+    struct sched_model *m = next_model(s);
+    if (m)
+        sched_step(s, m);
+    ASSERT(!s->options.audit || !kv_audit(&s->budget));
+}
+
 static void run(void *arg)
 {
     struct sched *s = arg;
-    while (collect(s)) {
-        reap(s);
-        sched_admit(s);
-        struct sched_model *m = next_model(s);
-        if (m)
-            sched_step(s, m);
-    }
+    while (collect(s))
+        turn(s);
+}
+
+bool sched_turn(struct sched *s)
+{
+    ASSERT(s->options.manual);
+    (void)collect(s);
+    turn(s);
+    return s->shares.n_waiting + s->n_running > 0;
+}
+
+size_t sched_tenant_stats(struct sched *s, struct realm_tenant_stats *out, size_t max)
+{
+    mutex_lock(&s->lock);
+    size_t n = shares_stats(&s->shares, out, max);
+    mutex_unlock(&s->lock);
+    return n;
 }

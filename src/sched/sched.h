@@ -6,10 +6,13 @@
  * left of the step's budget, rows of prompts.  All models share the team, a step
  * each in turn.
  *
- * First come, first served: a generation is admitted when the pages for what it
- * has fit.  When pages run out the youngest generation gives its own back and
- * waits; its tokens stay, its keys and values are computed again.  What a
- * generation yields depends on none of this, bit for bit.
+ * Tenants have fair shares (share.h): the one that has had least goes first, inside a
+ * tenant higher priorities, then first come, first served.  A generation is admitted
+ * when the pages for what it has fit; the first of a tenant that do not keep their
+ * place.  When pages run out, or a tenant waits that has far less than its part, the
+ * youngest generation of the one that has most beyond its own gives its pages back and
+ * waits; its tokens stay, its keys and values are computed again.  What a generation
+ * yields depends on none of this, bit for bit.
  *
  * Requests come in through an inbox under the scheduler's lock; events go out
  * through a queue of each generation, under a lock of its own.  Cancellation is a
@@ -26,7 +29,7 @@
 #include "base/clock.h"
 #include "base/compiler.h"
 #include "kernels/kernels.h"
-#include "model/model.h"
+#include "model/forward.h"
 #include "pool/pool.h"
 #include "realm/realm.h"
 
@@ -34,13 +37,35 @@ struct sched;
 struct sched_model;
 struct sched_gen;
 
+/* What computes the steps of a model: model/forward.h, or in a simulation something else. */
+struct sched_forward {
+    int (*open)(struct forward **out, const struct model *m, struct pool *pool,
+                const struct kernels *kernels, size_t rows_max);
+    void (*close)(struct forward *f);
+    int (*step)(struct forward *f, const struct forward_row *rows, size_t n,
+                bool (*stop)(void *ctx), void *ctx, size_t *bad);
+    bool (*row_bad)(const struct forward *f, size_t i);
+    float *(*logits)(struct forward *f, size_t i);
+    const float *(*hidden)(const struct forward *f, size_t i);
+};
+
 struct sched_options {
     struct pool *pool; /* outlives the scheduler; nobody else calls pool_run */
     const struct kernels *kernels;
     const struct clock *clock;
     uint64_t kv_bytes_max;
     enum kv_type kv_type;
-    uint32_t step_ms; /* aim for the length of a step */
+    uint32_t step_ms;     /* aim for the length of a step */
+    uint32_t running_max; /* generations of a model at a time; 0: FORWARD_LOGITS_MAX */
+
+    /* For simulations. */
+    const struct sched_forward *forward; /* NULL: the real one */
+    bool manual; /* there is no thread: all calls come from one, which calls sched_turn */
+
+    /* For tests: no pages are kept; every page is handed out full of NaN; hashes of the cache
+     * collide (0: as they are); all pages are counted anew after each step. */
+    bool cache_off, poison, audit;
+    uint64_t hash_mask;
 };
 
 struct sched_stats {
@@ -51,8 +76,8 @@ struct sched_stats {
     uint32_t running, waiting;
     uint64_t preempted;
     uint64_t started, finished, cancelled, failed;
-    uint64_t prompt_tokens, completion_tokens;
-    uint64_t kv_pages, kv_bytes;
+    uint64_t prompt_tokens, cached_tokens, completion_tokens;
+    uint64_t kv_pages, kv_cached_pages, kv_bytes;
 };
 
 /* Starts the scheduler thread.  REALM_E_NOMEM, REALM_E_SYS. */
@@ -62,7 +87,12 @@ void sched_shutdown(struct sched *s);
 /* Every generation and model must have been closed. */
 void sched_close(struct sched *s);
 
+/* Of a manual scheduler: takes in what has come and makes at most one step.  false: nothing
+ * is left to do.  A generation must be over (its end event there) before it is closed. */
+bool sched_turn(struct sched *s);
+
 void sched_stats(struct sched *s, struct sched_stats *out);
+size_t sched_tenant_stats(struct sched *s, struct realm_tenant_stats *out, size_t max);
 
 /* What a model needs to run: scratch and a pool of pages.  m outlives it.  Both
  * calls wait for the step that runs.  REALM_E_NOMEM. */
@@ -77,11 +107,16 @@ uint64_t sched_model_bytes(const struct model_config *config, unsigned threads);
  * are copied.  request gives everything but the prompt and the seed.
  *   REALM_E_CONTEXT   no room for an answer, both numbers named
  *   REALM_E_NO_ROOM   its keys and values can never fit the budget
- *   REALM_E_LIMIT     the queue is full
+ *   REALM_E_LIMIT     the queue is full: the tenant's, or that of all
  *   REALM_E_NOMEM, REALM_E_SYS, REALM_E_SHUTDOWN */
 MUST_USE int sched_gen_open(struct sched_gen **out, struct sched_model *m, const uint32_t *ids,
                             size_t n_ids, const struct realm_request *request, uint64_t seed,
                             struct realm_error *err);
+/* The same of a prompt whose first n_public tokens are no secret of the tenant's. */
+MUST_USE int sched_gen_open_public(struct sched_gen **out, struct sched_model *m,
+                                   const uint32_t *ids, size_t n_ids, size_t n_public,
+                                   const struct realm_request *request, uint64_t seed,
+                                   struct realm_error *err);
 
 /* As realm_gen_next, realm_gen_cancel and realm_gen_close; closing waits until
  * the scheduler has let go, for the rest of one step at most, and once the end has

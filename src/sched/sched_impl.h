@@ -14,12 +14,13 @@
 #include "sample/stop.h"
 #include "sched/pace.h"
 #include "sched/sched.h"
+#include "sched/share.h"
 #include "text/detok.h"
 
 enum { EVENTS_BYTES_MAX = 64 << 20 }; /* of one generation that nobody reads */
 
 enum gen_state {
-    GEN_WAITING, /* in the inbox or s->waiting, no keys and values */
+    GEN_WAITING, /* in the inbox or account->waiting, no keys and values */
     GEN_RUNNING, /* in model->running */
 };
 
@@ -53,6 +54,10 @@ struct sched_gen {
     uint32_t n_next; /* likeliest tokens after a prompt that is scored */
     enum realm_pooling pooling;
     char *tenant;
+    uint32_t n_public;     /* tokens of the prompt's beginning that are no secret */
+    uint32_t weight;       /* of the tenant, as of this request */
+    uint64_t kv_bytes_max; /* and so is this */
+    int32_t priority;
     void (*notify)(void *ctx); /* NULL: nobody is told */
     void *notify_ctx;
     uint64_t start_ns;
@@ -63,12 +68,19 @@ struct sched_gen {
     /* The scheduler's thread; in the sampling phase the worker's who has it. */
     struct list link;
     enum gen_state state;
-    bool began; /* was admitted once */
+    struct account *account;
+    bool began; /* was admitted once; under the scheduler's lock */
     struct kv_seq *seq;
     uint32_t *tokens; /* prompt, then what was drawn */
     uint32_t n_tokens, tokens_cap;
     uint32_t computed; /* positions with keys and values */
-    uint32_t used;     /* positions of the prompt of which results were taken */
+    uint32_t n_cached; /* of these, there when it was first admitted */
+    uint64_t behind;   /* ticket of the one that computes what it waits for; 0: none */
+    uint32_t behind_until;
+    uint32_t used;                     /* positions of the prompt of which results were taken */
+    uint32_t pages;                    /* of seq, as the account knows them */
+    uint32_t paid_prompt, paid_answer; /* tokens that were charged */
+    uint32_t keeps_until;              /* so many are: till then it gives way to no other tenant */
     struct detok detok;
     struct stop stop;
     bool stopped;              /* a stop string was spelled */
@@ -106,7 +118,8 @@ struct sched_model {
     /* The scheduler's thread. */
     struct list link;
     struct kv_pool *kv;  /* its budget's ceiling and page size may be read by any */
-    struct list running; /* oldest first */
+    double cost;         /* of a token, in weights that computing it reads */
+    struct list running; /* higher priorities first, then oldest first */
     size_t n_running;
     struct pace pace;
 };
@@ -144,6 +157,7 @@ struct call {
 
 struct sched {
     struct sched_options options;
+    const struct sched_forward *forward;
     struct kv_budget budget;
     struct thread thread;
 
@@ -158,13 +172,15 @@ struct sched {
     bool closing;
     struct sched_stats stats;
 
+    struct shares shares; /* says itself what is under lock */
+
     atomic_bool shutdown;
     _Atomic uint64_t layers; /* begun, of all steps: a step that is long still moves */
 
     /* The scheduler's thread. */
-    struct list models;  /* whose turn it is first */
-    struct list waiting; /* oldest first */
+    struct list models; /* whose turn it is first */
     size_t n_running;
+    size_t places_max;               /* generations of one model that run at a time */
     size_t vocab_max;                /* that the scratches are sized for */
     struct sample_scratch **scratch; /* (threads) */
     struct batch batch;
@@ -221,18 +237,29 @@ bool prompt_wants_hidden(const struct sched_gen *g, uint32_t pos);
 MUST_USE int prompt_open(struct sched_gen *g, const struct realm_request *r, uint32_t n_next);
 void prompt_close(struct sched_gen *g);
 /* Takes the hidden states of a part's rows. */
-void prompt_pool(struct sched_gen *g, const struct forward *f, const struct forward_row *rows,
-                 const struct part *part);
+void prompt_pool(struct sched_gen *g, const struct forward_row *rows, const struct part *part);
 /* Writes the event of one row; rows of one generation may go to many threads. */
 void prompt_row(const struct sample_item *item, struct sample_scratch *scratch,
                 const struct kernels *k);
 /* After a step that went well: true when all that was wanted of the prompt is there. */
 bool prompt_settle(struct sched_gen *g);
 
+/* reuse.c */
+/* Opens g's sequence with the whole pages that are there; on failure it may be open. */
+MUST_USE int reuse_open(struct sched_gen *g);
+/* With all pages that it begins with: sets what is computed already. */
+void reuse_begin(struct sched_gen *g);
+/* After a step: leaves pages that became full. */
+void reuse_keep(struct sched_gen *g);
+/* Leaves all that is computed and closes the sequence, if there is one. */
+void reuse_close(struct sched_gen *g);
+/* Whether g had better wait for one that computes the same beginning. */
+bool reuse_waits(struct sched_gen *g);
+
 /* room.c */
 void sched_admit(struct sched *s);
 /* Sees that every running generation of m has pages for its next row; takes them
- * from the youngest where there are none. */
+ * from whoever has most beyond its due where there are none. */
 void sched_make_room(struct sched *s, struct sched_model *m);
 
 /* batch.c */

@@ -32,10 +32,11 @@ static struct outcome failed(int status)
     return (struct outcome){true, REALM_FINISH_ERROR, status};
 }
 
-static bool has_bad_row(const struct forward *f, const struct part *part)
+static bool has_bad_row(const struct sched_forward *ops, const struct forward *f,
+                        const struct part *part)
 {
     for (size_t i = 0; i < part->rows; i++)
-        if (forward_row_bad(f, part->row + i))
+        if (ops->row_bad(f, part->row + i))
             return true;
     return false;
 }
@@ -50,7 +51,7 @@ static int add_items(struct sched *s, struct forward *f, const struct part *part
         const struct forward_row *row = &s->batch.rows[i];
         if (!row->wants_logits)
             continue;
-        struct sample_item item = {g, forward_logits(f, logits++), row->pos, n};
+        struct sample_item item = {g, s->forward->logits(f, logits++), row->pos, n};
         if (gen_draws(g, row->pos)) {
             s->draws[s->n_draws++] = item;
             continue;
@@ -68,14 +69,14 @@ static void advance(struct sched *s, struct sched_model *m, int status)
     s->n_prompts = s->n_draws = 0;
     for (size_t i = 0; i < s->batch.n_parts; i++) {
         const struct part *part = &s->batch.parts[i];
-        if (status == REALM_E_NUMERIC && !has_bad_row(m->forward, part)) {
+        if (status == REALM_E_NUMERIC && !has_bad_row(s->forward, m->forward, part)) {
             // its rows are right
         } else if (status) {
             part->gen->outcome = failed(status);
             continue;
         }
         part->gen->computed += (uint32_t)part->rows;
-        prompt_pool(part->gen, m->forward, s->batch.rows, part);
+        prompt_pool(part->gen, s->batch.rows, part);
         int added = add_items(s, m->forward, part);
         if (added)
             part->gen->outcome = failed(added);
@@ -219,10 +220,12 @@ static void settle(struct sched_gen *g, uint64_t now)
         g->outcome = (struct outcome){true, REALM_FINISH_LENGTH, 0};
     if (g->first_token_ns == 0 && g->n_tokens > g->n_prompt)
         g->first_token_ns = now;
-    if (g->outcome.over)
+    if (g->outcome.over) {
         gen_finish(g, g->outcome);
-    else
-        gen_notify(g);
+        return;
+    }
+    reuse_keep(g);
+    gen_notify(g);
 }
 
 void sched_step(struct sched *s, struct sched_model *m)
@@ -234,7 +237,8 @@ void sched_step(struct sched *s, struct sched_model *m)
     uint64_t start = clock_ns(s->options.clock);
     note_first_step(s, start);
     size_t bad;
-    int status = forward_step(m->forward, s->batch.rows, s->batch.n_rows, nobody_waits, s, &bad);
+    int status =
+        s->forward->step(m->forward, s->batch.rows, s->batch.n_rows, nobody_waits, s, &bad);
     if (status == REALM_E_CANCELLED)
         return; // whoever was cancelled ends before the next step
     advance(s, m, status);
@@ -242,6 +246,8 @@ void sched_step(struct sched *s, struct sched_model *m)
     uint64_t now = clock_ns(s->options.clock);
     pace_note(&m->pace, s->batch.n_rows, now - start);
     note_step(s, now - start);
-    for (size_t i = 0; i < s->batch.n_parts; i++)
+    for (size_t i = 0; i < s->batch.n_parts; i++) {
+        share_charge(s->batch.parts[i].gen);
         settle(s->batch.parts[i].gen, now);
+    }
 }

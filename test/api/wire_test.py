@@ -107,7 +107,7 @@ def llama_completion(s):
     assert len(out["tokens"]) == out["tokens_predicted"] == 3
     assert len(out["completion_probabilities"][0]["top_logprobs"]) == 2
     t = out["timings"]
-    assert t["prompt_n"] == out["tokens_evaluated"] and t["predicted_n"] == 3
+    assert t["prompt_n"] + t["cache_n"] == out["tokens_evaluated"] and t["predicted_n"] == 3
     assert t["prompt_ms"] > 0 and t["predicted_per_second"] > 0
     many = post(s, "/completion", {"prompt": ["a", "b"], "n_predict": 2})
     assert [m["index"] for m in many] == [0, 1]

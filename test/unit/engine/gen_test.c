@@ -412,32 +412,6 @@ static void cancel_in_the_queue_leaves_others_alone(void **state)
     realm_close(r);
 }
 
-static void the_queue_has_an_end(void **state)
-{
-    (void)state;
-    enum { MANY = 2 * QUEUE_REQUESTS_MAX }; // those that run already are out of the queue
-    static struct realm_gen *gens[MANY];
-    struct realm *r = open_narrow();
-    struct realm_model *m = open_tiny(r);
-    struct realm_error err;
-    struct realm_request request = request_for(PROMPTS[0], 600);
-    size_t n = 0;
-    int status = 0;
-    while (!status && n < MANY)
-        status = realm_gen_start(&gens[n++], m, &request, &err);
-    assert_int_equal(status, REALM_E_LIMIT);
-    assert_non_null(strstr(err.message, "1024"));
-    for (size_t i = 0; i < n; i++)
-        if (gens[i])
-            realm_gen_cancel(gens[i]);
-    for (size_t i = 0; i < n; i++)
-        realm_gen_close(gens[i]);
-    assert_int_equal(stats_of(r).waiting + stats_of(r).running, 0);
-    assert_int_equal(stats_of(r).kv_pages, 0);
-    realm_model_close(m);
-    realm_close(r);
-}
-
 static bool always(void *ctx)
 {
     (void)ctx;
@@ -578,7 +552,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_text_far_too_long_is_not_read),
         cmocka_unit_test(cancel_gives_pages_back),
         cmocka_unit_test(cancel_in_the_queue_leaves_others_alone),
-        cmocka_unit_test(the_queue_has_an_end),
         cmocka_unit_test(a_wait_ends_and_the_generation_goes_on),
         cmocka_unit_test(closing_ends_what_runs),
         cmocka_unit_test(scores_are_those_of_the_answer),

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -200,9 +201,12 @@ static void a_full_queue_is_cancelled_at_once(void **state)
     struct realm_model *m = open_tiny(r);
     struct realm_request request = request_for("Tom and Ella", 200);
     struct loop l;
+    char tenant[16];
+    request.tenant = tenant;
     loop_open(&l);
     for (size_t i = 0; i < N; i++) {
         tell(&request, &l, &told[i]);
+        snprintf(tenant, sizeof(tenant), "t%u", (unsigned)(i / QUEUE_TENANT_MAX));
         assert_int_equal(realm_gen_start(&gens[i], m, &request, NULL), 0);
     }
     for (size_t i = 0; i < N; i++)
