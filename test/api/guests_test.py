@@ -1,0 +1,210 @@
+#!/usr/bin/env python3
+"""Programs of tenants as their clients see them.
+usage: guests_test.py REALM SCRIPT STREAM DEFAULT
+
+SCRIPT does what its prompt says: test/e2e/guests/script.c."""
+import json
+import os
+import shutil
+import struct
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import server
+from server import test
+
+MODEL = "tiny-q8_0"
+SCRIPT, STREAM, DEFAULT = sys.argv[2:5]
+
+
+def wasm(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def put(s, tenant, path, model=None):
+    """Its version."""
+    query = f"?model={model}" if model else ""
+    return s.admin("PUT", f"/admin/tenants/{tenant}/guest{query}", wasm(path), None)["version"]
+
+
+def ask(s, key, body, path="/v1/completions", expect=200):
+    request = urllib.request.Request(
+        s.url + path, json.dumps({"model": MODEL, **body}).encode(),
+        {"Content-Type": "application/json", "Authorization": f"Bearer {key}"})
+    try:
+        answer = urllib.request.urlopen(request, timeout=60)
+    except urllib.error.HTTPError as error:
+        answer = error
+    with answer:
+        text = answer.read().decode()
+        assert expect is None or answer.status == expect, (answer.status, text)
+        return json.loads(text) if text.startswith("{") else text
+
+
+def run(s, key, *lines, expect=200, **more):
+    """What the script found out."""
+    answer = ask(s, key, {"prompt": "\n".join(lines) + "\n", **more}, expect=expect)
+    return answer["choices"][0]["text"] if expect == 200 else answer["error"]
+
+
+def generate(tokens):
+    options = struct.pack("<IffIfIBxxxI", tokens, 0.0, 1.0, 0, 1.0, 0, 0, 0).hex()
+    return (f"w $512 {options}", "s $600 Once", "c realm_host_generate 0 $600 4 $512 $1024 60000")
+
+
+def last_row(s, tenant, n):
+    """The newest row of the tenant, when there are n."""
+    for _ in range(200):
+        rows = s.admin("GET", f"/admin/requests?tenant={tenant}&limit=1000")["rows"]
+        if len(rows) >= n:
+            return rows[0]
+        time.sleep(0.02)
+    raise AssertionError((tenant, n))
+
+
+@test
+def each_tenant_has_its_own_program(s):
+    scripted, streamed, plain = (s.tenant(n) for n in ("scripted", "streamed", "plain"))
+    version = put(s, "scripted", SCRIPT)
+    put(s, "streamed", STREAM)
+    assert run(s, scripted, "s $0 mine", "z $0") == "mine\n"
+    row = last_row(s, "scripted", 1)
+    assert row["guest"] == f"{MODEL}@{version}", row
+    story = {"prompt": "Once upon a time", "max_tokens": 20, "temperature": 0}
+    wanted = ask(s, plain, story)["choices"][0]["text"]
+    assert last_row(s, "plain", 1)["guest"] in ("", None)
+    assert ask(s, streamed, story)["choices"][0]["text"] == wanted
+    events = ask(s, streamed, {**story, "stream": True})
+    pieces = [json.loads(line[6:]) for line in events.splitlines()
+              if line.startswith("data: {")]
+    assert "".join(p["choices"][0]["text"] for p in pieces if p["choices"]) == wanted
+    assert len(pieces) > 5
+
+
+@test
+def a_program_is_for_a_name_or_for_all_others(s):
+    key = s.tenant("named")
+    put(s, "named", SCRIPT, MODEL)
+    assert run(s, key, "s $0 hello", "z $0") == "hello\n"
+    put(s, "named", DEFAULT, "short")
+    text = ask(s, key, {"model": "short", "prompt": "s $0 hello\n", "max_tokens": 5})
+    assert text["choices"][0]["text"] != ""
+    assert last_row(s, "named", 2)["guest"].startswith("short@")
+    s.admin("DELETE", f"/admin/tenants/named/guest?model={MODEL}", None, None)
+    ask(s, key, {"prompt": "Once", "max_tokens": 3})
+    assert last_row(s, "named", 3)["guest"] in ("", None)
+
+
+@test
+def a_new_version_answers_from_then_on(s):
+    key = s.tenant("moving")
+    first = put(s, "moving", SCRIPT)
+    assert run(s, key, "s $0 one", "z $0") == "one\n"
+    second = put(s, "moving", DEFAULT)
+    ask(s, key, {"prompt": "Once", "max_tokens": 3})
+    assert last_row(s, "moving", 2)["guest"] == f"{MODEL}@{second}"
+    s.admin("POST", "/admin/tenants/moving/guest/rollback", None, None)
+    assert run(s, key, "s $0 one", "z $0") == "one\n"
+    assert last_row(s, "moving", 3)["guest"] == f"{MODEL}@{first}"
+
+
+@test
+def names_are_those_of_clients(s):
+    """An alias is known; what the tenant may not use is like what there is not."""
+    key = s.tenant("picky", models=[MODEL])
+    put(s, "picky", SCRIPT)
+
+    def load(name):
+        return run(s, key, f"s $0 {name}", f"c realm_host_load_model_by_name $0 {len(name)}", "e")
+
+    assert load(MODEL).startswith("1\n")
+    assert load("short").startswith("2\n")  # stands for what the tenant may use
+    hidden = load("hidden")
+    assert hidden.startswith("-5\n") and load("nobody") == hidden
+    s.admin("PATCH", "/admin/tenants/picky", {"models": [MODEL, "hidden"]})
+    assert load("hidden").startswith("3\n")
+    s.admin("PATCH", "/admin/tenants/picky", {"models": [MODEL]})
+    assert run(s, key, "c realm_get_model_info 3 $64 $72", "e").startswith("-11\n")
+
+
+@test
+def tokens_of_a_program_are_its_tenants(s):
+    key = s.tenant("spender")
+    put(s, "spender", SCRIPT)
+    answer = ask(s, key, {"prompt": "\n".join((*generate(9), *generate(11))) + "\n"})
+    usage = answer["usage"]
+    row = last_row(s, "spender", 1)
+    assert usage["completion_tokens"] == 20, usage
+    assert row["prompt_tokens"] == usage["prompt_tokens"] > 0, row
+    assert row["completion_tokens"] == 20, row
+    error = run(s, key, *generate(7), "t", expect=502)
+    assert error["code"] == "tenant_program_error", error
+    row = last_row(s, "spender", 2)
+    assert (row["completion_tokens"], row["outcome"]) == (7, "failed"), row
+
+
+@test
+def a_budget_is_the_programs_too(s):
+    key = s.tenant("poor", limits={"budget_tokens": 30, "budget_window": "day"})
+    put(s, "poor", SCRIPT)
+    told = run(s, key, *generate(100), "e", *generate(5))
+    code, sentence, n = told.split("\n")[:3]
+    assert code == "-12" and "budget" in sentence and int(n) > 0, told
+    assert last_row(s, "poor", 1)["completion_tokens"] == 5
+    error = run(s, key, *generate(100), "0", expect=429)
+    assert error["code"] == "quota_exceeded", error
+    assert last_row(s, "poor", 2)["completion_tokens"] == 0
+
+
+@test
+def how_it_failed_can_be_read(s):
+    key = s.tenant("broken")
+    other = s.tenant("whole")
+    put(s, "broken", SCRIPT)
+    put(s, "whole", SCRIPT)
+    run(s, key, "t", expect=502)
+    run(s, other, "s $0 fine", "z $0")
+    log = s.admin("GET", "/admin/tenants/broken/guest/log")
+    assert [line["from"] for line in log["lines"]] == ["host"], log
+    assert "unreachable" in log["lines"][0]["text"], log
+    assert (log["requests"], log["trapped"], log["running"]) == (1, 1, 0), log
+    log = s.admin("GET", "/admin/tenants/whole/guest/log")
+    assert (log["lines"], log["requests"], log["trapped"]) == ([], 1, 0), log
+    s.admin("GET", "/admin/tenants/nobody/guest/log", expect=404)
+    assert s.metric('realm_tenant_guest_traps_total{tenant="broken"}') == 1
+    assert s.metric('realm_tenant_guest_requests_total{tenant="whole"}') == 1
+
+
+@test
+def many_wait_for_a_cold_program_and_leave(s):
+    key = s.tenant("crowd")
+    put(s, "crowd", SCRIPT)
+    found = []
+
+    def one(i):
+        found.append(run(s, key, f"s $0 {i}", "z $0") == f"{i}\n")
+
+    threads = [threading.Thread(target=one, args=(i,)) for i in range(24)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert found == [True] * 24
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        secret = os.path.join(folder, "secret.gguf")
+        shutil.copy(server.TINY, secret)
+        server.main(server.Server(sys.argv[1], config=f"""\
+models:
+  default: {server.TINY}
+  aliases:
+    short: {MODEL}
+    hidden: {secret}
+"""))
