@@ -94,7 +94,7 @@ enum tenant_auth {
 enum tenant_auth tenants_auth(struct tenants *t, const char *key, size_t n,
                               struct tenant_pass *out);
 void tenant_pass_drop(struct tenant_pass *pass); /* quick; once for each pass that was OK */
-/* A second one for the same caller. */
+/* A second one for the same caller, with the tenant as it stands now. */
 struct tenant_pass tenant_pass_share(const struct tenant_pass *pass);
 /* false: its key was disabled, removed or ran out, or its tenant was removed.  Quick. */
 bool tenant_pass_valid(const struct tenant_pass *pass);
