@@ -73,7 +73,11 @@ static size_t one_trial(struct world *w, uint32_t trial, uint32_t *acked, size_t
         child_main(w, trial, fds[1]);
     }
     close(fds[1]);
-    nanosleep(&(struct timespec){0, (5 + rand() % 95) * 1000000l}, NULL);
+    /* At any time, or just when something is acknowledged. */
+    if (trial % 2)
+        nanosleep(&(struct timespec){0, (5 + rand() % 95) * 1000000l}, NULL);
+    for (int wait = trial % 2 ? 0 : 1 + rand() % 20; wait > 0; wait--)
+        assert_int_equal(read(fds[0], &acked[n++], 4), 4);
     kill(child, SIGKILL);
     while (n < REQUESTS_MAX && read(fds[0], &acked[n], 4) == 4)
         n++;

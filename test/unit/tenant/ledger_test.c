@@ -229,12 +229,47 @@ static void die_full(struct world *w)
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }
 
+static void spool_bytes(const struct world *w, uint8_t *bytes, size_t n, bool put)
+{
+    char path[128];
+    snprintf(path, sizeof(path), "%s/realm.spool", w->dir);
+    FILE *f = fopen(path, put ? "r+b" : "rb");
+    assert_non_null(f);
+    assert_int_equal(put ? fwrite(bytes, 1, n, f) : fread(bytes, 1, n, f), n);
+    assert_int_equal(fclose(f), 0);
+}
+
+/* Exactly so many tokens were charged: a budget of as many is spent, one more is not. */
+static void assert_spent(struct world *w, int tokens)
+{
+    struct tenant_pass pass = pass_of(w, NULL);
+    for (int more = 0; more < 2; more++) {
+        char patch[80];
+        struct realm_error err;
+        json_t *out;
+        snprintf(patch, sizeof(patch), "{'limits':{'budget_tokens':%d}}", tokens + more);
+        json_t *json = json_of(patch);
+        assert_int_equal(tenants_change(w->t, "default", json, "test", &out, &err), 0);
+        json_decref(out);
+        json_decref(json);
+        struct tenant_grant *g = admit(w, &pass, "req_spent");
+        assert_true((g != NULL) == (more == 1));
+        if (g)
+            assert_int_equal(settle(g, TENANT_REFUSED, 0, 0), 0);
+    }
+    tenant_pass_drop(&pass);
+}
+
 static void test_the_spool_is_replayed(void **state)
 {
     (void)state;
+    static uint8_t before[8 << 20];
     struct world *w = world_new();
     die_full(w);
-    for (int i = 0; i < 2; i++) { /* and once */
+    spool_bytes(w, before, sizeof(before), false);
+    for (int i = 0; i < 2; i++) {
+        /* The second time as if it had been killed before the spool was emptied. */
+        spool_bytes(w, before, sizeof(before), true);
         world_open(w);
         json_t *rows = rows_of(w);
         assert_int_equal(json_array_size(rows), 2);
@@ -243,6 +278,8 @@ static void test_the_spool_is_replayed(void **state)
         json_decref(rows);
         world_close(w);
     }
+    world_open(w);
+    assert_spent(w, 18);
     world_free(w);
 }
 
