@@ -113,6 +113,22 @@ enum {
     AUTH_MISSES_PER_MIN_MAX = 20, /* wrong keys of one address, but of this machine */
     AUTH_WAIT_MS_MAX = 10000,     /* for the key of a WebSocket */
 
+    /* tenants */
+    TENANTS_MAX = 10000,
+    TENANT_KEYS_MAX = 64,    /* of one tenant */
+    TENANT_MODELS_MAX = 256, /* names it may use */
+    TENANT_TEXT_MAX = 256,   /* bytes of a key's name */
+    TENANT_DEFAULTS_BYTES_MAX = 16 << 10,
+    TENANT_GUESTS_MAX = 64,        /* models with a program of their own */
+    TENANT_GUEST_VERSIONS_MAX = 8, /* kept of each program */
+    TENANT_ABOUT_BYTES_MAX = 256 << 10,
+    USAGE_ROWS_MAX = 100000, /* of one report */
+    LEDGER_WAITING_MAX = 65536,
+    LEDGER_GROUP_ROWS_MAX = 64,
+    LEDGER_GROUP_MS_MAX = 3,
+    LEDGER_NOTE_MS_MAX = 250,
+    LEDGER_SPOOL_ROWS_MAX = 8192,
+
     /* realm pull */
     PULL_PAGE_BYTES_MAX = 8 << 20, /* of a hub's listing */
     PULL_PAGES_MAX = 64,

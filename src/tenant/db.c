@@ -106,7 +106,7 @@ int db_exec(sqlite3 *sql, const char *text, struct realm_error *err)
 
 void db_rollback(sqlite3 *sql)
 {
-    if (sql && !sqlite3_get_autocommit(sql))
+    if (!sqlite3_get_autocommit(sql))
         (void)sqlite3_exec(sql, "ROLLBACK", NULL, NULL, NULL);
 }
 

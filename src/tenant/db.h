@@ -66,7 +66,7 @@ MUST_USE int db_query(sqlite3 *sql, const char *text, const struct db_arg *args,
                       struct realm_error *err);
 /* Statements without values; several may stand in text. */
 MUST_USE int db_exec(sqlite3 *sql, const char *text, struct realm_error *err);
-/* Takes back what a transaction has written, if one is open. */
+/* Takes back what a failed transaction did, if it has not been already. */
 void db_rollback(sqlite3 *sql);
 /* The one number that a query yields. */
 MUST_USE int db_number(sqlite3 *sql, const char *text, int64_t *out, struct realm_error *err);

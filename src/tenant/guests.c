@@ -1,237 +1,269 @@
-/* tenant/guests.c - tenants' programs, version by version.
- *
- * The newest version that was not withdrawn answers; a rollback withdraws it. */
+/* tenant/guests.c - the programs of tenants, version by version. */
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
-#include "base/mem.h"
 #include "tenant/tenant_impl.h"
 
-enum { SHA_BYTES = 32, VERSIONS_MAX = 1000 };
+#define GUEST_COLUMNS                                                                 \
+    "version, tenant, model, sha256, about, withdrawn, created_at, length(wasm),"     \
+    " version = (SELECT max(version) FROM guests AS g WHERE g.tenant = guests.tenant" \
+    " AND g.model = guests.model AND NOT g.withdrawn)"
 
-static int no_tenant(const char *id, struct realm_error *err)
+static int add_guest(void *ctx, sqlite3_stmt *stmt)
 {
-    return err_set(err, REALM_E_NOT_FOUND, "there is no tenant %.80s", id);
+    bool described = sqlite3_column_type(stmt, 4) != SQLITE_NULL;
+    json_t *about = described ? json_loads(db_column_text(stmt, 4), 0, NULL) : json_object();
+    const char *model = db_column_text(stmt, 2);
+    json_t *row =
+        json_pack("{s:I, s:s, s:o, s:s, s:I, s:I, s:b, s:b}", "version",
+                  (json_int_t)sqlite3_column_int64(stmt, 0), "tenant", db_column_text(stmt, 1),
+                  "model", model[0] ? json_string(model) : json_null(), "sha256",
+                  db_column_text(stmt, 3), "bytes", (json_int_t)sqlite3_column_int64(stmt, 7),
+                  "created_at", (json_int_t)sqlite3_column_int64(stmt, 6), "in_use",
+                  sqlite3_column_int(stmt, 8), "withdrawn", sqlite3_column_int(stmt, 5));
+    int failed = !about || !row || json_object_update_missing(row, about);
+    json_decref(about);
+    if (failed) {
+        json_decref(row);
+        return REALM_E_NOMEM;
+    }
+    return json_array_append_new(ctx, row) ? REALM_E_NOMEM : 0;
 }
 
-static int no_guest(const char *tenant, struct realm_error *err)
+static int take_number(void *ctx, sqlite3_stmt *stmt)
 {
-    return err_set(err, REALM_E_NOT_FOUND, "tenant %.80s has no such program", tenant);
-}
-
-static int digest(struct slice wasm, char out[2 * SHA_BYTES + 1], struct realm_error *err)
-{
-    unsigned char sum[EVP_MAX_MD_SIZE];
-    unsigned n = 0;
-    if (EVP_Digest(wasm.p, wasm.n, sum, &n, EVP_sha256(), NULL) != 1 || n != SHA_BYTES)
-        return err_nomem(err, "a digest");
-    for (size_t i = 0; i < SHA_BYTES; i++)
-        snprintf(out + 2 * i, 3, "%02x", sum[i]);
+    *(int64_t *)ctx = sqlite3_column_int64(stmt, 0);
     return 0;
 }
 
-/* ---- changes ---- */
-
-/* The tenant with its programs as the database has them now. */
-static int reload(struct tenants *t, const char *id, struct realm_error *err)
+/* The version in use; 0: there is none. */
+static int read_use(struct tenants *t, const char *tenant, const char *model, int64_t *version,
+                    struct realm_error *err)
 {
-    mutex_lock(&t->lock);
-    struct tenant *now = directory_find(t, id);
-    struct tenant *next = now ? tenant_alloc(id) : NULL;
-    int status = next ? settings_copy(next, now) : REALM_E_NOMEM;
-    mutex_unlock(&t->lock);
-    if (!status) {
-        next->n_guests = 0;
-        status = directory_load_guests(t, next, err);
-    }
-    mutex_lock(&t->lock);
-    if (!status)
-        status = directory_put(t, next);
-    mutex_unlock(&t->lock);
-    if (status)
-        tenant_free(next);
-    return status ? err_nomem(err, "a tenant's programs") : 0;
+    *version = 0;
+    return db_query(t->sql,
+                    "SELECT coalesce(max(version), 0) FROM guests"
+                    " WHERE tenant=?1 AND model=?2 AND NOT withdrawn",
+                    DB_ARGS(db_text(tenant), db_text(model)), take_number, version, err);
 }
 
-static int begin(struct tenants *t, const char *tenant, struct realm_error *err)
+/* The answer about one version. */
+static int show(struct tenants *t, int64_t version, json_t **out, struct realm_error *err)
 {
-    mutex_lock(&t->admin);
-    mutex_lock(&t->lock);
-    bool there = directory_find(t, tenant) != NULL;
-    mutex_unlock(&t->lock);
-    return there ? db_exec(t->sql, "BEGIN IMMEDIATE", err) : no_tenant(tenant, err);
-}
-
-static int end(struct tenants *t, const char *who, const char *action, const char *tenant,
-               int status, struct realm_error *err)
-{
+    json_t *rows = json_array();
+    int status = rows ? 0 : err_nomem(err, "the answer");
     if (!status)
-        status = db_run(
-            t->sql, "INSERT INTO audits (at, who, action, subject) VALUES (?1, ?2, ?3, ?4)",
-            DB_ARGS(db_int((uint64_t)wall_s(t)), db_text(who), db_text(action), db_text(tenant)),
-            err);
+        status = db_query(t->sql, "SELECT " GUEST_COLUMNS " FROM guests WHERE version=?1",
+                          DB_ARGS(db_int((uint64_t)version)), add_guest, rows, err);
     if (!status)
-        status = db_exec(t->sql, "COMMIT", err);
-    if (status)
-        db_rollback(t->sql);
-    if (!status)
-        status = reload(t, tenant, err);
-    mutex_unlock(&t->admin);
+        *out = json_incref(json_array_get(rows, 0));
+    json_decref(rows);
     return status;
 }
 
-/* ---- what there is ---- */
-
-static const char LIST[] =
-    "SELECT version, model, sha256, length(wasm), created_at, withdrawn, about FROM guests "
-    "WHERE tenant = ?1 AND (?2 IS NULL OR model = ?2) ORDER BY version DESC";
-
-static int add_row(void *ctx, sqlite3_stmt *row)
+static int digest(struct slice wasm, char hex[65])
 {
-    const char *model = db_column_text(row, 1);
-    json_t *about = sqlite3_column_type(row, 6) == SQLITE_NULL
-                        ? NULL
-                        : json_loads(db_column_text(row, 6), 0, NULL);
-    json_t *object = json_pack(
-        "{s:I,s:s?,s:s,s:I,s:I,s:b}", "version", (json_int_t)sqlite3_column_int64(row, 0), "model",
-        model[0] ? model : NULL, "sha256", db_column_text(row, 2), "bytes",
-        (json_int_t)sqlite3_column_int64(row, 3), "created_at",
-        (json_int_t)sqlite3_column_int64(row, 4), "withdrawn", sqlite3_column_int(row, 5) != 0);
-    if (object && about)
-        (void)json_object_update(object, about);
-    json_decref(about);
-    return json_array_append_new(ctx, object) ? REALM_E_NOMEM : 0;
+    uint8_t sum[32];
+    size_t n = sizeof(sum);
+    if (!EVP_Q_digest(NULL, "SHA256", NULL, wasm.p, wasm.n, sum, &n))
+        return REALM_E_NOMEM;
+    for (size_t i = 0; i < sizeof(sum); i++)
+        snprintf(hex + 2 * i, 3, "%02x", sum[i]);
+    return 0;
 }
 
-static int list(struct tenants *t, const char *tenant, const char *model, json_t **out,
-                struct realm_error *err)
+static int check_count(struct tenants *t, const char *tenant, const char *model,
+                       struct realm_error *err)
 {
-    *out = json_array();
-    mutex_lock(&t->reads);
-    int status = *out ? db_query(t->reader, LIST, DB_ARGS(db_text(tenant), db_text(model)), add_row,
-                                 *out, err)
-                      : err_nomem(err, "programs");
-    mutex_unlock(&t->reads);
-    if (status) {
+    int64_t others = 0;
+    int status =
+        db_query(t->sql, "SELECT count(DISTINCT model) FROM guests WHERE tenant=?1 AND model<>?2",
+                 DB_ARGS(db_text(tenant), db_text(model)), take_number, &others, err);
+    if (!status && others >= TENANT_GUESTS_MAX)
+        status = err_set(err, REALM_E_LIMIT,
+                         "tenant %s has programs for %d models, and no more "
+                         "may be",
+                         tenant, TENANT_GUESTS_MAX);
+    return status;
+}
+
+/* Older versions go, withdrawn ones first. */
+static int prune(struct tenants *t, const char *tenant, const char *model, struct realm_error *err)
+{
+    return db_run(t->sql,
+                  "DELETE FROM guests WHERE version IN (SELECT version FROM guests WHERE tenant=?1"
+                  " AND model=?2 ORDER BY withdrawn, version DESC LIMIT -1 OFFSET ?3)",
+                  DB_ARGS(db_text(tenant), db_text(model), db_int(TENANT_GUEST_VERSIONS_MAX)), err);
+}
+
+static int insert(struct tenants *t, const char *tenant, const char *model, struct slice wasm,
+                  const json_t *about, struct realm_error *err)
+{
+    char hex[65] = "";
+    char *text = about ? json_dumps(about, JSON_COMPACT) : NULL;
+    int status = (about && !text) || digest(wasm, hex) ? err_nomem(err, "a program") : 0;
+    if (!status && text && strlen(text) > TENANT_ABOUT_BYTES_MAX)
+        status = err_set(err, REALM_E_LIMIT, "the program has too many exports and imports");
+    if (!status)
+        status = db_run(t->sql,
+                        "INSERT INTO guests (tenant, model, sha256, about, withdrawn, created_at,"
+                        " wasm) VALUES (?1, ?2, ?3, ?4, 0, ?5, ?6)",
+                        DB_ARGS(db_text(tenant), db_text(model), db_text(hex), db_text(text),
+                                db_int((uint64_t)tenants_now_s(t)), db_blob(wasm)),
+                        err);
+    free(text);
+    return status;
+}
+
+/* Ends the change, and the answer with it where it failed. */
+static int conclude(struct tenants *t, struct account *a, int status, json_t **out,
+                    struct realm_error *err)
+{
+    status = change_apply(t, a, status, err);
+    change_over(t);
+    if (status && out) {
         json_decref(*out);
         *out = NULL;
     }
     return status;
 }
 
-int tenants_guest_list(struct tenants *t, const char *tenant, json_t **out, struct realm_error *err)
-{
-    json_t *rows;
-    *out = NULL;
-    mutex_lock(&t->lock);
-    bool there = directory_find(t, tenant) != NULL;
-    mutex_unlock(&t->lock);
-    if (!there)
-        return no_tenant(tenant, err);
-    int status = list(t, tenant, NULL, &rows, err);
-    if (status)
-        return status;
-    *out = json_pack("{s:o}", "guests", rows);
-    return *out ? 0 : err_nomem(err, "programs");
-}
-
-/* The one that answers now. */
-static int show(struct tenants *t, const char *tenant, const char *model, json_t **out,
-                struct realm_error *err)
-{
-    json_t *rows, *row;
-    size_t i;
-    int status = list(t, tenant, model ? model : "", &rows, err);
-    if (status)
-        return status;
-    json_array_foreach(rows, i, row)
-    {
-        if (!json_is_true(json_object_get(row, "withdrawn")) && !*out)
-            *out = json_incref(row);
-    }
-    json_decref(rows);
-    return *out ? 0 : no_guest(tenant, err);
-}
-
 int tenants_guest_put(struct tenants *t, const char *tenant, const char *model, struct slice wasm,
                       const json_t *about, const char *who, json_t **out, struct realm_error *err)
 {
-    char sha[2 * SHA_BYTES + 1];
-    char *text = about ? json_dumps(about, JSON_COMPACT) : NULL;
+    struct account *a = NULL;
+    const char *of = model ? model : "";
     *out = NULL;
-    int status = about && !text ? err_nomem(err, "a program") : digest(wasm, sha, err);
-    if (status || wasm.n > GUEST_MODULE_BYTES_MAX) {
-        free(text);
-        return status ? status : err_set(err, REALM_E_LIMIT, "the program is too large");
-    }
-    status = begin(t, tenant, err);
+    if (wasm.n > GUEST_MODULE_BYTES_MAX)
+        return err_set(err, REALM_E_LIMIT, "the program has %zu bytes, the limit is %d", wasm.n,
+                       GUEST_MODULE_BYTES_MAX);
+    if (strlen(of) > MODEL_NAME_MAX)
+        return err_set(err, REALM_E_ARG, "model must be a name of up to %d bytes", MODEL_NAME_MAX);
+    int status = change_begin(t, err);
     if (!status)
-        status = db_run(t->sql,
-                        "INSERT INTO guests (tenant, model, sha256, about, withdrawn, created_at, "
-                        "wasm) VALUES (?1, ?2, ?3, ?4, 0, ?5, ?6)",
-                        DB_ARGS(db_text(tenant), db_text(model ? model : ""), db_text(sha),
-                                db_text(text), db_int((uint64_t)wall_s(t)), db_blob(wasm)),
-                        err);
-    /* Old ones go, but for those that a rollback may want. */
+        status = change_find(t, tenant, &a, err);
     if (!status)
-        status = db_run(t->sql,
-                        "DELETE FROM guests WHERE tenant = ?1 AND model = ?2 AND version NOT IN "
-                        "(SELECT version FROM guests WHERE tenant = ?1 AND model = ?2 "
-                        "ORDER BY version DESC LIMIT 16)",
-                        DB_ARGS(db_text(tenant), db_text(model ? model : "")), err);
-    status = end(t, who, "guest.put", tenant, status, err);
-    free(text);
-    return status ? status : show(t, tenant, model, out, err);
+        status = check_count(t, tenant, of, err);
+    if (!status)
+        status = insert(t, tenant, of, wasm, about, err);
+    int64_t version = sqlite3_last_insert_rowid(t->sql);
+    if (!status)
+        status = prune(t, tenant, of, err);
+    if (!status)
+        status = show(t, version, out, err);
+    if (!status)
+        status = change_audit(t, who, "guest.put", tenant, json_incref(*out), err);
+    return conclude(t, a, status, out, err);
+}
+
+int tenants_guest_list(struct tenants *t, const char *tenant, json_t **out, struct realm_error *err)
+{
+    struct account *a;
+    json_t *rows = json_array();
+    *out = NULL;
+    mutex_lock(&t->changes);
+    int status = rows ? change_find(t, tenant, &a, err) : err_nomem(err, "the answer");
+    if (!status)
+        status = db_query(t->sql,
+                          "SELECT " GUEST_COLUMNS " FROM guests WHERE tenant=?1"
+                          " ORDER BY model, version DESC",
+                          DB_ARGS(db_text(tenant)), add_guest, rows, err);
+    mutex_unlock(&t->changes);
+    if (status)
+        json_decref(rows);
+    else if (!(*out = json_pack("{s:o}", "guests", rows)))
+        status = err_nomem(err, "the answer");
+    return status;
+}
+
+static int no_program(const char *tenant, const char *model, struct realm_error *err)
+{
+    return err_set(err, REALM_E_NOT_FOUND, "tenant %.64s has no program for %.100s", tenant,
+                   model[0] ? model : "models in general");
+}
+
+static int withdraw(struct tenants *t, const char *tenant, const char *model, json_t **out,
+                    struct realm_error *err)
+{
+    int64_t version = 0, before = 0;
+    int status = read_use(t, tenant, model, &version, err);
+    if (!status && !version)
+        status = no_program(tenant, model, err);
+    if (!status)
+        status = db_run(t->sql, "UPDATE guests SET withdrawn=1 WHERE version=?1",
+                        DB_ARGS(db_int((uint64_t)version)), err);
+    if (!status)
+        status = read_use(t, tenant, model, &before, err);
+    if (!status && !before)
+        status =
+            err_set(err, REALM_E_NOT_FOUND, "there is no version before %lld", (long long)version);
+    return status ? status : show(t, before, out, err);
 }
 
 int tenants_guest_rollback(struct tenants *t, const char *tenant, const char *model,
                            const char *who, json_t **out, struct realm_error *err)
 {
-    static const char live[] = "FROM guests WHERE tenant = ?1 AND model = ?2 AND withdrawn = 0";
-    char text[256];
+    struct account *a = NULL;
     *out = NULL;
-    int status = begin(t, tenant, err);
-    /* Only where an earlier one is left. */
-    snprintf(text, sizeof(text),
-             "UPDATE guests SET withdrawn = 1 WHERE version = (SELECT max(version) %s) AND "
-             "(SELECT count(*) %s) > 1",
-             live, live);
+    int status = change_begin(t, err);
     if (!status)
-        status = db_run(t->sql, text, DB_ARGS(db_text(tenant), db_text(model ? model : "")), err);
-    if (!status && sqlite3_changes(t->sql) == 0)
-        status = err_set(err, REALM_E_NOT_FOUND, "there is no earlier version to go back to");
-    status = end(t, who, "guest.rollback", tenant, status, err);
-    return status ? status : show(t, tenant, model, out, err);
+        status = change_find(t, tenant, &a, err);
+    if (!status)
+        status = withdraw(t, tenant, model ? model : "", out, err);
+    if (!status)
+        status = change_audit(t, who, "guest.rollback", tenant, json_incref(*out), err);
+    return conclude(t, a, status, out, err);
 }
 
 int tenants_guest_remove(struct tenants *t, const char *tenant, const char *model, const char *who,
                          struct realm_error *err)
 {
-    int status = begin(t, tenant, err);
+    struct account *a = NULL;
+    const char *of = model ? model : "";
+    int status = change_begin(t, err);
     if (!status)
-        status = db_run(t->sql, "DELETE FROM guests WHERE tenant = ?1 AND model = ?2",
-                        DB_ARGS(db_text(tenant), db_text(model ? model : "")), err);
+        status = change_find(t, tenant, &a, err);
+    if (!status)
+        status = db_run(t->sql, "DELETE FROM guests WHERE tenant=?1 AND model=?2",
+                        DB_ARGS(db_text(tenant), db_text(of)), err);
     if (!status && sqlite3_changes(t->sql) == 0)
-        status = no_guest(tenant, err);
-    return end(t, who, "guest.remove", tenant, status, err);
+        status = no_program(tenant, of, err);
+    if (!status)
+        status = change_audit(t, who, "guest.remove", tenant,
+                              model ? json_pack("{s:s}", "model", model) : NULL, err);
+    return conclude(t, a, status, NULL, err);
 }
 
-static int take_module(void *ctx, sqlite3_stmt *row)
+/* ---- modules ---- */
+
+struct module {
+    struct buf *wasm;
+    bool found;
+};
+
+static int take_module(void *ctx, sqlite3_stmt *stmt)
 {
-    return buf_add(ctx, sqlite3_column_blob(row, 0), (size_t)sqlite3_column_bytes(row, 0));
+    struct module *m = ctx;
+    m->found = true;
+    const void *p = sqlite3_column_blob(stmt, 0);
+    return buf_add(m->wasm, p, (size_t)sqlite3_column_bytes(stmt, 0));
 }
 
 int tenants_guest_module(struct tenants *t, uint64_t version, struct buf *wasm,
                          struct realm_error *err)
 {
-    mutex_lock(&t->reads);
-    int status = db_query(t->reader, "SELECT wasm FROM guests WHERE version = ?1",
-                          DB_ARGS(db_int(version)), take_module, wasm, err);
-    mutex_unlock(&t->reads);
-    if (!status && wasm->n == 0)
-        status = err_set(err, REALM_E_NOT_FOUND, "this version of the program is gone");
+    struct module m = {wasm, false};
+    mutex_lock(&t->reports);
+    int status = db_query(t->reader, "SELECT wasm FROM guests WHERE version=?1",
+                          DB_ARGS(db_int(version)), take_module, &m, err);
+    mutex_unlock(&t->reports);
+    if (status == REALM_E_LIMIT)
+        return err_set(err, status, "the program does not fit its buffer");
+    if (!status && !m.found)
+        status = err_set(err, REALM_E_NOT_FOUND, "no program has version %llu",
+                         (unsigned long long)version);
     return status;
 }

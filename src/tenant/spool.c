@@ -1,137 +1,136 @@
-/* tenant/spool.c - rows that the database could not take, in a file beside it.
- *
- * The file has its full size from the start and is written with O_DSYNC, so that a full disk does
- * not matter and a row is durable when the write returns.  A record is one of RECORD_BYTES with a
- * checksum; the first that is not whole is the end. */
+#include "tenant/spool.h"
+
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/err.h"
 #include "base/map.h"
-#include "base/mem.h"
-#include "tenant/tenant_impl.h"
 
-enum { RECORD_BYTES = 1024 };
+enum { SLOT_BYTES = 1024, MAGIC = 0x52535031, CHUNK_BYTES = 64 << 10 };
 
-struct fields {
-    char id[REQUEST_ID_MAX + 1], endpoint[32], key[KEY_ID_MAX + 1], tenant[TENANT_ID_MAX + 1];
-    char model[MODEL_NAME_MAX + 1], guest[96], code[48];
-    int64_t started_s, outcome;
-    uint64_t prompt_tokens, cached_tokens, completion_tokens;
-    uint64_t queued_ms, first_token_ms, total_ms;
+static const off_t FILE_BYTES = (off_t)LEDGER_SPOOL_ROWS_MAX * SLOT_BYTES;
+
+struct slot {
+    uint32_t magic, row_bytes;
+    uint64_t sum;
+    struct ledger_row row;
 };
 
-struct record {
-    uint64_t check; /* of fields; 0 is none */
-    struct fields fields;
+union slot_bytes {
+    struct slot slot;
+    uint8_t bytes[SLOT_BYTES];
 };
 
-_Static_assert(sizeof(struct record) <= RECORD_BYTES, "a record fits");
+_Static_assert(sizeof(union slot_bytes) == SLOT_BYTES, "a row fits its slot");
 
-static uint64_t check_of(const struct fields *f)
+static uint64_t sum_of(const struct ledger_row *row)
 {
-    static const uint64_t key[2] = {0x7265616c6d, 1};
-    uint64_t hash = map_hash(key, f, sizeof(*f));
-    return hash ? hash : 1;
+    static const uint64_t key[2] = {MAGIC, SLOT_BYTES};
+    return map_hash(key, row, sizeof(*row));
 }
 
-int spool_open(const char *path)
+static bool read_slot(int fd, uint32_t at, union slot_bytes *s)
 {
-    struct stat st;
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_DSYNC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return -1;
-    bool whole = fstat(fd, &st) == 0 && st.st_size >= (off_t)SPOOL_ROWS * RECORD_BYTES;
-    if (whole || posix_fallocate(fd, 0, (off_t)SPOOL_ROWS * RECORD_BYTES) == 0)
-        return fd;
-    close(fd);
-    return -1;
+    return pread(fd, s, SLOT_BYTES, (off_t)at * SLOT_BYTES) == SLOT_BYTES;
 }
 
-int spool_write(int fd, size_t at, const struct tenant_grant *g)
+/* A slot that was not written to its end was never acknowledged. */
+static int count(struct spool *s, const char *path, struct realm_error *err)
 {
-    uint8_t bytes[RECORD_BYTES] = {0};
-    struct record r;
-    memset(&r, 0, sizeof(r)); // the checksum is of padding, too
-    struct fields *f = &r.fields;
-    memcpy(f->id, g->id, sizeof(f->id));
-    memcpy(f->endpoint, g->endpoint, sizeof(f->endpoint));
-    memcpy(f->key, g->key, sizeof(f->key));
-    memcpy(f->tenant, g->tenant_id, sizeof(f->tenant));
-    memcpy(f->model, g->model, sizeof(f->model));
-    memcpy(f->guest, g->guest, sizeof(f->guest));
-    memcpy(f->code, g->code, sizeof(f->code));
-    f->started_s = g->started_s;
-    f->outcome = (int64_t)g->row.outcome;
-    f->prompt_tokens = g->row.prompt_tokens;
-    f->cached_tokens = g->row.cached_tokens;
-    f->completion_tokens = g->row.completion_tokens;
-    f->queued_ms = g->row.queued_ms;
-    f->first_token_ms = g->row.first_token_ms;
-    f->total_ms = g->row.total_ms;
-    r.check = check_of(f);
-    memcpy(bytes, &r, sizeof(r));
-    off_t where = (off_t)(at * RECORD_BYTES);
-    return pwrite(fd, bytes, sizeof(bytes), where) == RECORD_BYTES ? 0 : REALM_E_IO;
-}
-
-int spool_clear(int fd, size_t rows)
-{
-    static const uint8_t zeros[RECORD_BYTES];
-    for (size_t i = rows; i-- > 0;)
-        if (pwrite(fd, zeros, sizeof(zeros), (off_t)(i * RECORD_BYTES)) != RECORD_BYTES)
-            return REALM_E_IO;
+    union slot_bytes b;
+    for (s->n = 0; s->n < LEDGER_SPOOL_ROWS_MAX; s->n++) {
+        if (!read_slot(s->fd, s->n, &b))
+            return err_set(err, REALM_E_IO, "%s cannot be read", path);
+        if (b.slot.magic == 0)
+            break;
+        if (b.slot.magic != MAGIC || b.slot.row_bytes != sizeof(b.slot.row))
+            return err_set(err, REALM_E_FORMAT,
+                           "%s holds rows of another version of realm: start that one once more, "
+                           "so that it moves them into the database",
+                           path);
+        if (b.slot.sum != sum_of(&b.slot.row))
+            break;
+    }
     return 0;
 }
 
-/* A text of a record; it was checked, but not by whoever may have made the file. */
-static void take(char *to, size_t n, const char *from)
+/* Zeros from `from` to `to`. */
+static int blank(int fd, off_t from, off_t to)
 {
-    memcpy(to, from, n);
-    to[n - 1] = '\0';
-}
-
-static void to_grant(struct tenant_grant *g, const struct fields *f)
-{
-    take(g->id, sizeof(g->id), f->id);
-    take(g->endpoint, sizeof(g->endpoint), f->endpoint);
-    take(g->key, sizeof(g->key), f->key);
-    take(g->tenant_id, sizeof(g->tenant_id), f->tenant);
-    take(g->model, sizeof(g->model), f->model);
-    take(g->guest, sizeof(g->guest), f->guest);
-    take(g->code, sizeof(g->code), f->code);
-    g->started_s = f->started_s;
-    g->row = (struct tenant_row){
-        .outcome = (enum tenant_outcome)(f->outcome < 0 || f->outcome >= TENANT_OUTCOMES
-                                             ? (int64_t)TENANT_INTERRUPTED
-                                             : f->outcome),
-        .prompt_tokens = f->prompt_tokens,
-        .cached_tokens = f->cached_tokens,
-        .completion_tokens = f->completion_tokens,
-        .queued_ms = (uint32_t)f->queued_ms,
-        .first_token_ms = (uint32_t)f->first_token_ms,
-        .total_ms = (uint32_t)f->total_ms,
-    };
-}
-
-int spool_replay(int fd, int (*each)(void *ctx, struct tenant_grant *g), void *ctx, size_t *rows)
-{
-    struct tenant_grant *g = mem_zalloc(sizeof(*g));
-    int status = g ? 0 : REALM_E_NOMEM;
-    *rows = 0;
-    while (!status && *rows < SPOOL_ROWS) {
-        uint8_t bytes[RECORD_BYTES];
-        struct record r;
-        if (pread(fd, bytes, sizeof(bytes), (off_t)(*rows * RECORD_BYTES)) != RECORD_BYTES)
-            break;
-        memcpy(&r, bytes, sizeof(r));
-        if (r.check != check_of(&r.fields))
-            break;
-        to_grant(g, &r.fields);
-        status = each(ctx, g);
-        *rows += status == 0;
+    static const uint8_t zeros[CHUNK_BYTES];
+    while (from < to) {
+        size_t n = to - from < CHUNK_BYTES ? (size_t)(to - from) : CHUNK_BYTES;
+        ssize_t done = pwrite(fd, zeros, n, from);
+        if (done <= 0)
+            return REALM_E_IO;
+        from += done;
     }
-    mem_free(g);
+    return 0;
+}
+
+int spool_open(struct spool *s, const char *dir, struct realm_error *err)
+{
+    char path[CONF_TEXT_MAX + 16];
+    struct stat st;
+    snprintf(path, sizeof(path), "%s/realm.spool", dir);
+    s->n = 0;
+    s->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (s->fd < 0)
+        return err_set(err, REALM_E_IO, "%s cannot be opened: %m", path);
+    int status = fstat(s->fd, &st) ? REALM_E_IO : 0;
+    if (!status && st.st_size < FILE_BYTES)
+        status = blank(s->fd, st.st_size / SLOT_BYTES * SLOT_BYTES, FILE_BYTES);
+    if (!status && st.st_size < FILE_BYTES && fsync(s->fd))
+        status = REALM_E_IO;
+    if (status)
+        return err_set(err, status, "%s cannot be made: %m", path);
+    int synced = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_DSYNC);
+    if (synced < 0)
+        return err_set(err, REALM_E_IO, "%s cannot be opened: %m", path);
+    close(s->fd);
+    s->fd = synced;
+    return count(s, path, err);
+}
+
+void spool_close(struct spool *s)
+{
+    if (s->fd >= 0)
+        close(s->fd);
+    s->fd = -1;
+}
+
+int spool_add(struct spool *s, const struct ledger_row *row)
+{
+    union slot_bytes b;
+    if (s->n >= LEDGER_SPOOL_ROWS_MAX)
+        return REALM_E_IO;
+    memset(&b, 0, sizeof(b));
+    memcpy(&b.slot.row, row, sizeof(*row));
+    b.slot.magic = MAGIC;
+    b.slot.row_bytes = sizeof(b.slot.row);
+    b.slot.sum = sum_of(&b.slot.row);
+    if (pwrite(s->fd, &b, SLOT_BYTES, (off_t)s->n * SLOT_BYTES) != SLOT_BYTES)
+        return REALM_E_IO;
+    s->n++;
+    return 0;
+}
+
+int spool_read(const struct spool *s, uint32_t at, struct ledger_row *row)
+{
+    union slot_bytes b;
+    if (!read_slot(s->fd, at, &b))
+        return REALM_E_IO;
+    memcpy(row, &b.slot.row, sizeof(*row));
+    return 0;
+}
+
+int spool_clear(struct spool *s)
+{
+    int status = blank(s->fd, 0, (off_t)s->n * SLOT_BYTES);
+    if (!status)
+        s->n = 0;
     return status;
 }

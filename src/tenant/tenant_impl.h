@@ -1,8 +1,8 @@
-/* tenant/tenant_impl.h - inside the layer: who owns what.
+/* tenant/tenant_impl.h - what the files of this layer share.
  *
- * Locks, in the order in which they may be held together: admin (one administrative change at a
- * time, with its connection), lock (the directory in memory and all counters; nobody waits under
- * it), ledger.lock (the queue of the ledger's thread), reads (the connection for reports). */
+ * Locks, outermost first: `changes` (one change at a time; held while the database is
+ * written, by workers alone), `lock` (directory and counters: held for moments), and the
+ * ledger's own.  `reports` is for its connection. */
 #ifndef TENANT_TENANT_IMPL_H
 #define TENANT_TENANT_IMPL_H
 
@@ -13,173 +13,126 @@
 #include "base/thread.h"
 #include "tenant/db.h"
 #include "tenant/key.h"
+#include "tenant/ledger.h"
+#include "tenant/limits.h"
+#include "tenant/spec.h"
 #include "tenant/tenant.h"
 
-enum budget_window { WINDOW_HOUR, WINDOW_DAY, WINDOW_MONTH };
+enum { TENANT_BUCKETS = 1024, KEY_BUCKETS = 4096 };
 
-/* 0: none. */
-struct limits {
-    uint64_t requests_per_min, tokens_per_min, parallel, budget_tokens, kv_bytes_max, max_tokens;
-    enum budget_window window;
-};
-
-/* What a tenant used; outlives changes of its settings.  Under tenants.lock. */
-struct account {
-    struct list link; /* in tenants.accounts */
-    char id[TENANT_ID_MAX + 1];
-    uint32_t refs;
-    /* Rates: what is left of a minute's worth, in thousandths, as of then.  Tokens may be owed. */
-    int64_t requests_left, tokens_left;
-    uint64_t requests_ns, tokens_ns;
-    uint64_t running;
-    /* The budget's window, which only moves on, and what of it is used and reserved. */
-    int64_t window_s;
-    uint64_t spent, reserved;
-};
-
-struct guest_of {
-    char model[MODEL_NAME_MAX + 1]; /* "": of all that have none of their own */
+/* Which program answers for a model ("": for all others). */
+struct guest_use {
+    char model[MODEL_NAME_MAX + 1];
     uint64_t version;
 };
 
-/* A tenant as it stood at one time; constant but for refs. */
+/* A tenant as it was between two changes: constant but for refs. */
 struct tenant {
-    struct list link; /* in tenants.list, as long as it is how the tenant stands now */
-    struct tenants *all;
-    uint32_t refs; /* under tenants.lock */
+    atomic_uint_fast32_t refs;
     struct account *account;
+    struct spec spec;
     struct tenant_view view;
-    json_t *models, *defaults; /* an array, an object; NULL: none given */
-    struct limits limits;
-    int64_t created_s;
-    struct guest_of *guests; /* (n_guests) */
     size_t n_guests;
+    struct guest_use guests[];
 };
 
-struct key_row {
-    struct list link; /* in tenants.keys */
+/* A tenant through all of its changes.  The directory and each struct tenant hold it. */
+struct account {
+    atomic_uint_fast32_t refs;
+    struct tenants *tenants;
+    char id[TENANT_ID_MAX + 1];
+    /* Under tenants->lock: */
+    struct account *next; /* of its bucket */
+    struct tenant *current;
+    bool removed;
+    struct counters counters;
+};
+
+struct key {
+    struct key *next; /* of its bucket */
     char id[KEY_ID_MAX + 1];
-    char tenant[TENANT_ID_MAX + 1];
     uint8_t mac[KEY_MAC];
-    int64_t expires_s; /* 0: never */
+    int64_t expires_at; /* 0: never */
     bool disabled;
-};
-
-/* A request in the ledger's hands: its grant, from admission until its row is durable. */
-struct tenant_grant {
-    struct list link;   /* in ledger.queue; under ledger.lock, like what follows */
-    bool queued;        /* is in it */
-    bool closed;        /* row is how it ended */
-    bool spooled;       /* its caller was told; the ledger's thread alone */
-    uint64_t queued_ns; /* since when it waits */
-    char id[REQUEST_ID_MAX + 1];
-    char endpoint[32];
-    char key[KEY_ID_MAX + 1];
-    char tenant_id[TENANT_ID_MAX + 1];
-    char model[MODEL_NAME_MAX + 1];
-    char guest[96];
-    char code[48];
-    int64_t started_s;
-    struct tenant_row row; /* its texts point to those above */
-    void (*committed)(void *ctx, int status);
-    void *ctx;
-    /* Under tenants.lock. */
-    struct tenant *tenant; /* held */
-    uint64_t reserved, reserved_window;
-    int64_t window_s; /* in which reserved_window stands */
-};
-
-struct ledger {
-    struct tenants *all;
-    struct thread thread;
-    struct mutex lock;
-    struct cond changed;
-    struct list queue; /* of grants, oldest first */
-    size_t n_queue;
-    bool closing;
-    atomic_bool writable;
-    uint64_t rows, commits, commit_ns; /* under lock */
-    /* The ledger's thread. */
-    struct item *items; /* of a group */
-    sqlite3 *sql;       /* NULL: it failed, and is to be opened again */
-    int spool;          /* -1: there is none */
-    size_t spooled;
+    struct account *account;
 };
 
 struct tenants {
-    struct tenants_options options;
-    char db_path[CONF_TEXT_MAX + 16], spool_path[CONF_TEXT_MAX + 16];
+    const struct clock *clock;
+    int64_t (*wall_s)(void *ctx);
+    void *ctx;
+    char path[CONF_TEXT_MAX + 16];
     uint8_t pepper[KEY_PEPPER];
+    uint64_t seed[2]; /* of the tables; constant */
 
-    struct mutex admin;
-    sqlite3 *sql; /* under admin */
-    struct mutex reads;
-    sqlite3 *reader; /* under reads */
+    struct mutex changes;
+    sqlite3 *sql;           /* under changes; so is the next */
+    sqlite3_stmt *rollback; /* prepared, so that it works without memory */
+    struct mutex reports;
+    sqlite3 *reader; /* under reports */
 
-    struct mutex lock;
-    struct list list, keys, accounts; /* under lock */
-    struct tenant *nobody;            /* "default" while it has no row of its own; under lock */
-    _Atomic uint32_t n_tenants, n_keys;
-    uint64_t refused[TENANT_MEMORY + 1]; /* under lock */
+    struct mutex lock; /* guards all to the next blank line */
+    struct account *accounts[TENANT_BUCKETS];
+    struct key *keys[KEY_BUCKETS];
+    uint32_t n_accounts; /* that administration made */
+    uint64_t refused[TENANT_MEMORY + 1];
 
-    struct ledger ledger;
+    struct account *everybody;   /* "default": there even when nobody made it */
+    atomic_uint_fast32_t n_keys; /* changed under lock */
+    struct ledger *ledger;
 };
 
-static inline int64_t wall_s(const struct tenants *t)
+static inline int64_t tenants_now_s(const struct tenants *t)
 {
-    return t->options.wall_s ? t->options.wall_s(t->options.ctx) : clock_wall_s();
+    return t->wall_s(t->ctx);
 }
 
-/* directory.c; all under tenants.lock */
-struct tenant *directory_find(struct tenants *t, const char *id); /* NULL: there is none */
-struct key_row *directory_key(struct tenants *t, const char *id);
-void tenant_hold(struct tenant *tenant);
-void tenant_let_go(struct tenant *tenant);
-/* Takes over tenant (whose account is not set yet) as how it stands now. */
-MUST_USE int directory_put(struct tenants *t, struct tenant *tenant);
-/* Its keys go with it. */
-void directory_drop(struct tenants *t, struct tenant *tenant);
-/* Without the lock. */
-struct tenant *tenant_alloc(const char *id); /* with settings that limit nothing; NULL */
-void tenant_free(struct tenant *tenant);     /* one that was never put */
-/* Reads all of the database. */
-MUST_USE int directory_load(struct tenants *t, struct realm_error *err);
-/* The rows of one tenant's guests, from the administration's connection. */
-MUST_USE int directory_load_guests(struct tenants *t, struct tenant *tenant,
-                                   struct realm_error *err);
+/* ---- directory.c ---- */
 
-/* settings.c */
-/* Sets what body says; patch: what it leaves out stays, else has its default. */
-MUST_USE int settings_read(struct tenant *tenant, const json_t *body, bool patch,
+/* One reference each; s and uses are copied.  NULL: memory. */
+struct account *account_new(struct tenants *t, const char *id);
+void account_drop(struct account *a);
+struct tenant *snapshot_new(struct account *a, const struct spec *s, const struct guest_use *uses,
+                            size_t n);
+void snapshot_drop(struct tenant *s);
+
+/* With t->lock. */
+struct account *directory_find(struct tenants *t, const char *id);
+/* Put in take over the reference. */
+void directory_add(struct tenants *t, struct account *a);
+void directory_remove(struct tenants *t, struct account *a);       /* with its keys */
+struct tenant *directory_set(struct account *a, struct tenant *s); /* the one before, to drop */
+struct key *directory_find_key(struct tenants *t, const char *id);
+void directory_add_key(struct tenants *t, struct key *k); /* takes a reference to its account */
+void directory_remove_key(struct tenants *t, struct key *k);
+/* At the end. */
+void directory_free(struct tenants *t);
+
+/* ---- load.c ---- */
+
+/* Reads the tenant, as the connection sees it now, into a new struct tenant of a. */
+MUST_USE int load_snapshot(struct tenant **out, struct account *a, sqlite3 *sql,
                            struct realm_error *err);
-json_t *settings_json(const struct tenant *tenant); /* NULL: memory is short */
-MUST_USE int settings_copy(struct tenant *to, const struct tenant *from);
-MUST_USE int settings_write(sqlite3 *sql, const struct tenant *tenant, struct realm_error *err);
-MUST_USE int settings_from_row(struct tenant *tenant, sqlite3_stmt *row);
-extern const char SETTINGS_COLUMNS[];
-bool tenant_id_good(const char *id);
+/* All of the directory. */
+MUST_USE int load_directory(struct tenants *t, struct realm_error *err);
+/* What the tenant spent in the windows that run. */
+MUST_USE int load_spent(struct account *a, sqlite3 *sql, struct realm_error *err);
 
-/* limits.c */
-int64_t window_start(enum budget_window window, int64_t now_s);
-/* Reads what was spent in the account's window; under admin. */
-MUST_USE int limits_load(struct tenants *t, struct tenant *tenant, struct realm_error *err);
+/* ---- admin.c ---- */
 
-/* ledger.c */
-MUST_USE int ledger_open(struct tenants *t, struct realm_error *err);
-void ledger_close(struct ledger *l);
-/* Has g's row written, as it stands now. */
-void ledger_push(struct tenants *t, struct tenant_grant *g);
-extern const char *const outcome_names[TENANT_OUTCOMES];
-
-/* spool.c: rows that the database could not take */
-enum { SPOOL_ROWS = 1024 };
-/* Makes the file with room for SPOOL_ROWS; -1: there is none, and rows are then not kept. */
-int spool_open(const char *path);
-/* REALM_E_IO when it is full or failed too. */
-MUST_USE int spool_write(int fd, size_t at, const struct tenant_grant *g);
-MUST_USE int spool_clear(int fd, size_t rows);
-/* Calls each for every row that is there, in order. */
-MUST_USE int spool_replay(int fd, int (*each)(void *ctx, struct tenant_grant *g), void *ctx,
-                          size_t *rows);
+/* A change: locks, begins; change_end commits or, after a failure, takes all back; either way
+ * the lock is held until change_over. */
+MUST_USE int change_begin(struct tenants *t, struct realm_error *err);
+MUST_USE int change_end(struct tenants *t, int status, struct realm_error *err);
+void change_over(struct tenants *t);
+/* Notes within a change who does it; takes over detail, which may be NULL. */
+MUST_USE int change_audit(struct tenants *t, const char *who, const char *action,
+                          const char *subject, json_t *detail, struct realm_error *err);
+/* Whether there is such a tenant; REALM_E_NOT_FOUND. */
+MUST_USE int change_find(struct tenants *t, const char *id, struct account **out,
+                         struct realm_error *err);
+/* Ends a change of what the tenant is: reads it anew and has it hold. */
+MUST_USE int change_apply(struct tenants *t, struct account *a, int status,
+                          struct realm_error *err);
 
 #endif

@@ -1,106 +1,81 @@
-/* tenant/tenants.c - opening and closing all of the layer. */
+/* tenant/tenants.c - opening and closing, and the life of a request. */
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/rng.h"
 #include "tenant/tenant_impl.h"
 
-static int open_locks(struct tenants *t)
+struct tenant_grant {
+    struct tenants *tenants;
+    struct tenant *tenant; /* a reference: the account stays */
+    struct taken taken;    /* under tenants->lock */
+    struct ledger_row row; /* as it was when it began */
+    struct ledger_entry entry;
+};
+
+/* ---- opening ---- */
+
+static int64_t system_wall(void *ctx)
 {
-    if (mutex_init(&t->admin))
+    (void)ctx;
+    return clock_wall_s();
+}
+
+static int init_locks(struct tenants *t)
+{
+    if (mutex_init(&t->changes))
         return REALM_E_SYS;
-    if (mutex_init(&t->reads))
-        goto no_reads;
-    if (mutex_init(&t->lock))
-        goto no_lock;
-    return 0;
-
-no_lock:
-    mutex_destroy(&t->reads);
-no_reads:
-    mutex_destroy(&t->admin);
-    return REALM_E_SYS;
-}
-
-static void close_locks(struct tenants *t)
-{
-    mutex_destroy(&t->lock);
-    mutex_destroy(&t->reads);
-    mutex_destroy(&t->admin);
-}
-
-static void free_directory(struct tenants *t)
-{
-    mutex_lock(&t->lock);
-    while (!list_empty(&t->list))
-        directory_drop(t, CONTAINER_OF(t->list.next, struct tenant, link));
-    if (t->nobody)
-        tenant_let_go(t->nobody);
-    mutex_unlock(&t->lock);
-}
-
-/* Whoever calls while there are no keys and no tenant of the name. */
-static int make_nobody(struct tenants *t, struct realm_error *err)
-{
-    struct tenant *tenant = tenant_alloc("default");
-    mutex_lock(&t->lock);
-    int status = tenant ? directory_put(t, tenant) : REALM_E_NOMEM;
-    if (!status) {
-        list_remove(&tenant->link);
-        atomic_fetch_sub(&t->n_tenants, 1);
-        t->nobody = tenant;
+    if (mutex_init(&t->reports)) {
+        mutex_destroy(&t->changes);
+        return REALM_E_SYS;
     }
-    mutex_unlock(&t->lock);
-    if (status)
-        tenant_free(tenant);
-    return status ? err_nomem(err, "the tenants") : 0;
+    if (mutex_init(&t->lock)) {
+        mutex_destroy(&t->reports);
+        mutex_destroy(&t->changes);
+        return REALM_E_SYS;
+    }
+    return 0;
 }
 
-static int has_keys(struct tenants *t, bool *any, struct realm_error *err)
+/* All of it but the ledger, which settles what the last process left first. */
+static int open_directory(struct tenants *t, const char *dir, struct realm_error *err)
 {
-    int64_t n = 0;
-    int status = db_number(t->sql, "SELECT count(*) FROM keys", &n, err);
-    *any = n > 0;
+    int64_t n_keys;
+    if (sqlite3_prepare_v3(t->sql, "ROLLBACK", -1, SQLITE_PREPARE_PERSISTENT, &t->rollback, NULL))
+        return db_failed(t->sql, err);
+    int status = db_number(t->sql, "SELECT count(*) FROM keys", &n_keys, err);
+    if (!status)
+        status = key_pepper(dir, n_keys > 0, t->pepper, err);
+    if (!status)
+        status = load_directory(t, err);
+    if (!status)
+        status = db_connect(&t->reader, t->path, true, err);
     return status;
-}
-
-static int open_all(struct tenants *t, struct realm_error *err)
-{
-    bool any = false;
-    int status = db_open(&t->sql, t->db_path, err);
-    if (!status)
-        status = has_keys(t, &any, err);
-    if (!status)
-        status = key_pepper(t->options.dir, any, t->pepper, err);
-    if (!status)
-        status = db_connect(&t->reader, t->db_path, true, err);
-    if (!status)
-        status = ledger_open(t, err);
-    if (!status)
-        status = make_nobody(t, err);
-    return status ? status : directory_load(t, err);
 }
 
 int tenants_open(struct tenants **out, const struct tenants_options *options,
                  struct realm_error *err)
 {
-    *out = NULL;
     struct tenants *t = mem_zalloc(sizeof(*t));
+    *out = NULL;
     if (!t)
         return err_nomem(err, "the tenants");
-    t->options = *options;
-    list_init(&t->list);
-    list_init(&t->keys);
-    list_init(&t->accounts);
-    if (snprintf(t->db_path, sizeof(t->db_path), "%s/realm.db", options->dir) > CONF_TEXT_MAX ||
-        open_locks(t)) {
+    t->clock = options->clock;
+    t->wall_s = options->wall_s ? options->wall_s : system_wall;
+    t->ctx = options->ctx;
+    size_t n = (size_t)snprintf(t->path, sizeof(t->path), "%s/realm.db", options->dir);
+    if (n >= sizeof(t->path) || rng_system(t->seed, sizeof(t->seed)) || init_locks(t)) {
         mem_free(t);
         return err_set(err, REALM_E_SYS, "the tenants cannot be opened");
     }
-    snprintf(t->spool_path, sizeof(t->spool_path), "%s/ledger.spool", options->dir);
-    int status = open_all(t, err);
+    int status = db_open(&t->sql, t->path, err);
+    if (!status)
+        status = ledger_open(&t->ledger, t->path, options->dir, err);
+    if (!status)
+        status = open_directory(t, options->dir, err);
     if (status)
         tenants_close(t);
     else
@@ -112,32 +87,170 @@ void tenants_close(struct tenants *t)
 {
     if (!t)
         return;
-    ledger_close(&t->ledger);
-    free_directory(t);
+    ledger_close(t->ledger);
     db_close(t->reader);
+    sqlite3_finalize(t->rollback);
     if (t->sql)
         (void)sqlite3_wal_checkpoint_v2(t->sql, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
     db_close(t->sql);
-    close_locks(t);
+    directory_free(t);
     OPENSSL_cleanse(t->pepper, sizeof(t->pepper));
+    mutex_destroy(&t->lock);
+    mutex_destroy(&t->reports);
+    mutex_destroy(&t->changes);
     mem_free(t);
+}
+
+bool tenants_writable(const struct tenants *t)
+{
+    return ledger_writable(t->ledger);
+}
+
+/* ---- one request ---- */
+
+static struct limits_now now(struct tenants *t)
+{
+    return (struct limits_now){clock_ns(t->clock) / 1000u, tenants_now_s(t)};
+}
+
+void tenant_rates(const struct tenant_pass *pass, struct tenant_rates *out)
+{
+    struct account *a = pass->tenant->account;
+    struct tenants *t = a->tenants;
+    struct limits_now at = now(t);
+    mutex_lock(&t->lock);
+    const struct tenant *s = a->removed ? pass->tenant : a->current;
+    limits_rates(&a->counters, &s->spec, at, out);
+    mutex_unlock(&t->lock);
+}
+
+static void entry_done(struct ledger_entry *e)
+{
+    mem_free(CONTAINER_OF(e, struct tenant_grant, entry));
+}
+
+static struct tenant_grant *grant_new(struct tenants *t, const struct tenant_pass *pass,
+                                      const struct tenant_request *request, int64_t wall_s)
+{
+    struct tenant_grant *g = mem_zalloc(sizeof(*g));
+    if (!g)
+        return NULL;
+    g->tenants = t;
+    g->tenant = pass->tenant;
+    atomic_fetch_add(&g->tenant->refs, 1);
+    struct ledger_row *r = &g->row;
+    snprintf(r->id, sizeof(r->id), "%s", request->id);
+    snprintf(r->tenant, sizeof(r->tenant), "%s", pass->tenant->account->id);
+    snprintf(r->key, sizeof(r->key), "%s", pass->key);
+    snprintf(r->endpoint, sizeof(r->endpoint), "%s", request->endpoint);
+    r->started_s = wall_s;
+    r->outcome = OUTCOME_RUNS;
+    g->entry.row = *r;
+    g->entry.done = entry_done;
+    list_init(&g->entry.link);
+    return g;
+}
+
+static int refuse(struct tenants *t, struct tenant_refusal *why, enum tenant_limit limit,
+                  const char *message)
+{
+    *why = (struct tenant_refusal){.limit = limit, .retry_ms = 1000};
+    snprintf(why->message, sizeof(why->message), "%s", message);
+    mutex_lock(&t->lock);
+    t->refused[limit]++;
+    mutex_unlock(&t->lock);
+    return -1;
+}
+
+/* With the lock: the limits that hold now, which may be later ones than the pass's. */
+static const struct spec *spec_now(const struct tenant *s)
+{
+    return s->account->removed ? &s->spec : &s->account->current->spec;
+}
+
+int tenants_admit(struct tenant_grant **out, struct tenants *t, const struct tenant_pass *pass,
+                  const struct tenant_request *request, struct tenant_refusal *why)
+{
+    struct limits_now at = now(t);
+    *out = NULL;
+    if (!ledger_writable(t->ledger) || !ledger_has_room(t->ledger))
+        return refuse(t, why, TENANT_LEDGER, "usage cannot be written down at the moment");
+    struct tenant_grant *g = grant_new(t, pass, request, at.wall_s);
+    if (!g)
+        return refuse(t, why, TENANT_MEMORY, "out of memory");
+    mutex_lock(&t->lock);
+    int refused =
+        limits_admit(&g->tenant->account->counters, spec_now(g->tenant), at, &g->taken, why);
+    if (refused)
+        t->refused[why->limit]++;
+    mutex_unlock(&t->lock);
+    if (refused) {
+        snapshot_drop(g->tenant);
+        mem_free(g);
+        return -1;
+    }
+    ledger_begin(t->ledger, &g->entry);
+    *out = g;
+    return 0;
+}
+
+int tenant_reserve(struct tenant_grant *g, uint64_t tokens, struct tenant_refusal *why)
+{
+    struct tenants *t = g->tenants;
+    struct limits_now at = now(t);
+    mutex_lock(&t->lock);
+    int refused = limits_reserve(&g->tenant->account->counters, spec_now(g->tenant), at, &g->taken,
+                                 tokens, why);
+    if (refused)
+        t->refused[why->limit]++;
+    mutex_unlock(&t->lock);
+    return refused;
+}
+
+void tenant_note(struct tenant_grant *g, uint64_t prompt_tokens, uint64_t completion_tokens)
+{
+    ledger_note(g->tenants->ledger, &g->entry, prompt_tokens, completion_tokens);
+}
+
+static uint64_t sum(uint64_t a, uint64_t b)
+{
+    return a > INT64_MAX || b > INT64_MAX - a ? INT64_MAX : a + b;
+}
+
+void tenant_settle(struct tenant_grant *g, const struct tenant_row *row,
+                   void (*committed)(void *ctx, int status), void *ctx)
+{
+    struct tenants *t = g->tenants;
+    struct limits_now at = now(t);
+    struct ledger_row r = g->row;
+    uint64_t used = sum(row->prompt_tokens, row->completion_tokens);
+    bool free_of_charge = row->outcome == TENANT_REFUSED && used == 0;
+    mutex_lock(&t->lock);
+    limits_settle(&g->tenant->account->counters, spec_now(g->tenant), at, &g->taken, used,
+                  free_of_charge);
+    mutex_unlock(&t->lock);
+    snapshot_drop(g->tenant);
+    r.outcome = (int32_t)row->outcome;
+    snprintf(r.code, sizeof(r.code), "%s", row->code ? row->code : "");
+    snprintf(r.model, sizeof(r.model), "%s", row->model ? row->model : "");
+    snprintf(r.guest, sizeof(r.guest), "%s", row->guest ? row->guest : "");
+    r.prompt_tokens = row->prompt_tokens;
+    r.cached_tokens = row->cached_tokens;
+    r.completion_tokens = row->completion_tokens;
+    r.queued_ms = row->queued_ms;
+    r.first_token_ms = row->first_token_ms;
+    r.total_ms = row->total_ms;
+    g->entry.committed = committed;
+    g->entry.ctx = ctx;
+    ledger_end(t->ledger, &g->entry, &r);
 }
 
 void tenants_stats(struct tenants *t, struct tenants_stats *out)
 {
-    struct ledger *l = &t->ledger;
-    *out = (struct tenants_stats){
-        .tenants = atomic_load(&t->n_tenants),
-        .keys = atomic_load(&t->n_keys),
-        .writable = tenants_writable(t),
-    };
+    *out = (struct tenants_stats){.keys = (uint32_t)atomic_load(&t->n_keys)};
     mutex_lock(&t->lock);
+    out->tenants = t->n_accounts;
     memcpy(out->refused, t->refused, sizeof(out->refused));
     mutex_unlock(&t->lock);
-    mutex_lock(&l->lock);
-    out->rows = l->rows;
-    out->commits = l->commits;
-    out->commit_ns = l->commit_ns;
-    out->waiting = (uint32_t)l->n_queue;
-    mutex_unlock(&l->lock);
+    ledger_stats(t->ledger, out);
 }

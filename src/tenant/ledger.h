@@ -1,0 +1,63 @@
+/* tenant/ledger.h - the thread that writes rows, in groups.
+ *
+ * A row goes in when its request is let in, is noted now and then, and is closed once.  When
+ * the database cannot be written, closed rows go to the spool (spool.h) and are as good as
+ * written; rows of requests that run wait in memory; and every half second it is tried again. */
+#ifndef TENANT_LEDGER_H
+#define TENANT_LEDGER_H
+
+#include <stdatomic.h>
+
+#include "base/limits.h"
+#include "base/list.h"
+#include "tenant/tenant.h"
+
+enum { ROW_CODE_MAX = 64, ROW_GUEST_MAX = 320, ROW_ENDPOINT_MAX = 32, OUTCOME_RUNS = -1 };
+
+/* One row; texts that are too long are cut. */
+struct ledger_row {
+    char id[REQUEST_ID_MAX + 1];
+    char tenant[TENANT_ID_MAX + 1];
+    char key[KEY_ID_MAX + 1];
+    char endpoint[ROW_ENDPOINT_MAX + 1];
+    char code[ROW_CODE_MAX + 1]; /* "": none */
+    char model[MODEL_NAME_MAX + 1];
+    char guest[ROW_GUEST_MAX + 1];
+    int64_t started_s;
+    int32_t outcome; /* enum tenant_outcome, or OUTCOME_RUNS */
+    uint32_t queued_ms, first_token_ms, total_ms;
+    uint64_t prompt_tokens, cached_tokens, completion_tokens;
+};
+
+/* A row with its way through the queue.  Of whoever runs the request until it is closed, then
+ * of the ledger, which hands it to `done`. */
+struct ledger_entry {
+    struct list link;      /* of the queue */
+    struct ledger_row row; /* under the ledger's lock, once it is in */
+    bool queued;
+    void (*committed)(void *ctx, int status);
+    void *ctx;
+    void (*done)(struct ledger_entry *e); /* after committed: frees it */
+};
+
+struct ledger;
+
+/* dir: for the spool, which is read and emptied first.
+ *   REALM_E_IO, REALM_E_FORMAT, REALM_E_SYS, REALM_E_NOMEM */
+MUST_USE int ledger_open(struct ledger **out, const char *path, const char *dir,
+                         struct realm_error *err);
+/* Writes what is queued.  NULL is fine. */
+void ledger_close(struct ledger *l);
+
+bool ledger_writable(const struct ledger *l);
+/* Whether one more row may wait. */
+bool ledger_has_room(const struct ledger *l);
+void ledger_begin(struct ledger *l, struct ledger_entry *e);
+void ledger_note(struct ledger *l, struct ledger_entry *e, uint64_t prompt_tokens,
+                 uint64_t completion_tokens);
+/* e is the ledger's from now on. */
+void ledger_end(struct ledger *l, struct ledger_entry *e, const struct ledger_row *row);
+
+void ledger_stats(struct ledger *l, struct tenants_stats *out);
+
+#endif

@@ -1,0 +1,134 @@
+#include "tenant/ledger_rows.h"
+
+#include <stdio.h>
+
+#include "base/err.h"
+
+/* A row's share of sums that must fit 63 bits. */
+static const uint64_t ROW_TOKENS_MAX = 1ull << 40;
+
+#define ROW_COLUMNS                                                                      \
+    "id, tenant, key, endpoint, started_at, outcome, code, model, guest, prompt_tokens," \
+    " cached_tokens, completion_tokens, queued_ms, first_token_ms, total_ms"
+#define ROW_VALUES "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15"
+
+static const char begin_text[] =
+    "INSERT INTO requests (" ROW_COLUMNS ") VALUES (" ROW_VALUES ")"
+    " ON CONFLICT (id) DO UPDATE SET prompt_tokens=?10, completion_tokens=?12 WHERE outcome = -1";
+static const char end_text[] =
+    "INSERT INTO requests (" ROW_COLUMNS ") VALUES (" ROW_VALUES ")"
+    " ON CONFLICT (id) DO UPDATE SET outcome=?6, code=?7, model=?8, guest=?9, prompt_tokens=?10,"
+    " cached_tokens=?11, completion_tokens=?12, queued_ms=?13, first_token_ms=?14, total_ms=?15"
+    " WHERE outcome = -1";
+static const char spend_text[] = "INSERT INTO spent (tenant, hour, tokens) VALUES (?1, ?2, ?3)"
+                                 " ON CONFLICT (tenant, hour) DO UPDATE SET tokens = tokens + ?3";
+
+static int keep(struct rows *r, sqlite3_stmt **out, const char *text)
+{
+    return sqlite3_prepare_v3(r->sql, text, -1, SQLITE_PREPARE_PERSISTENT, out, NULL);
+}
+
+int rows_open(struct rows *r, const char *path, struct realm_error *err)
+{
+    *r = (struct rows){.path = path};
+    int status = db_connect(&r->sql, path, false, err);
+    if (!status && (keep(r, &r->begin, begin_text) || keep(r, &r->end, end_text) ||
+                    keep(r, &r->spend, spend_text)))
+        status = db_failed(r->sql, err);
+    if (status)
+        rows_close(r);
+    return status;
+}
+
+void rows_close(struct rows *r)
+{
+    sqlite3_finalize(r->begin);
+    sqlite3_finalize(r->end);
+    sqlite3_finalize(r->spend);
+    db_close(r->sql);
+    *r = (struct rows){.path = r->path};
+}
+
+static int run(struct rows *r, sqlite3_stmt *stmt, const struct db_arg *args, size_t n,
+               struct realm_error *err)
+{
+    int status = db_bind(stmt, args, n) ? db_failed(r->sql, err) : 0;
+    if (!status && sqlite3_step(stmt) != SQLITE_DONE)
+        status = db_failed(r->sql, err);
+    (void)sqlite3_reset(stmt);
+    (void)sqlite3_clear_bindings(stmt);
+    return status;
+}
+
+static uint64_t capped(uint64_t tokens)
+{
+    return tokens < ROW_TOKENS_MAX ? tokens : ROW_TOKENS_MAX;
+}
+
+int rows_write(struct rows *r, const struct ledger_row *row, struct realm_error *err)
+{
+    bool closed = row->outcome != OUTCOME_RUNS;
+    uint64_t prompt = capped(row->prompt_tokens), completion = capped(row->completion_tokens);
+    int status = run(
+        r, closed ? r->end : r->begin,
+        DB_ARGS(db_text(row->id), db_text(row->tenant), db_text(row->key), db_text(row->endpoint),
+                db_int((uint64_t)row->started_s), db_int((uint64_t)(int64_t)row->outcome),
+                db_text(row->code[0] ? row->code : NULL), db_text(row->model), db_text(row->guest),
+                db_int(prompt), db_int(capped(row->cached_tokens)), db_int(completion),
+                db_int(row->queued_ms), db_int(row->first_token_ms), db_int(row->total_ms)),
+        err);
+    if (status || !closed || sqlite3_changes(r->sql) == 0 || prompt + completion == 0)
+        return status;
+    int64_t hour = row->started_s - row->started_s % 3600;
+    return run(r, r->spend,
+               DB_ARGS(db_text(row->tenant), db_int((uint64_t)hour), db_int(prompt + completion)),
+               err);
+}
+
+static int commit(struct rows *r, int status, struct realm_error *err)
+{
+    if (!status)
+        status = db_exec(r->sql, "COMMIT", err);
+    if (status)
+        db_rollback(r->sql);
+    return status;
+}
+
+int rows_replay(struct rows *r, struct spool *spool, struct realm_error *err)
+{
+    struct ledger_row row;
+    char text[48];
+    int status = db_exec(r->sql, "BEGIN IMMEDIATE", err);
+    if (status)
+        return status;
+    /* The version that it has: a page is written even when there are no rows. */
+    snprintf(text, sizeof(text), "PRAGMA user_version=%d", db_version);
+    status = db_exec(r->sql, text, err);
+    for (uint32_t i = 0; i < spool->n && !status; i++) {
+        if (spool_read(spool, i, &row))
+            status = err_set(err, REALM_E_IO, "the spool cannot be read");
+        else
+            status = rows_write(r, &row, err);
+    }
+    status = commit(r, status, err);
+    if (!status && spool_clear(spool))
+        status = err_set(err, REALM_E_IO, "the spool cannot be written");
+    return status;
+}
+
+int rows_interrupt(struct rows *r, struct realm_error *err)
+{
+    _Static_assert(TENANT_INTERRUPTED == 4, "stands below");
+    int status = db_exec(r->sql, "BEGIN IMMEDIATE", err);
+    if (status)
+        return status;
+    status = db_exec(r->sql,
+                     "INSERT INTO spent (tenant, hour, tokens)"
+                     " SELECT tenant, started_at - started_at % 3600,"
+                     " sum(prompt_tokens + completion_tokens)"
+                     " FROM requests WHERE outcome = -1 GROUP BY 1, 2"
+                     " ON CONFLICT (tenant, hour) DO UPDATE SET tokens = tokens + excluded.tokens;"
+                     "UPDATE requests SET outcome = 4, code = 'interrupted' WHERE outcome = -1",
+                     err);
+    return commit(r, status, err);
+}

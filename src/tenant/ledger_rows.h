@@ -1,0 +1,26 @@
+/* tenant/ledger_rows.h - the statements that write rows. */
+#ifndef TENANT_LEDGER_ROWS_H
+#define TENANT_LEDGER_ROWS_H
+
+#include "tenant/db.h"
+#include "tenant/spool.h"
+
+/* A connection with its statements; of one thread. */
+struct rows {
+    const char *path;
+    sqlite3 *sql;
+    sqlite3_stmt *begin, *end, *spend;
+};
+
+MUST_USE int rows_open(struct rows *r, const char *path, struct realm_error *err);
+void rows_close(struct rows *r);
+
+/* Within a transaction.  A row that is closed stays as it is, however often it comes. */
+MUST_USE int rows_write(struct rows *r, const struct ledger_row *row, struct realm_error *err);
+
+/* All that the spool holds, in one transaction that writes in any case; empties the spool. */
+MUST_USE int rows_replay(struct rows *r, struct spool *spool, struct realm_error *err);
+/* Rows that a process which is gone left open end with what was noted last. */
+MUST_USE int rows_interrupt(struct rows *r, struct realm_error *err);
+
+#endif

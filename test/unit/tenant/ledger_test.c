@@ -1,0 +1,335 @@
+/* The ledger: reports, rows left open, and a disk that is full. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "util.h"
+
+static json_t *rows_of(struct world *w)
+{
+    json_t *out;
+    struct realm_error err = {0};
+    if (tenants_requests(w->t, NULL, 1000, &out, &err))
+        fail_msg("%s", err.message);
+    json_t *rows = json_incref(json_object_get(out, "rows"));
+    json_decref(out);
+    return rows;
+}
+
+static void assert_outcome(const json_t *rows, size_t at, const char *id, const char *outcome)
+{
+    const json_t *row = json_array_get(rows, at);
+    assert_string_equal(json_string_value(json_object_get(row, "request_id")), id);
+    assert_string_equal(json_string_value(json_object_get(row, "outcome")), outcome);
+}
+
+static void test_reports(void **state)
+{
+    (void)state;
+    struct world *w = world_new();
+    struct realm_error err;
+    json_t *out;
+    world_open(w);
+    struct tenant_pass pass = pass_of(w, NULL);
+    for (int i = 0; i < 6; i++) {
+        char id[16];
+        snprintf(id, sizeof(id), "req_%d", i);
+        atomic_store(&w->wall_s, WALL_S + i / 3 * 86400);
+        assert_int_equal(settle(admit(w, &pass, id), TENANT_OK, 10, (uint64_t)i), 0);
+    }
+    struct tenant_grant *running = admit(w, &pass, "req_runs");
+    const struct tenant_usage_query query = {.by_tenant = true, .by_model = true, .by_day = true};
+    assert_int_equal(tenants_usage(w->t, &query, &out, &err), 0);
+    json_t *rows = json_object_get(out, "rows");
+    assert_int_equal(json_array_size(rows), 2);
+    const json_t *row = json_array_get(rows, 1);
+    assert_string_equal(json_string_value(json_object_get(row, "day")), "2026-01-02");
+    assert_string_equal(json_string_value(json_object_get(row, "model")), "tiny");
+    assert_int_equal(json_integer_value(json_object_get(row, "completion_tokens")), 12);
+    json_decref(out);
+    const struct tenant_usage_query none = {.from_s = WALL_S + 1, .to_s = WALL_S + 86400};
+    assert_int_equal(tenants_usage(w->t, &none, &out, &err), 0);
+    row = json_array_get(json_object_get(out, "rows"), 0);
+    assert_int_equal(json_integer_value(json_object_get(row, "requests")), 0);
+    json_decref(out);
+    rows = rows_of(w);
+    assert_int_equal(json_array_size(rows), 6);
+    assert_outcome(rows, 0, "req_5", "ok");
+    json_decref(rows);
+    assert_int_equal(settle(running, TENANT_FAILED, 0, 0), 0);
+    tenant_pass_drop(&pass);
+    world_free(w);
+}
+
+/* A process that is killed with a request that was noted. */
+static void leave_open(struct world *w)
+{
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct tenants_stats stats;
+        world_open(w);
+        struct tenant_pass pass = pass_of(w, NULL);
+        struct tenant_grant *g = admit(w, &pass, "req_open");
+        tenant_note(g, 30, 7);
+        do {
+            nanosleep(&(struct timespec){0, 20000000}, NULL);
+            tenants_stats(w->t, &stats);
+        } while (stats.waiting);
+        raise(SIGKILL);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+static void test_rows_left_open_are_interrupted(void **state)
+{
+    (void)state;
+    struct world *w = world_new();
+    world_open(w);
+    make_tenant(w, "{'id':'default','limits':{'budget_tokens':37}}");
+    world_close(w);
+    leave_open(w);
+    world_open(w);
+    json_t *rows = rows_of(w);
+    assert_int_equal(json_array_size(rows), 1);
+    assert_outcome(rows, 0, "req_open", "interrupted");
+    json_decref(rows);
+    assert_int_equal(usage(w, NULL, "prompt_tokens"), 30);
+    assert_int_equal(usage(w, NULL, "completion_tokens"), 7);
+    struct tenant_pass pass = pass_of(w, NULL);
+    assert_null(admit(w, &pass, "req_next")); /* it was charged */
+    tenant_pass_drop(&pass);
+    world_free(w);
+}
+
+/* No file grows beyond what it has: to SQLite a full disk.  0: as far as they like. */
+static void set_full(const struct world *w, bool full)
+{
+    struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
+    char path[128];
+    struct stat st;
+    snprintf(path, sizeof(path), "%s/realm.db-wal", w->dir);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    assert_int_equal(stat(path, &st), 0);
+    limit.rlim_cur = full ? (rlim_t)st.st_size : limit.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static bool becomes_writable(struct world *w, bool writable)
+{
+    for (int i = 0; i < 500 && tenants_writable(w->t) != writable; i++)
+        nanosleep(&(struct timespec){0, 10000000}, NULL);
+    return tenants_writable(w->t) == writable;
+}
+
+/* The spool has its blocks, but a limit on sizes would stop it too; so it is tried both ways. */
+static void fill_disk(struct world *w, int expected)
+{
+    struct tenant_refusal why;
+    struct tenant_grant *late;
+    const struct tenant_request request = {"req_late", "chat"};
+    struct tenant_pass pass = pass_of(w, NULL);
+    struct tenant_grant *g = admit(w, &pass, "req_a"), *h = admit(w, &pass, "req_b");
+    struct tenants_stats stats;
+    do
+        tenants_stats(w->t, &stats);
+    while (stats.waiting);
+    set_full(w, true);
+    assert_int_equal(settle(g, TENANT_OK, 3, 4), expected);
+    assert_true(becomes_writable(w, false));
+    assert_int_equal(tenants_admit(&late, w->t, &pass, &request, &why), -1);
+    assert_int_equal(why.limit, TENANT_LEDGER);
+    assert_int_equal(settle(h, TENANT_OK, 5, 6), expected);
+    tenant_pass_drop(&pass);
+}
+
+/* A write-ahead log longer than the spool, which then fits below the limit. */
+static void grow_log(struct world *w)
+{
+    static uint8_t wasm[4 << 20];
+    json_t *out;
+    struct realm_error err = {0};
+    make_tenant(w, "{'id':'default'}");
+    for (int i = 0; i < 3; i++) {
+        if (tenants_guest_put(w->t, "default", NULL, (struct slice){wasm, sizeof(wasm)}, NULL,
+                              "test", &out, &err))
+            fail_msg("%s", err.message);
+        json_decref(out);
+    }
+}
+
+/* The log begins anew at its start after a checkpoint; a reader that stays keeps it growing. */
+static void test_a_full_disk_loses_nothing(void **state)
+{
+    (void)state;
+    struct world *w = world_new();
+    struct tenants_stats stats;
+    signal(SIGXFSZ, SIG_IGN);
+    world_open(w);
+    char path[128];
+    snprintf(path, sizeof(path), "%s/realm.db", w->dir);
+    sqlite3 *reader;
+    assert_int_equal(sqlite3_open(path, &reader), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(reader, "BEGIN; SELECT count(*) FROM requests", NULL, NULL, NULL),
+                     SQLITE_OK);
+    grow_log(w);
+    fill_disk(w, 0);
+    set_full(w, false);
+    assert_true(becomes_writable(w, true)); /* by itself */
+    assert_int_equal(usage(w, NULL, "requests"), 2);
+    assert_int_equal(usage(w, NULL, "prompt_tokens"), 8);
+    sqlite3_close(reader);
+    tenants_stats(w->t, &stats);
+    assert_int_equal(stats.refused[TENANT_LEDGER], 1);
+    struct tenant_pass pass = pass_of(w, NULL);
+    assert_int_equal(settle(admit(w, &pass, "req_c"), TENANT_OK, 1, 1), 0);
+    tenant_pass_drop(&pass);
+    world_close(w);
+    world_open(w);
+    assert_int_equal(usage(w, NULL, "requests"), 3);
+    assert_int_equal(usage(w, NULL, "prompt_tokens"), 9);
+    world_free(w);
+}
+
+/* In a child, which ends without a word while the disk is full. */
+static void die_full(struct world *w)
+{
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        sqlite3 *reader;
+        char path[128];
+        signal(SIGXFSZ, SIG_IGN);
+        world_open(w);
+        snprintf(path, sizeof(path), "%s/realm.db", w->dir);
+        sqlite3_open(path, &reader);
+        sqlite3_exec(reader, "BEGIN; SELECT count(*) FROM requests", NULL, NULL, NULL);
+        grow_log(w);
+        fill_disk(w, 0);
+        raise(SIGKILL);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+static void test_the_spool_is_replayed(void **state)
+{
+    (void)state;
+    struct world *w = world_new();
+    die_full(w);
+    for (int i = 0; i < 2; i++) { /* and once */
+        world_open(w);
+        json_t *rows = rows_of(w);
+        assert_int_equal(json_array_size(rows), 2);
+        assert_outcome(rows, 0, "req_b", "ok");
+        assert_outcome(rows, 1, "req_a", "ok");
+        json_decref(rows);
+        world_close(w);
+    }
+    world_free(w);
+}
+
+static void test_nothing_is_acknowledged_that_is_not_written(void **state)
+{
+    (void)state;
+    struct world *w = world_new();
+    signal(SIGXFSZ, SIG_IGN);
+    world_open(w);
+    struct rlimit limit;
+    struct tenant_pass pass = pass_of(w, NULL);
+    struct tenant_grant *g = admit(w, &pass, "req_a");
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = 0; /* not even the spool */
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    int status = settle(g, TENANT_OK, 3, 4);
+    set_full(w, false);
+    assert_int_equal(status, REALM_E_IO);
+    tenant_pass_drop(&pass);
+    assert_true(becomes_writable(w, true));
+    world_free(w);
+}
+
+/* Writes until nothing fits any more. */
+static void fill(const struct world *w)
+{
+    static const char bytes[4096];
+    char path[128];
+    snprintf(path, sizeof(path), "%s/filler", w->dir);
+    int fd = open(path, O_WRONLY | O_CREAT, 0600);
+    assert_true(fd >= 0);
+    while (write(fd, bytes, sizeof(bytes)) > 0)
+        ;
+    close(fd);
+}
+
+static void test_a_small_file_system_that_is_full(void **state)
+{
+    (void)state;
+    struct world *w = world_new();
+    struct realm_error err;
+    json_t *body = json_of("{'id':'late'}"), *out;
+    char path[128];
+    if (mount("realm-test", w->dir, "tmpfs", 0, "size=12m")) {
+        print_message("# skipped: no file system can be mounted here\n");
+        json_decref(body);
+        world_free(w);
+        skip();
+    }
+    world_open(w);
+    struct tenant_pass pass = pass_of(w, NULL);
+    struct tenant_grant *g = admit(w, &pass, "req_a");
+    fill(w);
+    for (int i = 0; i < 1000 && tenants_writable(w->t); i++) {
+        /* What room there is in the log's last page is used up first. */
+        char id[32];
+        snprintf(id, sizeof(id), "req_fill%d", i);
+        struct tenant_grant *h = admit(w, &pass, id);
+        if (h)
+            assert_int_equal(settle(h, TENANT_OK, 1, 0), 0);
+    }
+    assert_false(tenants_writable(w->t));
+    assert_int_equal(settle(g, TENANT_OK, 1000, 0), 0);
+    assert_int_equal(tenants_create(w->t, body, "test", &out, &err), REALM_E_IO);
+    assert_true(usage(w, NULL, "prompt_tokens") < 1000);
+    snprintf(path, sizeof(path), "%s/filler", w->dir);
+    assert_int_equal(unlink(path), 0);
+    assert_true(becomes_writable(w, true));
+    assert_true(usage(w, NULL, "prompt_tokens") == 999 + usage(w, NULL, "requests"));
+    assert_int_equal(tenants_create(w->t, body, "test", &out, &err), 0);
+    json_decref(out);
+    json_decref(body);
+    tenant_pass_drop(&pass);
+    world_close(w);
+    assert_int_equal(umount(w->dir), 0);
+    world_free(w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_reports),
+        cmocka_unit_test(test_rows_left_open_are_interrupted),
+        cmocka_unit_test(test_a_full_disk_loses_nothing),
+        cmocka_unit_test(test_the_spool_is_replayed),
+        cmocka_unit_test(test_nothing_is_acknowledged_that_is_not_written),
+        cmocka_unit_test(test_a_small_file_system_that_is_full),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

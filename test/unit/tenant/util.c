@@ -1,0 +1,168 @@
+#include "util.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "base/thread.h"
+
+static uint64_t fake_now(void *ctx)
+{
+    return atomic_load(&((struct world *)ctx)->now_ns);
+}
+
+static int64_t fake_wall(void *ctx)
+{
+    return atomic_load(&((struct world *)ctx)->wall_s);
+}
+
+struct world *world_new(void)
+{
+    struct world *w = mem_zalloc(sizeof(*w));
+    assert_non_null(w);
+    snprintf(w->dir, sizeof(w->dir), "/tmp/realm-tenant-XXXXXX");
+    assert_non_null(mkdtemp(w->dir));
+    w->clock = (struct clock){fake_now, w};
+    atomic_init(&w->now_ns, 1000000000000u);
+    atomic_init(&w->wall_s, WALL_S);
+    return w;
+}
+
+int world_try(struct world *w, struct realm_error *err)
+{
+    const struct tenants_options options = {w->dir, &w->clock, fake_wall, w};
+    return tenants_open(&w->t, &options, err);
+}
+
+void world_open(struct world *w)
+{
+    struct realm_error err = {0};
+    if (world_try(w, &err))
+        fail_msg("%s", err.message);
+}
+
+void world_close(struct world *w)
+{
+    tenants_close(w->t);
+    w->t = NULL;
+}
+
+void world_free(struct world *w)
+{
+    static const char *const files[] = {"realm.db", "realm.db-wal", "realm.db-shm", "realm.spool",
+                                        "pepper"};
+    char path[128];
+    world_close(w);
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        snprintf(path, sizeof(path), "%s/%s", w->dir, files[i]);
+        (void)unlink(path);
+    }
+    assert_int_equal(rmdir(w->dir), 0);
+    mem_free(w);
+}
+
+json_t *json_of(const char *text)
+{
+    char copy[1024];
+    snprintf(copy, sizeof(copy), "%s", text);
+    for (char *c = copy; *c; c++)
+        if (*c == '\'')
+            *c = '"';
+    json_t *json = json_loads(copy, JSON_DECODE_ANY, NULL);
+    assert_non_null(json);
+    return json;
+}
+
+void make_tenant(struct world *w, const char *body)
+{
+    json_t *json = json_of(body), *out;
+    struct realm_error err = {0};
+    if (tenants_create(w->t, json, "test", &out, &err))
+        fail_msg("%s", err.message);
+    json_decref(json);
+    json_decref(out);
+}
+
+void make_key(struct world *w, const char *tenant, char *key)
+{
+    json_t *out;
+    struct realm_error err = {0};
+    if (tenants_key_create(w->t, tenant, NULL, "test", &out, &err))
+        fail_msg("%s", err.message);
+    snprintf(key, KEY_TEXT_MAX + 1, "%s", json_string_value(json_object_get(out, "key")));
+    json_decref(out);
+}
+
+struct tenant_pass pass_of(struct world *w, const char *key)
+{
+    struct tenant_pass pass;
+    assert_int_equal(tenants_auth(w->t, key, key ? strlen(key) : 0, &pass), TENANT_AUTH_OK);
+    return pass;
+}
+
+struct tenant_grant *admit(struct world *w, const struct tenant_pass *pass, const char *id)
+{
+    struct tenant_grant *g;
+    struct tenant_refusal why;
+    const struct tenant_request request = {id, "chat"};
+    return tenants_admit(&g, w->t, pass, &request, &why) ? NULL : g;
+}
+
+struct settled {
+    struct mutex lock;
+    struct cond over;
+    bool is;
+    int status;
+};
+
+static void on_committed(void *ctx, int status)
+{
+    struct settled *s = ctx;
+    mutex_lock(&s->lock);
+    s->is = true;
+    s->status = status;
+    cond_signal(&s->over);
+    mutex_unlock(&s->lock);
+}
+
+int settle(struct tenant_grant *g, enum tenant_outcome outcome, uint64_t prompt,
+           uint64_t completion)
+{
+    struct settled s = {.is = false};
+    assert_int_equal(mutex_init(&s.lock), 0);
+    assert_int_equal(cond_init(&s.over), 0);
+    const struct tenant_row row = {.outcome = outcome,
+                                   .model = "tiny",
+                                   .guest = "",
+                                   .prompt_tokens = prompt,
+                                   .completion_tokens = completion};
+    tenant_settle(g, &row, on_committed, &s);
+    mutex_lock(&s.lock);
+    while (!s.is)
+        cond_wait(&s.over, &s.lock);
+    mutex_unlock(&s.lock);
+    cond_destroy(&s.over);
+    mutex_destroy(&s.lock);
+    return s.status;
+}
+
+int64_t usage(struct world *w, const char *tenant, const char *member)
+{
+    const struct tenant_usage_query query = {.tenant = tenant};
+    json_t *out;
+    struct realm_error err = {0};
+    if (tenants_usage(w->t, &query, &out, &err))
+        fail_msg("%s", err.message);
+    int64_t value = json_integer_value(
+        json_object_get(json_array_get(json_object_get(out, "rows"), 0), member));
+    json_decref(out);
+    return value;
+}
