@@ -257,7 +257,11 @@ int cmd_bench(int argc, char **argv)
         return status;
     if (!plan.threads)
         plan.threads = thread_cpus();
-    const struct realm_options options = {.threads = plan.threads, .kv_type = plan.kv};
+    const struct realm_options options = {
+        .threads = plan.threads,
+        .kv_type = plan.kv,
+        .cache_off = true, // the same prompt is measured more than once
+    };
     status = cmd_engine_open(&on, "bench", a.model, &options, NULL);
     if (status < 0) {
         struct realm_model_info info;

@@ -71,6 +71,7 @@ struct realm_options {
     uint32_t step_ms;           /* aim for the length of one step; default 50 */
     uint32_t idle_ms_max;       /* idle models older than this are unloaded; default: never */
     uint32_t load_wait_ms;      /* how long a load waits for room; default 30000 */
+    bool cache_off;             /* keep no pages for prompts that begin alike; for measurements */
     const char *models_dir;     /* where realm_model_open_name looks; default: no such names */
 };
 

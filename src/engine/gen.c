@@ -131,6 +131,32 @@ static int tokenize(const struct realm_model *m, const struct realm_request *r, 
     return err_set(err, status, "the prompt: %s", realm_status_name(status));
 }
 
+/* How many of the prompt's ids lie wholly in the part of its text that is no secret: those
+ * with which that part, read alone, begins alike. */
+static int count_public(const struct realm_model *m, const struct realm_request *r,
+                        const uint32_t *ids, size_t n, size_t *out, struct realm_error *err)
+{
+    *out = 0;
+    struct realm_request part = *r;
+    if (r->shared_bytes < r->text_bytes)
+        part.text_bytes = r->shared_bytes;
+    /* A character that is cut in two is left out. */
+    while (part.text_bytes && part.text_bytes < r->text_bytes &&
+           ((uint8_t)r->text[part.text_bytes] & 0xc0) == 0x80)
+        part.text_bytes--;
+    if (part.text_bytes == 0)
+        return 0;
+    uint32_t *made;
+    size_t n_made;
+    int status = tokenize(m, &part, &made, &n_made, err);
+    if (status)
+        return status;
+    while (*out < n && *out < n_made && made[*out] == ids[*out])
+        ++*out;
+    mem_free(made);
+    return 0;
+}
+
 static int draw_seed(struct realm_gen *g, const struct realm_sampling *s, struct realm_error *err)
 {
     g->seed = s->seed;
@@ -144,13 +170,19 @@ static int queue(struct realm_gen *g, const struct realm_model *m, const struct 
 {
     uint32_t *made = NULL;
     const uint32_t *ids = r->ids;
-    size_t n = r->n_ids;
+    size_t n = r->n_ids, n_public = 0;
     int status = r->ids || !r->text ? check_ids(m, r->ids, r->n_ids, "prompt", err)
                                     : tokenize(m, r, &made, &n, err);
     if (status)
         return status;
-    if (made)
+    if (made) {
         ids = made;
+        status = count_public(m, r, ids, n, &n_public, err);
+    }
+    if (status) {
+        mem_free(made);
+        return status;
+    }
     if (n == 0)
         status = err_set(err, REALM_E_ARG, "the prompt is empty");
     else if (r->admit && n <= UINT32_MAX)
@@ -158,7 +190,7 @@ static int queue(struct realm_gen *g, const struct realm_model *m, const struct 
     if (status && n)
         err_set(err, status, "the caller's limit is reached");
     if (!status)
-        status = sched_gen_open(&g->gen, m->loaded->run, ids, n, r, g->seed, err);
+        status = sched_gen_open_public(&g->gen, m->loaded->run, ids, n, n_public, r, g->seed, err);
     mem_free(made);
     return status;
 }

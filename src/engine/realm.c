@@ -71,6 +71,7 @@ static int open_sched(struct realm *r)
                           .kv_bytes_max = r->options.kv_bytes_max,
                           .kv_type = r->options.kv_type == REALM_KV_F32 ? KV_F32 : KV_F16,
                           .step_ms = r->options.step_ms,
+                          .cache_off = r->options.cache_off,
                       });
 }
 

@@ -40,8 +40,10 @@ static void add_sched(struct realm_stats *out, struct realm *r)
     out->cancelled = s.cancelled;
     out->failed = s.failed;
     out->prompt_tokens = s.prompt_tokens;
+    out->cached_tokens = s.cached_tokens;
     out->completion_tokens = s.completion_tokens;
     out->kv_pages = s.kv_pages;
+    out->kv_cached_pages = s.kv_cached_pages;
     out->kv_bytes = s.kv_bytes;
     out->kv_bytes_max = r->options.kv_bytes_max;
 }

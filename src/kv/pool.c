@@ -2,7 +2,10 @@
  *
  * Pages come from the system one by one and go back when a pool holds more free
  * ones than FREE_BYTES_MAX, when it is trimmed, or when another pool wants their
- * bytes.  A free page keeps the pointer to the next one in its first bytes. */
+ * bytes; those of the cache when there is no other room.  A free page keeps the
+ * pointer to the next one in its first bytes. */
+#include <string.h>
+
 #include "base/assert.h"
 #include "base/ckd.h"
 #include "base/limits.h"
@@ -12,28 +15,17 @@
 
 enum { FREE_BYTES_MAX = 64 << 20, SYSTEM_PAGE = 4096 };
 
-struct free_page {
-    struct free_page *next;
-};
-
-struct kv_pool {
-    struct list in_budget;
-    struct kv_budget *budget;
-    struct kv_shape shape;
-    size_t keys_bytes;   /* of one layer and head */
-    size_t values_bytes; /* of one layer and head */
-    size_t page_bytes;
-    struct free_page *free;
-    size_t free_n;
-    size_t seqs;
-};
-
 void kv_budget_init(struct kv_budget *b, uint64_t bytes_max)
 {
     b->bytes_max = bytes_max;
     atomic_init(&b->bytes, 0);
     atomic_init(&b->pages_used, 0);
+    atomic_init(&b->pages_cached, 0);
     list_init(&b->pools);
+    list_init(&b->owners);
+    b->stamp = b->serial = 0;
+    b->has_secret = b->poison = false;
+    b->hash_mask = UINT64_MAX;
 }
 
 int kv_pool_open(struct kv_pool **out, const struct kv_shape *shape, struct kv_budget *budget)
@@ -50,6 +42,8 @@ int kv_pool_open(struct kv_pool **out, const struct kv_shape *shape, struct kv_b
     /* Below 2^48: model limits are 512 layers, 512 heads of 512. */
     size_t bytes = (p->keys_bytes + p->values_bytes) * shape->kv_heads * shape->layers;
     p->page_bytes = round_up(bytes, SYSTEM_PAGE);
+    list_init(&p->seqs);
+    list_init(&p->entries);
     list_add_tail(&budget->pools, &p->in_budget);
     *out = p;
     return 0;
@@ -59,7 +53,8 @@ void kv_pool_close(struct kv_pool *p)
 {
     if (!p)
         return;
-    ASSERT(p->seqs == 0);
+    ASSERT(list_empty(&p->seqs));
+    kv_cache_clear(p);
     kv_pool_trim(p);
     list_remove(&p->in_budget);
     mem_free(p);
@@ -113,26 +108,64 @@ static void trim_all(struct kv_budget *b)
         kv_pool_trim(CONTAINER_OF(i, struct kv_pool, in_budget));
 }
 
-int kv_page_get(struct kv_pool *p, void **out)
+uint64_t kv_pages_obtainable(const struct kv_pool *p)
 {
-    *out = take_free(p);
-    if (!*out) {
-        if (!has_room(p))
-            trim_all(p->budget);
-        if (!has_room(p))
+    const struct kv_budget *b = p->budget;
+    uint64_t bytes = atomic_load(&b->bytes);
+    uint64_t others = bytes < b->bytes_max ? b->bytes_max - bytes : 0;
+    for (struct list *i = b->pools.next; i != &b->pools; i = i->next) {
+        const struct kv_pool *q = CONTAINER_OF(i, struct kv_pool, in_budget);
+        if (q != p)
+            others += (q->free_n + q->idle_n) * q->page_bytes;
+    }
+    return p->free_n + p->idle_n + others / p->page_bytes;
+}
+
+/* A free page, or room for one more from the system (then it is NULL): what is kept for
+ * reuse goes first, then the cache. */
+static int make_room(struct kv_pool *p, const struct kv_owner *owner, void **out)
+{
+    for (;;) {
+        *out = take_free(p);
+        if (*out || has_room(p))
+            return 0;
+        trim_all(p->budget);
+        if (has_room(p))
+            return 0;
+        if (!kv_cache_evict(p->budget, owner, p->page_bytes))
             return REALM_E_NO_ROOM;
+    }
+}
+
+/* 0x7fc0 is a NaN as f16, and twice it is one as f32. */
+static void poison(const struct kv_pool *p, void *page)
+{
+    static const uint16_t nan = 0x7fc0;
+    for (size_t i = 0; i < p->page_bytes; i += sizeof(nan))
+        memcpy((uint8_t *)page + i, &nan, sizeof(nan));
+}
+
+int kv_page_get(struct kv_pool *p, struct kv_owner *owner, void **out)
+{
+    int status = make_room(p, owner, out);
+    if (status)
+        return status;
+    if (!*out) {
         *out = mem_pages(p->page_bytes);
         if (!*out)
             return REALM_E_NOMEM;
         atomic_fetch_add(&p->budget->bytes, p->page_bytes);
     }
+    if (p->budget->poison)
+        poison(p, *out);
+    if (owner)
+        owner->bytes += p->page_bytes;
     atomic_fetch_add(&p->budget->pages_used, 1);
     return 0;
 }
 
-void kv_page_put(struct kv_pool *p, void *page)
+void kv_page_free(struct kv_pool *p, void *page)
 {
-    atomic_fetch_sub(&p->budget->pages_used, 1);
     if ((p->free_n + 1) * p->page_bytes > FREE_BYTES_MAX) {
         give_back(p, page);
         return;
@@ -143,9 +176,12 @@ void kv_page_put(struct kv_pool *p, void *page)
     p->free_n++;
 }
 
-void kv_pool_count_seq(struct kv_pool *p, int change)
+void kv_page_put(struct kv_pool *p, struct kv_owner *owner, void *page)
 {
-    p->seqs += (size_t)change;
+    atomic_fetch_sub(&p->budget->pages_used, 1);
+    if (owner)
+        owner->bytes -= p->page_bytes;
+    kv_page_free(p, page);
 }
 
 size_t kv_keys_at(const struct kv_pool *p, uint32_t layer, uint32_t head)

@@ -1,16 +1,11 @@
 /* kv/seq.c - the page table of one sequence. */
+#include <string.h>
+
 #include "base/assert.h"
 #include "base/ckd.h"
 #include "base/mem.h"
 #include "kv/kv_internal.h"
 #include "realm/status.h"
-
-struct kv_seq {
-    struct kv_pool *pool;
-    void **pages;
-    size_t n;   /* pages held */
-    size_t cap; /* of the table */
-};
 
 int kv_seq_open(struct kv_seq **out, struct kv_pool *p)
 {
@@ -19,14 +14,18 @@ int kv_seq_open(struct kv_seq **out, struct kv_pool *p)
     if (!s)
         return REALM_E_NOMEM;
     s->pool = p;
-    kv_pool_count_seq(p, 1);
+    list_add_tail(&p->seqs, &s->in_pool);
     return 0;
 }
 
 static void drop_from(struct kv_seq *s, size_t n)
 {
-    while (s->n > n)
-        kv_page_put(s->pool, s->pages[--s->n]);
+    while (s->n > n) {
+        if (s->n-- > s->shared)
+            kv_page_put(s->pool, s->owner, s->pages[s->n]);
+        else
+            kv_entry_unuse(s->entries[--s->shared]);
+    }
 }
 
 void kv_seq_close(struct kv_seq *s)
@@ -34,7 +33,12 @@ void kv_seq_close(struct kv_seq *s)
     if (!s)
         return;
     drop_from(s, 0);
-    kv_pool_count_seq(s->pool, -1);
+    list_remove(&s->in_pool);
+    if (s->owner)
+        kv_owner_drop(s->owner);
+    if (s->commons)
+        kv_owner_drop(s->commons);
+    mem_free(s->entries);
     mem_free(s->pages);
     mem_free(s);
 }
@@ -44,7 +48,7 @@ static size_t pages_of(uint32_t tokens)
     return tokens / KV_PAGE_TOKENS + (tokens % KV_PAGE_TOKENS != 0);
 }
 
-static int grow_table(struct kv_seq *s, size_t n)
+int kv_seq_grow_table(struct kv_seq *s, size_t n)
 {
     if (n <= s->cap)
         return 0;
@@ -53,6 +57,10 @@ static int grow_table(struct kv_seq *s, size_t n)
     if (!pages)
         return REALM_E_NOMEM;
     s->pages = pages;
+    struct kv_entry **entries = mem_realloc_array(s->entries, cap, sizeof(struct kv_entry *));
+    if (!entries)
+        return REALM_E_NOMEM;
+    s->entries = entries;
     s->cap = cap;
     return 0;
 }
@@ -60,9 +68,12 @@ static int grow_table(struct kv_seq *s, size_t n)
 int kv_seq_reserve(struct kv_seq *s, uint32_t tokens)
 {
     size_t want = pages_of(tokens), had = s->n;
-    int rc = grow_table(s, want);
+    int rc = kv_seq_grow_table(s, want);
+    /* Asked first: what cannot be had in full must not cost the cache anything. */
+    if (!rc && want > had && want - had > kv_pages_obtainable(s->pool))
+        rc = REALM_E_NO_ROOM;
     while (!rc && s->n < want) {
-        rc = kv_page_get(s->pool, &s->pages[s->n]);
+        rc = kv_page_get(s->pool, s->owner, &s->pages[s->n]);
         if (!rc)
             s->n++;
     }
@@ -71,9 +82,21 @@ int kv_seq_reserve(struct kv_seq *s, uint32_t tokens)
     return rc;
 }
 
-void kv_seq_cut(struct kv_seq *s, uint32_t tokens)
+int kv_seq_cut(struct kv_seq *s, uint32_t tokens)
 {
-    drop_from(s, pages_of(tokens));
+    size_t whole = tokens / KV_PAGE_TOKENS;
+    if (tokens % KV_PAGE_TOKENS == 0 || whole >= s->shared) {
+        drop_from(s, pages_of(tokens));
+        return 0;
+    }
+    void *own;
+    int status = kv_page_get(s->pool, s->owner, &own);
+    if (status)
+        return status;
+    memcpy(own, s->pages[whole], s->pool->page_bytes);
+    drop_from(s, whole);
+    s->pages[s->n++] = own;
+    return 0;
 }
 
 uint32_t kv_seq_room(const struct kv_seq *s)
@@ -88,7 +111,7 @@ const void *const *kv_seq_pages(const struct kv_seq *s)
 
 void *kv_seq_page(struct kv_seq *s, uint32_t pos)
 {
-    ASSERT(pos < kv_seq_room(s));
+    ASSERT(pos < kv_seq_room(s) && pos / KV_PAGE_TOKENS >= s->shared);
     return s->pages[pos / KV_PAGE_TOKENS];
 }
 

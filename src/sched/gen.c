@@ -168,8 +168,8 @@ static int enqueue(struct sched_gen *g, struct realm_error *err)
 
 /* n_next: of a scoring. */
 static int open_gen(struct sched_gen **out, struct sched_model *m, const uint32_t *ids,
-                    size_t n_ids, const struct realm_request *request, uint64_t seed,
-                    uint32_t n_next, struct realm_error *err)
+                    size_t n_ids, size_t n_public, const struct realm_request *request,
+                    uint64_t seed, uint32_t n_next, struct realm_error *err)
 {
     *out = NULL;
     if (n_ids > m->model->config.context)
@@ -179,6 +179,7 @@ static int open_gen(struct sched_gen **out, struct sched_model *m, const uint32_
     if (!g)
         return err_nomem(err, "a generation");
     g->seed = seed;
+    g->n_public = (uint32_t)min_size(n_public, n_ids);
     int status = copy_ids(g, ids, n_ids);
     if (!status)
         status = copy_options(g, request);
@@ -204,7 +205,14 @@ static int open_gen(struct sched_gen **out, struct sched_model *m, const uint32_
 int sched_gen_open(struct sched_gen **out, struct sched_model *m, const uint32_t *ids, size_t n_ids,
                    const struct realm_request *request, uint64_t seed, struct realm_error *err)
 {
-    return open_gen(out, m, ids, n_ids, request, seed, 0, err);
+    return open_gen(out, m, ids, n_ids, 0, request, seed, 0, err);
+}
+
+int sched_gen_open_public(struct sched_gen **out, struct sched_model *m, const uint32_t *ids,
+                          size_t n_ids, size_t n_public, const struct realm_request *request,
+                          uint64_t seed, struct realm_error *err)
+{
+    return open_gen(out, m, ids, n_ids, n_public, request, seed, 0, err);
 }
 
 static struct realm_usage usage_of(const struct sched_gen *g)
@@ -214,6 +222,7 @@ static struct realm_usage usage_of(const struct sched_gen *g)
     uint64_t drew = g->first_token_ns ? g->first_token_ns : now;
     return (struct realm_usage){
         .prompt_tokens = g->n_prompt,
+        .cached_tokens = g->n_cached,
         .completion_tokens = g->n_tokens - g->n_prompt,
         .queued_ns = stepped - g->start_ns,
         .prefill_ns = drew - stepped,
@@ -240,8 +249,7 @@ static void write_tail(struct sched_gen *g)
 static void leave(struct sched_gen *g, struct outcome outcome)
 {
     struct sched *s = g->sched;
-    kv_seq_close(g->seq);
-    g->seq = NULL;
+    reuse_close(g);
     bool ran = g->state == GEN_RUNNING;
     share_end(s, g);
     mutex_lock(&s->lock);
@@ -252,6 +260,7 @@ static void leave(struct sched_gen *g, struct outcome outcome)
     stats->cancelled += outcome.status == REALM_E_CANCELLED;
     stats->failed += outcome.status != 0 && outcome.status != REALM_E_CANCELLED;
     stats->prompt_tokens += g->usage.prompt_tokens;
+    stats->cached_tokens += g->usage.cached_tokens;
     stats->completion_tokens += g->usage.completion_tokens;
     share_leave(s, g);
     mutex_unlock(&s->lock);
@@ -343,7 +352,7 @@ int sched_score(struct sched_model *m, const uint32_t *ids, size_t n_ids,
 {
     const struct realm_request request = {.prompt_logprobs = true, .prompt_only = true};
     struct sched_gen *g;
-    int status = open_gen(&g, m, ids, n_ids, &request, 0, (uint32_t)score->n_next, err);
+    int status = open_gen(&g, m, ids, n_ids, 0, &request, 0, (uint32_t)score->n_next, err);
     if (status)
         return status;
     score->logprobs[0] = NAN;

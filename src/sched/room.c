@@ -27,13 +27,13 @@ static uint64_t first_bytes(const struct sched_gen *g)
 
 static int reserve_first(struct sched_gen *g)
 {
-    int status = kv_seq_open(&g->seq, g->model->kv);
+    int status = reuse_open(g);
     if (!status)
         status = kv_seq_reserve(g->seq, first_tokens(g));
-    if (status) {
-        kv_seq_close(g->seq);
-        g->seq = NULL;
-    }
+    if (!status)
+        reuse_begin(g);
+    else
+        reuse_close(g);
     return status;
 }
 
@@ -50,19 +50,21 @@ static void fail(struct sched_gen *g, int status)
 
 static void preempt(struct sched *s, struct sched_gen *g)
 {
-    kv_seq_close(g->seq);
-    g->seq = NULL;
+    reuse_close(g);
     g->computed = 0;
     share_wait(s, g);
     note_queue(s, true);
 }
 
 /* The first of a's whose model has a place, or gets one from another tenant.  Those that
- * stand behind for another model's sake are no worse off. */
+ * stand behind for another model's sake are no worse off, nor is one that waits for what
+ * another of a's computes. */
 static struct sched_gen *head(struct sched *s, struct account *a)
 {
     for (struct list *i = a->waiting.next; i != &a->waiting; i = i->next) {
         struct sched_gen *g = gen_of(i);
+        if (reuse_waits(g))
+            continue;
         if (g->model->n_running < s->places_max)
             return g;
         struct sched_gen *yields = share_yielding(s, g, g->model, 0);

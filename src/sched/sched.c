@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "base/ckd.h"
 #include "base/mem.h"
+#include "kv/cache.h"
 #include "sched/sched_impl.h"
 
 static void run(void *arg);
@@ -52,6 +53,9 @@ int sched_open(struct sched **out, const struct sched_options *options)
     s->places_max = options->running_max ? min_size(options->running_max, FORWARD_LOGITS_MAX)
                                          : (size_t)FORWARD_LOGITS_MAX;
     kv_budget_init(&s->budget, options->kv_bytes_max);
+    s->budget.poison = options->poison;
+    if (options->hash_mask)
+        s->budget.hash_mask = options->hash_mask;
     list_init(&s->inbox);
     list_init(&s->calls);
     list_init(&s->models);
@@ -125,6 +129,7 @@ void sched_stats(struct sched *s, struct sched_stats *out)
     mutex_unlock(&s->lock);
     out->turns += atomic_load_explicit(&s->layers, memory_order_relaxed);
     out->kv_pages = atomic_load(&s->budget.pages_used);
+    out->kv_cached_pages = atomic_load(&s->budget.pages_cached);
     out->kv_bytes = atomic_load(&s->budget.bytes);
 }
 
@@ -219,6 +224,7 @@ static void turn(struct sched *s)
     struct sched_model *m = next_model(s);
     if (m)
         sched_step(s, m);
+    ASSERT(!s->options.audit || !kv_audit(&s->budget));
 }
 
 static void run(void *arg)

@@ -61,6 +61,11 @@ struct sched_options {
     /* For simulations. */
     const struct sched_forward *forward; /* NULL: the real one */
     bool manual; /* there is no thread: all calls come from one, which calls sched_turn */
+
+    /* For tests: no pages are kept; every page is handed out full of NaN; hashes of the cache
+     * collide (0: as they are); all pages are counted anew after each step. */
+    bool cache_off, poison, audit;
+    uint64_t hash_mask;
 };
 
 struct sched_stats {
@@ -71,8 +76,8 @@ struct sched_stats {
     uint32_t running, waiting;
     uint64_t preempted;
     uint64_t started, finished, cancelled, failed;
-    uint64_t prompt_tokens, completion_tokens;
-    uint64_t kv_pages, kv_bytes;
+    uint64_t prompt_tokens, cached_tokens, completion_tokens;
+    uint64_t kv_pages, kv_cached_pages, kv_bytes;
 };
 
 /* Starts the scheduler thread.  REALM_E_NOMEM, REALM_E_SYS. */
@@ -107,6 +112,11 @@ uint64_t sched_model_bytes(const struct model_config *config, unsigned threads);
 MUST_USE int sched_gen_open(struct sched_gen **out, struct sched_model *m, const uint32_t *ids,
                             size_t n_ids, const struct realm_request *request, uint64_t seed,
                             struct realm_error *err);
+/* The same of a prompt whose first n_public tokens are no secret of the tenant's. */
+MUST_USE int sched_gen_open_public(struct sched_gen **out, struct sched_model *m,
+                                   const uint32_t *ids, size_t n_ids, size_t n_public,
+                                   const struct realm_request *request, uint64_t seed,
+                                   struct realm_error *err);
 
 /* As realm_gen_next, realm_gen_cancel and realm_gen_close; closing waits until
  * the scheduler has let go, for the rest of one step at most, and once the end has

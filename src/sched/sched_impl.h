@@ -57,6 +57,7 @@ struct sched_gen {
     uint32_t weight;       /* of the tenant, as of this request */
     uint64_t kv_bytes_max; /* and so is this */
     int32_t priority;
+    uint32_t n_public;         /* tokens of the prompt's beginning that are no secret */
     void (*notify)(void *ctx); /* NULL: nobody is told */
     void *notify_ctx;
     uint64_t start_ns;
@@ -72,11 +73,14 @@ struct sched_gen {
     struct kv_seq *seq;
     uint32_t *tokens; /* prompt, then what was drawn */
     uint32_t n_tokens, tokens_cap;
-    uint32_t computed;                 /* positions with keys and values */
-    uint32_t used;                     /* positions of the prompt of which results were taken */
     uint32_t pages;                    /* of seq, as the account knows them */
     uint32_t paid_prompt, paid_answer; /* tokens that were charged */
     uint32_t keeps_until;              /* so many are: till then it gives way to no other tenant */
+    uint32_t computed; /* positions with keys and values */
+    uint32_t n_cached; /* of these, there when it was first admitted */
+    uint64_t behind;   /* ticket of the one that computes what it waits for; 0: none */
+    uint32_t behind_until;
+    uint32_t used; /* positions of the prompt of which results were taken */
     struct detok detok;
     struct stop stop;
     bool stopped;              /* a stop string was spelled */
@@ -239,6 +243,18 @@ void prompt_row(const struct sample_item *item, struct sample_scratch *scratch,
                 const struct kernels *k);
 /* After a step that went well: true when all that was wanted of the prompt is there. */
 bool prompt_settle(struct sched_gen *g);
+
+/* reuse.c */
+/* Opens g's sequence with the whole pages that are there; on failure it may be open. */
+MUST_USE int reuse_open(struct sched_gen *g);
+/* With all pages that it begins with: sets what is computed already. */
+void reuse_begin(struct sched_gen *g);
+/* After a step: leaves pages that became full. */
+void reuse_keep(struct sched_gen *g);
+/* Leaves all that is computed and closes the sequence, if there is one. */
+void reuse_close(struct sched_gen *g);
+/* Whether g had better wait for one that computes the same beginning. */
+bool reuse_waits(struct sched_gen *g);
 
 /* room.c */
 void sched_admit(struct sched *s);

@@ -220,10 +220,12 @@ static void settle(struct sched_gen *g, uint64_t now)
         g->outcome = (struct outcome){true, REALM_FINISH_LENGTH, 0};
     if (g->first_token_ns == 0 && g->n_tokens > g->n_prompt)
         g->first_token_ns = now;
-    if (g->outcome.over)
+    if (g->outcome.over) {
         gen_finish(g, g->outcome);
-    else
-        gen_notify(g);
+        return;
+    }
+    reuse_keep(g);
+    gen_notify(g);
 }
 
 void sched_step(struct sched *s, struct sched_model *m)

@@ -46,6 +46,7 @@ static void open_bench(struct bench *b, uint64_t kv_pages, uint64_t ns)
         .kv_bytes_max = kv_pages * 40960,
         .kv_type = KV_F16,
         .step_ms = 50,
+        .cache_off = true, // its prompts begin alike
     };
     assert_int_equal(sched_open(&b->sched, &options), 0);
     assert_int_equal(sched_model_open(&b->model, b->sched, model), 0);

@@ -1,0 +1,339 @@
+/* The scheduler with its cache of pages: what comes of a generation does not depend on what
+ * was there, and nobody finds what another tenant left.  Pages are handed out full of NaN, and
+ * counted anew after each step. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/rng.h"
+#include "sched/sched.h"
+
+enum {
+    PROMPTS = 24,
+    PROMPT_MAX = 96,
+    ANSWER = 40,
+    SHORT = 6,
+    REQUESTS = 10000,
+    AT_ONCE = 40,
+    TENANTS = 5,
+    PAGE_BYTES_F16 = 40960, /* of the tiny model */
+};
+
+static struct model *model;
+static atomic_uint_fast64_t now_ns, look_ns;
+
+static uint64_t look(void *ctx)
+{
+    (void)ctx;
+    return atomic_fetch_add(&now_ns, atomic_load(&look_ns));
+}
+
+static const struct clock test_clock = {.now_ns = look};
+
+struct bench {
+    struct pool *pool;
+    struct sched *sched;
+    struct sched_model *model;
+};
+
+static void open_bench(struct bench *b, enum kv_type type, uint64_t pages, bool cache_off,
+                       uint64_t ns)
+{
+    atomic_store(&now_ns, 1);
+    atomic_store(&look_ns, ns);
+    assert_int_equal(pool_open(&b->pool, 2), 0);
+    struct sched_options options = {
+        .pool = b->pool,
+        .kernels = kernels_best(),
+        .clock = &test_clock,
+        .kv_bytes_max = pages * PAGE_BYTES_F16 * (type == KV_F32 ? 2 : 1),
+        .kv_type = type,
+        .step_ms = 50,
+        .cache_off = cache_off,
+        .poison = true,
+        .audit = true,
+        .hash_mask = 255,
+    };
+    assert_int_equal(sched_open(&b->sched, &options), 0);
+    assert_int_equal(sched_model_open(&b->model, b->sched, model), 0);
+}
+
+static void close_bench(struct bench *b)
+{
+    sched_model_close(b->model);
+    struct sched_stats s;
+    sched_stats(b->sched, &s);
+    assert_int_equal(s.kv_pages + s.kv_cached_pages + s.kv_bytes, 0);
+    sched_close(b->sched);
+    pool_close(b->pool);
+}
+
+static struct sched_stats stats_of(struct bench *b)
+{
+    struct sched_stats s;
+    sched_stats(b->sched, &s);
+    return s;
+}
+
+static struct sched_gen *start(struct bench *b, const char *tenant, const uint32_t *ids, size_t n,
+                               size_t n_public, uint32_t max_tokens)
+{
+    struct realm_request request;
+    struct sched_gen *g;
+    memset(&request, 0, sizeof(request));
+    request.sampling =
+        (struct realm_sampling){.max_tokens = max_tokens, .top_p = 1, .repetition_penalty = 1};
+    request.ignore_end = true;
+    request.logprobs = true;
+    request.tenant = tenant;
+    assert_int_equal(sched_gen_open_public(&g, b->model, ids, n, n_public, &request, 1, NULL), 0);
+    return g;
+}
+
+struct answer {
+    uint32_t tokens[ANSWER];
+    float logprobs[ANSWER];
+    uint32_t n;
+    struct realm_usage usage;
+};
+
+static void read_answer(struct sched_gen *g, struct answer *a)
+{
+    struct realm_event e;
+    *a = (struct answer){0};
+    for (;;) {
+        assert_int_equal(sched_gen_next(g, &e, NULL), 0);
+        if (e.kind == REALM_EVENT_END)
+            break;
+        if (a->n < ANSWER) {
+            a->tokens[a->n] = e.token;
+            a->logprobs[a->n] = e.logprob;
+        }
+        a->n++;
+    }
+    assert_int_equal(e.status, 0);
+    a->usage = e.usage;
+    sched_gen_close(g);
+}
+
+/* ---- many tenants ---- */
+
+struct prompt {
+    uint32_t ids[PROMPT_MAX + ANSWER]; /* and what is answered */
+    uint32_t n;
+    struct answer want;
+};
+
+static struct prompt prompts[PROMPTS];
+
+/* Texts that have much in common: each takes the beginning of an earlier one. */
+static void make_prompts(void)
+{
+    for (uint32_t i = 0; i < PROMPTS; i++) {
+        uint32_t r[4];
+        rng_philox(5, 1, i, r);
+        struct prompt *p = &prompts[i], *from = &prompts[i ? r[0] % i : 0];
+        p->n = 20 + r[1] % (PROMPT_MAX - 20);
+        uint32_t same = i ? r[2] % (from->n + 1) : 0;
+        for (uint32_t j = 0; j < p->n; j++) {
+            rng_philox(5, 2 + i, j, r);
+            p->ids[j] = j < same ? from->ids[j] : 300 + r[0] % 1000;
+        }
+    }
+}
+
+/* Alone, in a scheduler that has no cache. */
+static void make_references(enum kv_type type)
+{
+    struct bench b;
+    open_bench(&b, type, 100, true, 0);
+    for (uint32_t i = 0; i < PROMPTS; i++) {
+        struct prompt *p = &prompts[i];
+        read_answer(start(&b, NULL, p->ids, p->n, 0, ANSWER), &p->want);
+        assert_int_equal(p->want.n, ANSWER);
+        assert_int_equal(p->want.usage.cached_tokens, 0);
+        memcpy(p->ids + p->n, p->want.tokens, sizeof(p->want.tokens));
+    }
+    close_bench(&b);
+}
+
+static uint32_t alike(const struct prompt *a, const struct prompt *b)
+{
+    uint32_t most = a->n - 1 < b->n + ANSWER ? a->n - 1 : b->n + ANSWER, same = 0;
+    while (same < most && a->ids[same] == b->ids[same])
+        same++;
+    return same;
+}
+
+/* What a tenant may find at most: the longest beginning in common with what it sent itself. */
+static uint32_t own_before(const bool *sent, uint32_t prompt)
+{
+    uint32_t most = 0;
+    for (uint32_t i = 0; i < PROMPTS; i++)
+        if (sent[i] && alike(&prompts[prompt], &prompts[i]) > most)
+            most = alike(&prompts[prompt], &prompts[i]);
+    return most;
+}
+
+static void run_many(enum kv_type type, uint64_t pages, uint32_t requests, uint32_t max_tokens)
+{
+    static const char *const tenants[TENANTS] = {"a", "b", "c", "d", "aa"};
+    bool sent[TENANTS][PROMPTS] = {{false}};
+    struct bench b;
+    uint64_t cached = 0;
+    open_bench(&b, type, pages, false, 0);
+    for (uint32_t done = 0; done + AT_ONCE <= requests; done += AT_ONCE) {
+        struct sched_gen *gens[AT_ONCE];
+        uint32_t of[AT_ONCE], whose[AT_ONCE];
+        for (uint32_t i = 0; i < AT_ONCE; i++) {
+            uint32_t r[4];
+            rng_philox(6, pages, done + i, r);
+            of[i] = r[0] % PROMPTS;
+            /* Tenants come one after the other, so that each is new once. */
+            whose[i] = r[1] % (1 + done * TENANTS / requests);
+            sent[whose[i]][of[i]] = true;
+            gens[i] =
+                start(&b, tenants[whose[i]], prompts[of[i]].ids, prompts[of[i]].n, 0, max_tokens);
+        }
+        for (uint32_t i = 0; i < AT_ONCE; i++) {
+            struct answer a;
+            const struct answer *want = &prompts[of[i]].want;
+            read_answer(gens[i], &a);
+            assert_int_equal(a.n, max_tokens);
+            assert_memory_equal(a.tokens, want->tokens, a.n * sizeof(*a.tokens));
+            assert_memory_equal(a.logprobs, want->logprobs, a.n * sizeof(*a.logprobs));
+            assert_true(a.usage.cached_tokens <= own_before(sent[whose[i]], of[i]));
+            cached += a.usage.cached_tokens;
+        }
+    }
+    struct sched_stats s = stats_of(&b);
+    assert_int_equal(s.cached_tokens, cached);
+    assert_true(cached > requests);
+    assert_int_equal(s.kv_pages, 0);
+    assert_true(pages > 40 || s.preempted > 0);
+    close_bench(&b);
+}
+
+static void answers_do_not_depend_on_what_was_there(void **state)
+{
+    (void)state;
+    static const enum kv_type types[] = {KV_F16, KV_F32};
+    make_prompts();
+    for (unsigned i = 0; i < KV_TYPES; i++) {
+        make_references(types[i]);
+        run_many(types[i], 400, i ? REQUESTS / 10 : REQUESTS, SHORT);
+        run_many(types[i], 24, REQUESTS / 60, ANSWER); // in little room: evictions and preemptions
+    }
+}
+
+/* ---- one prompt many times at once ---- */
+
+enum { LONG = 900 };
+static uint32_t long_ids[LONG];
+
+static void equal_prompts_that_come_together_are_computed_once(void **state)
+{
+    (void)state;
+    enum { N = 8 };
+    struct bench b;
+    struct answer a[N], other;
+    open_bench(&b, KV_F16, 1000, false, 10 * 1000000u);
+    struct sched_gen *gens[N];
+    for (unsigned i = 0; i < N; i++)
+        gens[i] = start(&b, "a", long_ids, LONG, 0, ANSWER);
+    for (unsigned i = 0; i < N; i++) {
+        read_answer(gens[i], &a[i]);
+        assert_memory_equal(a[i].tokens, a[0].tokens, sizeof(a[0].tokens));
+        assert_int_equal(a[i].usage.cached_tokens >= (i ? LONG / 16 * 16 : 0), true);
+    }
+    assert_in_range(stats_of(&b).prompt_rows, LONG, LONG + (N - 1) * (LONG % 16));
+    read_answer(start(&b, "a", long_ids, LONG, 0, ANSWER), &other);
+    assert_int_equal(other.usage.cached_tokens, LONG - 1);
+    uint64_t rows = stats_of(&b).prompt_rows;
+    read_answer(start(&b, "b", long_ids, LONG, 0, ANSWER), &other);
+    assert_int_equal(other.usage.cached_tokens, 0);
+    assert_int_equal(stats_of(&b).prompt_rows, rows + LONG);
+    assert_memory_equal(other.tokens, a[0].tokens, sizeof(other.tokens));
+    close_bench(&b);
+}
+
+/* Whoever waits for a beginning holds up nobody, and goes on when the other one leaves. */
+static void waiting_for_another_ends_with_it(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct answer second, third;
+    open_bench(&b, KV_F16, 1000, false, 20 * 1000000u);
+    struct sched_gen *first = start(&b, "a", long_ids, LONG, 0, ANSWER);
+    struct sched_gen *same = start(&b, "a", long_ids, LONG, 0, ANSWER);
+    struct sched_gen *own = start(&b, "a", prompts[0].ids, prompts[0].n, 0, ANSWER);
+    struct sched_stats s;
+    do
+        s = stats_of(&b);
+    while (s.running < 2);
+    assert_int_equal(s.waiting, 1);
+    assert_true(s.prompt_rows < LONG / 16 * 16); // it is not the one that waits which runs
+    sched_gen_close(first);
+    read_answer(same, &second);
+    read_answer(own, &third);
+    assert_int_equal(third.usage.cached_tokens, 0);
+    assert_true(second.usage.cached_tokens < LONG);
+    close_bench(&b);
+}
+
+/* The same prompt for tenants who say how much of it is public. */
+static void the_declared_beginning_alone_crosses(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct answer a, want;
+    open_bench(&b, KV_F16, 1000, false, 0);
+    read_answer(start(&b, "a", long_ids, LONG, 70, ANSWER), &want);
+    assert_int_equal(want.usage.cached_tokens, 0);
+    static const struct {
+        const char *tenant;
+        size_t n_public;
+        uint32_t cached;
+    } cases[] = {
+        {"b", 0, 0},         {"c", 15, 0},
+        {"d", 16, 16},       {"e", 33, 32},
+        {"f", 70, 64},       {"g", LONG, 64},
+        {"b", 70, 64},       {"b", 0, LONG - 1},
+        {"a", 70, LONG - 1}, {"h", LONG, LONG / 16 * 16},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        read_answer(start(&b, cases[i].tenant, long_ids, LONG, cases[i].n_public, ANSWER), &a);
+        assert_int_equal(a.usage.cached_tokens, cases[i].cached);
+        assert_memory_equal(a.tokens, want.tokens, sizeof(a.tokens));
+        assert_memory_equal(a.logprobs, want.logprobs, sizeof(a.logprobs));
+    }
+    close_bench(&b);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2)
+        return 2;
+    struct gguf_file *file;
+    if (gguf_file_open(&file, io_system(), argv[1], 0, NULL) ||
+        model_load(&model, file, &(struct model_load_options){0}, NULL))
+        return 2;
+    gguf_file_close(file);
+    for (uint32_t i = 0; i < LONG; i++)
+        long_ids[i] = 300 + i * 31 % 1000;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(answers_do_not_depend_on_what_was_there),
+        cmocka_unit_test(equal_prompts_that_come_together_are_computed_once),
+        cmocka_unit_test(waiting_for_another_ends_with_it),
+        cmocka_unit_test(the_declared_beginning_alone_crosses),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    model_close(model);
+    return failed;
+}
