@@ -66,16 +66,18 @@ static void close(struct forward *f)
     mem_free(f);
 }
 
-static uint64_t *place(struct kv_seq *seq, uint32_t pos)
+static uint64_t hash_at(const struct kv_seq *seq, uint32_t pos)
 {
-    return (uint64_t *)kv_seq_page(seq, pos) + pos % KV_PAGE_TOKENS;
+    const uint64_t *page = kv_seq_pages(seq)[pos / KV_PAGE_TOKENS];
+    return page[pos % KV_PAGE_TOKENS];
 }
 
 static void compute(struct forward *f, const struct forward_row *row)
 {
-    uint64_t before = row->pos ? *place(row->seq, row->pos - 1) : 0;
+    uint64_t before = row->pos ? hash_at(row->seq, row->pos - 1) : 0;
     uint64_t hash = fake_lead(f->model, before, row->token);
-    *place(row->seq, row->pos) = hash;
+    uint64_t *page = kv_seq_page(row->seq, row->pos);
+    page[row->pos % KV_PAGE_TOKENS] = hash;
     if (!row->wants_logits)
         return;
     float *logits = f->logits[f->n_logits++];
