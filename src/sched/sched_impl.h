@@ -76,9 +76,9 @@ struct sched_gen {
     uint32_t pages;                    /* of seq, as the account knows them */
     uint32_t paid_prompt, paid_answer; /* tokens that were charged */
     uint32_t keeps_until;              /* so many are: till then it gives way to no other tenant */
-    uint32_t computed; /* positions with keys and values */
-    uint32_t n_cached; /* of these, there when it was first admitted */
-    uint64_t behind;   /* ticket of the one that computes what it waits for; 0: none */
+    uint32_t computed;                 /* positions with keys and values */
+    uint32_t n_cached;                 /* of these, there when it was first admitted */
+    uint64_t behind; /* ticket of the one that computes what it waits for; 0: none */
     uint32_t behind_until;
     uint32_t used; /* positions of the prompt of which results were taken */
     struct detok detok;

@@ -77,6 +77,8 @@ void sim_open(struct sim *s)
         .running_max = s->running_max,
         .forward = &fake_forward,
         .manual = true,
+        .cache_off = s->cache_off,
+        .audit = true,
     };
     assert_int_equal(sched_open(&s->sched, &options), 0);
     for (unsigned i = 0; i < s->n_models; i++)
@@ -189,6 +191,7 @@ static void count_service(struct sim *s, struct sim_gen *g)
     uint32_t cost = 2 * (answer - g->seen_answer);
     s->tokens -= answer - g->seen_answer;
     prompt = prompt < g->gen->n_prompt ? prompt : g->gen->n_prompt;
+    g->seen_prompt = g->seen_prompt ? g->seen_prompt : g->gen->n_cached;
     if (prompt > g->seen_prompt) {
         cost += prompt - g->seen_prompt;
         g->seen_prompt = prompt;

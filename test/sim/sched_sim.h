@@ -48,7 +48,7 @@ struct sim {
     uint32_t running_max;
     double faults; /* chance that a row goes wrong */
     double cancels;
-    bool logprobs;
+    bool logprobs, cache_off;
     struct sched *sched;
     struct sim_tenant tenants[SIM_TENANTS];
     struct sim_gen gens[SIM_GENS];

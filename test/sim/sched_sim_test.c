@@ -60,6 +60,7 @@ static void choose(struct sim *s)
     s->faults = sim_below(s, 4) ? 0 : 0.0005;
     s->cancels = sim_below(s, 2) ? 0 : 0.01;
     s->logprobs = sim_below(s, 4) == 0;
+    s->cache_off = sim_below(s, 4) == 0;
     choose_tenants(s);
 }
 
@@ -126,6 +127,7 @@ static void service_goes_by_weight(void **state)
 static struct sim *begin_plain(uint64_t pages, uint32_t w0, uint32_t w1)
 {
     struct sim *s = begin(1);
+    s->cache_off = true;
     s->n_models = 1;
     s->models[0] = fake_model(1, 1000);
     s->pages = pages;
