@@ -57,7 +57,8 @@ static void preempt(struct sched *s, struct sched_gen *g)
 }
 
 /* The first of a's whose model has a place, or gets one from another tenant.  Those that
- * stand behind for another model's sake are no worse off. */
+ * stand behind for another model's sake are no worse off, nor is one that waits for what
+ * another of a's computes. */
 static struct sched_gen *head(struct sched *s, struct account *a)
 {
     for (struct list *i = a->waiting.next; i != &a->waiting; i = i->next) {
