@@ -59,10 +59,16 @@ static uint64_t slice_of_answer(const struct job *j)
     return most ? min_size(most, SLICE_TOKENS) : SLICE_TOKENS;
 }
 
-static int reserve(struct job *j, uint64_t tokens)
+/* Up to `tokens` in all, or as much as there is, but `least` at least. */
+static int reserve(struct job *j, uint64_t tokens, uint64_t least)
 {
     struct tenant_refusal why;
-    if (!j->grant || tenant_reserve(j->grant, tokens, &why) == 0) {
+    int failed = j->grant ? tenant_reserve(j->grant, tokens, &why) : 0;
+    if (failed && why.left && j->reserved + why.left >= least) {
+        tokens = j->reserved + why.left;
+        failed = tenant_reserve(j->grant, tokens, &why);
+    }
+    if (!failed) {
         j->reserved = tokens;
         return 0;
     }
@@ -79,7 +85,8 @@ static int on_prompt(void *ctx, uint32_t prompt_tokens)
     if (j->n_asked++ % n)
         return 0;
     j->reserved_prompts += prompt_tokens;
-    return reserve(j, j->reserved + prompt_tokens + n * slice_of_answer(j));
+    uint64_t prompt = j->reserved + prompt_tokens, answers = n * slice_of_answer(j);
+    return reserve(j, prompt + answers, answers ? prompt + n : prompt);
 }
 
 void account_request(const struct job *j, struct realm_request *r)
@@ -95,7 +102,7 @@ void account_request(const struct job *j, struct realm_request *r)
 
 int account_reserve(struct job *j, uint64_t tokens, struct realm_error *err)
 {
-    int status = reserve(j, tokens);
+    int status = reserve(j, tokens, tokens);
     return status ? err_set(err, status, "%s", j->cap_error.message) : 0;
 }
 
@@ -136,7 +143,7 @@ void account_token(struct job *j)
     if (for_answers >= most || n + j->n_choices * SLICE_TOKENS / 2 <= for_answers)
         return;
     uint64_t more = min_size(for_answers + j->n_choices * SLICE_TOKENS, most);
-    if (reserve(j, j->reserved_prompts + more))
+    if (reserve(j, j->reserved_prompts + more, j->reserved + 1))
         cap(j, for_answers > n ? for_answers - n : 0);
 }
 

@@ -71,7 +71,8 @@ static const char *label_of(const struct api_counts *c, size_t i)
 struct family {
     const char *name, *help;
     enum metrics_type type;
-    size_t at; /* of a uint64_t in struct tenant_counts */
+    size_t at;    /* of a uint64_t in struct tenant_counts */
+    double scale; /* what is shown is the number times this */
 };
 
 static void write_family(struct metrics_out *o, const struct api_counts *c, const struct family *f)
@@ -82,7 +83,7 @@ static void write_family(struct metrics_out *o, const struct api_counts *c, cons
         const struct metrics_label label = {"tenant", label_of(c, i)};
         uint64_t value;
         memcpy(&value, (const char *)t + f->at, sizeof(value));
-        metrics_sample(o, f->name, &label, 1, (double)value);
+        metrics_sample(o, f->name, &label, 1, (double)value * f->scale);
     }
 }
 
@@ -106,25 +107,26 @@ void metrics_tenants(struct metrics_out *o, struct api_counts *c, struct realm *
 #define AT(field) offsetof(struct tenant_counts, field)
     static const struct family families[] = {
         {"realm_tenant_prompt_tokens_total", "Tokens of prompts.", METRICS_COUNTER,
-         AT(prompt_tokens)},
+         AT(prompt_tokens), 1},
         {"realm_tenant_cached_tokens_total", "Of these, found in the cache.", METRICS_COUNTER,
-         AT(cached_tokens)},
+         AT(cached_tokens), 1},
         {"realm_tenant_completion_tokens_total", "Tokens generated.", METRICS_COUNTER,
-         AT(completion_tokens)},
-        {"realm_tenant_requests_running", "Generations in the batch.", METRICS_GAUGE, AT(running)},
-        {"realm_tenant_requests_waiting", "Generations that wait.", METRICS_GAUGE, AT(waiting)},
+         AT(completion_tokens), 1},
+        {"realm_tenant_requests_running", "Generations in the batch.", METRICS_GAUGE, AT(running),
+         1},
+        {"realm_tenant_requests_waiting", "Generations that wait.", METRICS_GAUGE, AT(waiting), 1},
         {"realm_tenant_kv_pages_used", "Pages of keys and values in use.", METRICS_GAUGE,
-         AT(kv_pages)},
+         AT(kv_pages), 1},
         {"realm_tenant_kv_pages_cached", "Pages kept for prompts that begin alike.", METRICS_GAUGE,
-         AT(kv_cached_pages)},
+         AT(kv_cached_pages), 1},
         {"realm_tenant_guest_requests_total", "Requests that its programs answered.",
-         METRICS_COUNTER, AT(guest_requests)},
+         METRICS_COUNTER, AT(guest_requests), 1},
         {"realm_tenant_guest_traps_total", "Of these, trapped or without an answer.",
-         METRICS_COUNTER, AT(guest_traps)},
+         METRICS_COUNTER, AT(guest_traps), 1},
         {"realm_tenant_guest_limits_total", "Of these, stopped at a limit of guests.",
-         METRICS_COUNTER, AT(guest_limits)},
-        {"realm_tenant_guest_milliseconds_total", "Its programs' own running.", METRICS_COUNTER,
-         AT(guest_own_ms)},
+         METRICS_COUNTER, AT(guest_limits), 1},
+        {"realm_tenant_guest_seconds_total", "Its programs' own running.", METRICS_COUNTER,
+         AT(guest_own_ms), 1e-3},
     };
 #undef AT
     ask_engine(c, engine);

@@ -170,12 +170,21 @@ int limits_reserve(struct counters *c, const struct spec *s, struct limits_now n
     refill(c, s, now);
     if (more == 0)
         return 0;
-    if (s->tokens_per_min && refuse_rate(&c->tokens, TENANT_TOKENS, s->tokens_per_min, more, why))
-        return -1;
     const struct window *w = window_of(c, taken, (enum budget_window)s->budget_window);
-    uint64_t counted = plus(w->used, w->reserved);
-    if (s->budget_tokens && (counted >= s->budget_tokens || more > s->budget_tokens - counted))
-        return refuse_budget(w, s, now.wall_s, why);
+    uint64_t budget_left = minus(s->budget_tokens, plus(w->used, w->reserved));
+    /* An answer that has begun is not broken off for a rate: it is owed. */
+    bool rated = s->tokens_per_min && taken->tokens == 0;
+    if (rated && refuse_rate(&c->tokens, TENANT_TOKENS, s->tokens_per_min, more, why)) {
+        why->left = bucket_left(&c->tokens, s->tokens_per_min);
+        if (s->budget_tokens && budget_left < why->left)
+            why->left = budget_left;
+        return -1;
+    }
+    if (s->budget_tokens && more > budget_left) {
+        (void)refuse_budget(w, s, now.wall_s, why);
+        why->left = budget_left;
+        return -1;
+    }
     c->tokens.spent = s->tokens_per_min ? plus(c->tokens.spent, more) : 0;
     for (int i = 0; i < BUDGET_WINDOWS; i++) {
         struct window *each = window_of(c, taken, (enum budget_window)i);

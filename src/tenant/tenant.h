@@ -115,6 +115,7 @@ enum tenant_limit {
 struct tenant_refusal {
     enum tenant_limit limit;
     uint32_t retry_ms; /* when it may be otherwise; 0: waiting does not help by itself */
+    uint64_t left;     /* of tenant_reserve: so many tokens more could be had now */
     char message[160]; /* with the limit's number; no secrets */
 };
 
@@ -141,7 +142,8 @@ MUST_USE int tenants_admit(struct tenant_grant **out, struct tenants *t,
                            struct tenant_refusal *why);
 
 /* Raises what the request has reserved to `tokens` in all, prompt and answers together (it never
- * shrinks).  0, or -1 and *why, with what it had.  Quick. */
+ * shrinks).  0, or -1 and *why, with what it had.  The rate of tokens holds for the first call
+ * of a request; what comes later is owed, and waited for by the next request.  Quick. */
 MUST_USE int tenant_reserve(struct tenant_grant *g, uint64_t tokens, struct tenant_refusal *why);
 
 /* What was used so far, for the case that the process is killed; written with the next group. */
