@@ -66,8 +66,8 @@ static uint64_t bucket_wait(const struct bucket *b, uint64_t per_min, uint64_t w
 {
     if (want > per_min)
         return UINT64_MAX;
-    uint64_t left = bucket_left(b, per_min);
-    return want <= left ? 0 : ms_until(want - left, per_min);
+    uint64_t missing = minus(plus(b->spent, want), per_min); // with what is owed
+    return missing ? ms_until(missing, per_min) : 0;
 }
 
 /* ---- windows ---- */
