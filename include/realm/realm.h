@@ -479,8 +479,7 @@ struct realm_tenant_stats {
     char tenant[65];
     uint32_t weight;
     uint32_t running, waiting;
-    uint64_t kv_pages;        /* of those that run */
-    uint64_t kv_cached_pages; /* kept for it */
+    uint64_t kv_pages; /* of those that run */
     uint64_t preempted;
     uint64_t prompt_tokens, cached_tokens, completion_tokens; /* of those that are over */
 };

@@ -21,7 +21,7 @@ struct tenant_counts {
     char id[TENANT_ID_MAX + 1];
     uint64_t requests[OUTCOMES];
     uint64_t prompt_tokens, cached_tokens, completion_tokens;
-    uint64_t running, waiting, kv_pages, kv_cached_pages; /* as the engine said last */
+    uint64_t running, waiting, kv_pages; /* as the engine said last */
     uint64_t guest_requests, guest_traps, guest_limits, guest_own_ms;
 };
 

@@ -40,7 +40,6 @@ static void add_engine(struct api_counts *c, const struct realm_tenant_stats *s)
     t->running += s->running;
     t->waiting += s->waiting;
     t->kv_pages += s->kv_pages;
-    t->kv_cached_pages += s->kv_cached_pages;
 }
 
 static void ask_engine(struct api_counts *c, struct realm *engine)
@@ -49,7 +48,7 @@ static void ask_engine(struct api_counts *c, struct realm *engine)
     for (size_t i = 0; i <= c->n_tenants; i++) {
         struct tenant_counts *t = i < c->n_tenants ? &c->tenants[i] : &c->others;
         t->running = t->waiting = 0;
-        t->kv_pages = t->kv_cached_pages = 0;
+        t->kv_pages = 0;
     }
     struct realm_tenant_stats *all = mem_array(ASKED_MAX, sizeof(*all));
     if (!all)
@@ -117,8 +116,6 @@ void metrics_tenants(struct metrics_out *o, struct api_counts *c, struct realm *
         {"realm_tenant_requests_waiting", "Generations that wait.", METRICS_GAUGE, AT(waiting), 1},
         {"realm_tenant_kv_pages_used", "Pages of keys and values in use.", METRICS_GAUGE,
          AT(kv_pages), 1},
-        {"realm_tenant_kv_pages_cached", "Pages kept for prompts that begin alike.", METRICS_GAUGE,
-         AT(kv_cached_pages), 1},
         {"realm_tenant_guest_requests_total", "Requests that its programs answered.",
          METRICS_COUNTER, AT(guest_requests), 1},
         {"realm_tenant_guest_traps_total", "Of these, trapped or without an answer.",

@@ -3,6 +3,7 @@
 the clients counted.   usage: tenants_test.py REALM GUEST"""
 import asyncio
 import json
+import os
 import re
 import socket
 import sys
@@ -375,6 +376,41 @@ def the_cache_tells_nobody_else(s):
     assert cached(a) == (n - 1, n)
     assert cached(b)[0] < 16, "another tenant's prompt was found in the cache"
     assert cached(b) == (n - 1, n)
+
+
+@test
+def secrets_stay_with_their_tenant(s):
+    """Words planted in prompts: in nobody else's answers, nor anywhere that the server writes."""
+    secrets = {f"vault-{i}": f"zq{i}xkcd{i}canary" for i in range(4)}
+    keys = {name: s.tenant(name) for name in secrets}
+    answers = {name: "" for name in secrets}
+
+    def talk(name):
+        for i in range(6):
+            text = f"The secret word is {secrets[name]}. What is the secret word? {i % 2}"
+            for more in ({}, {"temperature": 1, "n": 2}):
+                out = chat(s, keys[name], text, max_tokens=24, **more)[0]
+                answers[name] += json.dumps(out)
+        answers[name] += json.dumps(chat(s, keys[name], secrets[name], 400, stop=[""])[0])
+
+    threads = [threading.Thread(target=talk, args=(name,)) for name in secrets]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    written = s.text() + urllib.request.urlopen(s.url + "/metrics", timeout=60).read().decode()
+    state = os.path.join(s.folder.name, "state")
+    for folder, _, names in os.walk(state):
+        for name in names:
+            path = os.path.join(folder, name)
+            if os.path.isfile(path):
+                with open(path, "rb") as data:
+                    written += data.read().decode("latin-1")
+    for name, secret in secrets.items():
+        assert secret not in written, f"{name}'s secret was written down"
+        assert keys[name] not in written, f"{name}'s key was written down"
+        for other, text in answers.items():
+            assert other == name or secret not in text, f"{other} was told {name}'s secret"
 
 
 @test
