@@ -144,10 +144,14 @@ bool sim_start(struct sim *s, unsigned tenant, uint32_t n_prompt, uint32_t answe
         .sampling = {.max_tokens = answer_max, .top_p = 1, .repetition_penalty = 1},
     };
     g->prompt_only = r.prompt_only;
+    if (s->hooks.start && !s->hooks.start(s->hooks.ctx, g, n_prompt))
+        return false;
     int status = sched_gen_open(&g->gen, s->runs[m], ids, n_prompt, &r, 1, NULL);
     s->started += status == 0;
     if (status)
         expect_refusal(s, status);
+    if (s->hooks.started)
+        s->hooks.started(s->hooks.ctx, g, status);
     return status == 0;
 }
 
@@ -217,6 +221,8 @@ static void check_end(struct sim *s, const struct sim_gen *g, const struct realm
         SIM_CHECK(s, s->faults > 0, "no row was wrong");
         break;
     case REALM_E_LIMIT:
+        if (g->allowed && e->usage.completion_tokens == g->allowed)
+            break;
         SIM_CHECK(s, s->now_ns - g->start_ns > QUEUE_MS_MAX * 1000000ull, "it waited too short");
         SIM_CHECK(s, e->usage.completion_tokens == 0, "it had begun");
         break;
@@ -236,6 +242,8 @@ static void read_one(struct sim *s, struct sim_gen *g)
             continue;
         if (e.kind == REALM_EVENT_END) {
             check_end(s, g, &e);
+            if (s->hooks.end)
+                s->hooks.end(s->hooks.ctx, g, &e);
             s->tenants[g->tenant].ended++;
             s->ended++;
             sched_gen_close(g->gen);
@@ -245,6 +253,8 @@ static void read_one(struct sim *s, struct sim_gen *g)
         SIM_CHECK(s, e.token == fake_token(g->hash), "another token than alone, at %u", e.index);
         g->hash = fake_lead(g->model, g->hash, e.token);
         g->first_ns = g->first_ns ? g->first_ns : s->now_ns;
+        if (s->hooks.token)
+            s->hooks.token(s->hooks.ctx, g);
     }
 }
 
@@ -387,13 +397,20 @@ bool sim_turn(struct sim *s, bool ask)
             read_one(s, &s->gens[i]);
     while (s->gens_end && !s->gens[s->gens_end - 1].gen)
         s->gens_end--;
+    if (s->hooks.turn)
+        s->hooks.turn(s->hooks.ctx);
     return busy;
+}
+
+void sim_drain(struct sim *s)
+{
+    for (unsigned n = 0; sim_turn(s, false); n++)
+        SIM_CHECK(s, n < DRAIN_TURNS_MAX, "it does not come to an end");
 }
 
 void sim_close(struct sim *s)
 {
-    for (unsigned n = 0; sim_turn(s, false); n++)
-        SIM_CHECK(s, n < DRAIN_TURNS_MAX, "it does not come to an end");
+    sim_drain(s);
     struct sched_stats stats;
     sched_stats(s->sched, &stats);
     SIM_CHECK(s, s->gens_end == 0 && s->ended == s->started, "%llu began and %llu ended",

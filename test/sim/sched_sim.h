@@ -33,7 +33,19 @@ struct sim_gen {
     uint64_t hash; /* of the tokens so far, by itself */
     uint32_t seen_prompt, seen_answer;
     uint64_t start_ns, first_ns;
+    uint32_t allowed; /* tokens, as sched_gen_allow was told; 0: nothing was */
     bool cancelled, prompt_only;
+};
+
+/* Who accounts for generations, beside the scheduler; all may be NULL. */
+struct sim_hooks {
+    /* It is about to start; false: it may not. */
+    bool (*start)(void *ctx, struct sim_gen *g, uint32_t n_prompt);
+    void (*started)(void *ctx, struct sim_gen *g, int status); /* as sched_gen_open said */
+    void (*token)(void *ctx, struct sim_gen *g);               /* one was read */
+    void (*end)(void *ctx, struct sim_gen *g, const struct realm_event *e);
+    void (*turn)(void *ctx); /* one is over */
+    void *ctx;
 };
 
 struct sim {
@@ -49,6 +61,7 @@ struct sim {
     double faults; /* chance that a row goes wrong */
     double cancels;
     bool logprobs, cache_off;
+    struct sim_hooks hooks;
     struct sched *sched;
     struct sim_tenant tenants[SIM_TENANTS];
     struct sim_gen gens[SIM_GENS];
@@ -71,7 +84,9 @@ bool sim_chance(struct sim *s, double p);
 void sim_open(struct sim *s);
 /* Lets the tenants ask, makes a turn, reads, and checks.  false: nothing is left to do. */
 bool sim_turn(struct sim *s, bool ask);
-/* Turns until all is over, which it must be at some time; then closes. */
+/* Turns until all is over, which it must be at some time. */
+void sim_drain(struct sim *s);
+/* The same; then closes. */
 void sim_close(struct sim *s);
 
 /* Starts one for the tenant; false: it was refused. */
