@@ -343,7 +343,7 @@ enum realm_finish {
 };
 
 struct realm_usage {
-    uint32_t prompt_tokens;
+    uint32_t prompt_tokens;     /* 0 for one that ended before its first step */
     uint32_t cached_tokens;     /* of these, found in the cache */
     uint32_t completion_tokens; /* drawn, the one that ended it included */
     uint64_t queued_ns;         /* from start to its first step */

@@ -60,13 +60,15 @@ static uint64_t slice_of_answer(const struct job *j)
 }
 
 /* Up to `tokens` in all, or as much as there is, but `least` at least. */
-static int reserve(struct job *j, uint64_t tokens, uint64_t least)
+static int reserve(struct job *j, uint64_t tokens, uint64_t least, bool growth)
 {
     struct tenant_refusal why;
-    int failed = j->grant ? tenant_reserve(j->grant, tokens, &why) : 0;
+    int failed = j->grant ? tenant_reserve(j->grant, tokens, growth, &why) : 0;
     if (failed && why.left && j->reserved + why.left >= least) {
         tokens = j->reserved + why.left;
-        failed = tenant_reserve(j->grant, tokens, &why);
+        j->tight = true;
+        refusal_error(&j->cap_error, &why);
+        failed = tenant_reserve(j->grant, tokens, growth, &why);
     }
     if (!failed) {
         j->reserved = tokens;
@@ -81,12 +83,12 @@ static int reserve(struct job *j, uint64_t tokens, uint64_t least)
 static int on_prompt(void *ctx, uint32_t prompt_tokens)
 {
     struct job *j = ctx;
-    uint32_t n = j->ask.n ? j->ask.n : 1; // embeddings have none
+    uint32_t n = j->ask.n;
     if (j->n_asked++ % n)
         return 0;
     j->reserved_prompts += prompt_tokens;
     uint64_t prompt = j->reserved + prompt_tokens, answers = n * slice_of_answer(j);
-    return reserve(j, prompt + answers, answers ? prompt + n : prompt);
+    return reserve(j, prompt + answers, answers ? prompt + n : prompt, false);
 }
 
 void account_request(const struct job *j, struct realm_request *r)
@@ -100,9 +102,17 @@ void account_request(const struct job *j, struct realm_request *r)
     r->admit_ctx = (void *)j;
 }
 
+void account_started(const struct choice *c)
+{
+    const struct job *j = c->job;
+    uint64_t left = j->reserved - j->reserved_prompts;
+    if (j->tight)
+        realm_gen_allow(c->gen, (uint32_t)min_size(left / j->n_choices, UINT32_MAX));
+}
+
 int account_reserve(struct job *j, uint64_t tokens, struct realm_error *err)
 {
-    int status = reserve(j, tokens, tokens);
+    int status = reserve(j, tokens, tokens, false);
     return status ? err_set(err, status, "%s", j->cap_error.message) : 0;
 }
 
@@ -143,7 +153,9 @@ void account_token(struct job *j)
     if (for_answers >= most || n + j->n_choices * SLICE_TOKENS / 2 <= for_answers)
         return;
     uint64_t more = min_size(for_answers + j->n_choices * SLICE_TOKENS, most);
-    if (reserve(j, j->reserved_prompts + more, j->reserved + 1))
+    bool failed = reserve(j, j->reserved_prompts + more, j->reserved + 1, true);
+    for_answers = j->reserved - j->reserved_prompts;
+    if (failed || j->tight)
         cap(j, for_answers > n ? for_answers - n : 0);
 }
 
@@ -178,6 +190,7 @@ static void settle(struct job *j, enum tenant_outcome outcome,
         .queued_ms = ms_between(0, u.queued_ns),
         .first_token_ms = j->first_ns ? ms_between(j->arrived_ns, j->first_ns) : 0,
         .total_ms = ms_between(j->arrived_ns, now),
+        .by_limit = j->capped,
     };
     struct tenant_grant *g = j->grant;
     j->grant = NULL;

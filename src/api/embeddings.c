@@ -95,12 +95,27 @@ static int take(struct job *j, size_t at, struct realm_gen *gen, struct realm_er
     int status = realm_gen_next(gen, &event, &wait);
     if (!status)
         status = event.status;
+    if (!status)
+        status = write_one(j, at, event.embedding);
     if (!status) {
         j->worked.prompt_tokens += event.usage.prompt_tokens;
         j->worked.cached_tokens += event.usage.cached_tokens;
-        status = write_one(j, at, event.embedding);
     }
     return status ? err_set(err, status, "%s", realm_status_name(status)) : 0;
+}
+
+/* Of one that nobody waits for any more: what was computed of it counts all the same. */
+static void give_up(struct job *j, struct realm_gen *gen)
+{
+    struct realm_event event = {0};
+    if (!gen)
+        return;
+    realm_gen_cancel(gen);
+    while (realm_gen_next(gen, &event, NULL) == 0 && event.kind != REALM_EVENT_END)
+        ;
+    j->worked.prompt_tokens += event.usage.prompt_tokens;
+    j->worked.cached_tokens += event.usage.cached_tokens;
+    realm_gen_close(gen);
 }
 
 /* In order, with some of those that follow under way. */
@@ -114,11 +129,13 @@ static int embed_all(struct job *j, struct realm_error *err)
             status = start(j, begun, &gens[begun % AT_ONCE], err);
         if (!status)
             status = take(j, i, gens[i % AT_ONCE], err);
+        if (status)
+            break;
         realm_gen_close(gens[i % AT_ONCE]);
         gens[i % AT_ONCE] = NULL;
     }
     for (size_t i = 0; i < AT_ONCE; i++)
-        realm_gen_close(gens[i]);
+        give_up(j, gens[i]);
     return status;
 }
 

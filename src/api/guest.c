@@ -174,9 +174,9 @@ static void set_name(struct job *j, uint64_t version)
     snprintf(j->guest_name, sizeof(j->guest_name), "%.*s%s", (int)n, name, number);
 }
 
-/* What it used is counted however it ended. */
-static void count(struct job *j, const struct wasm_result *r)
+void guest_used(struct job *j)
 {
+    const struct wasm_result *r = &j->guest->result;
     struct realm_usage *u = &j->choices[0].usage;
     u->prompt_tokens = r->prompt_tokens;
     u->cached_tokens = r->cached_tokens;
@@ -208,7 +208,6 @@ static int run(struct job *j, const struct guest_lease *lease, struct api_error 
     };
     struct realm_error err = {0};
     int status = wasm_run(lease->guest, &request, &j->guest->result, &err);
-    count(j, &j->guest->result);
     j->guest->ran = true;
     j->guest->status = status;
     if (!status)
@@ -278,6 +277,7 @@ void guest_take(struct job *j)
         c->status = status;
         choice_over(c);
     } else if (done) {
+        guest_used(j);
         c->finish = REALM_FINISH_STOP;
         choice_over(c);
     }

@@ -357,6 +357,8 @@ void job_look(struct job *j, const struct job_news *news)
     if (news->worked && !j->returned) {
         j->returned = true;
         j->writing = false;
+        if (j->guest && j->n_choices)
+            guest_used(j);
         if (j->stage == JOB_OVER)
             cancel_choices(j);
         else
@@ -386,6 +388,9 @@ static bool is_committed(struct job *j)
 void job_drop(struct job *j)
 {
     atomic_store(&j->cancelled, true);
+    cancel_choices(j);
+    while (!all_over(j)) // each ends with the step that runs
+        usleep(1000);
     account_close(j, TENANT_INTERRUPTED);
     while (j->settling && !is_committed(j))
         usleep(1000);
@@ -409,7 +414,7 @@ static void respond(struct job *j, int status, struct slice body, uint32_t retry
     struct http_header headers[4 + RATE_HEADERS_MAX];
     size_t n = account_headers(j, headers, &rates);
     n = add_id(j, headers, n);
-    snprintf(seconds, sizeof(seconds), "%u", (retry_ms + 999) / 1000);
+    snprintf(seconds, sizeof(seconds), "%u", retry_ms / 1000 + (retry_ms % 1000 > 0));
     snprintf(ms, sizeof(ms), "%u", retry_ms);
     if (retry_ms) {
         headers[n++] = (struct http_header){"Retry-After", seconds};

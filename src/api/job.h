@@ -136,6 +136,7 @@ struct job {
     /* Of the worker while PREPARING, then of the server's thread. */
     uint64_t reserved, reserved_prompts; /* tokens; prompts: of these */
     size_t n_asked;                      /* answers whose prompt was counted */
+    bool tight;                          /* less could be reserved than was wanted */
     bool capped;                         /* no more can be reserved: cap_error says why */
     struct api_error cap_error;
     struct realm_usage worked; /* of what door.work had computed */
@@ -220,6 +221,8 @@ MUST_USE int account_open(struct job *j, struct api_error *e);
 void account_request(const struct job *j, struct realm_request *r);
 /* The same for a guest's tokens, all of them together; REALM_E_LIMIT. */
 MUST_USE int account_reserve(struct job *j, uint64_t tokens, struct realm_error *err);
+/* After c's generation was started: where little could be reserved it ends with that. */
+void account_started(const struct choice *c);
 /* Why a generation that account_request let ask was refused; -1. */
 int account_refused(const struct job *j, struct api_error *e);
 /* After each token: reserves more, or lets the answers end where the budget does. */
@@ -275,6 +278,8 @@ const char *choice_reason(const struct choice *c, const char *stop, const char *
 bool guest_wanted(const struct job *j, uint64_t *version);
 int guest_run(struct job *j, uint64_t version, struct api_error *e); /* worker: start to end */
 void guest_take(struct job *j);
+/* Takes over what the guest used, however it ended; the worker is done with it. */
+void guest_used(struct job *j);
 /* Adds what a job's guest did, if it had one. */
 struct tenant_counts;
 void guest_count(const struct job *j, struct tenant_counts *t);

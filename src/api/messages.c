@@ -193,6 +193,7 @@ static void finish_count(struct job *j)
 
 const struct door door_count_tokens = {
     .name = "count_tokens",
+    .counts = true,
     .read = ask_count,
     .work = count,
     .id_field = "request-id",

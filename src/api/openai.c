@@ -67,10 +67,10 @@ void write_timings_of(struct job *j, const struct realm_usage *u)
 
 void write_timings_so_far(struct job *j, const struct choice *c)
 {
+    if (!j->ask.timings || j->guest)
+        return; // while a guest runs its usage is its worker's
     struct realm_usage u = {.prompt_tokens = c->usage.prompt_tokens,
                             .completion_tokens = c->n_drawn};
-    if (!j->ask.timings)
-        return;
     if (j->first_ns) {
         u.prefill_ns = j->first_ns - j->arrived_ns;
         u.decode_ns = j->last_ns - j->first_ns;

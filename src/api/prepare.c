@@ -251,6 +251,7 @@ static int start_one(struct choice *c, const struct realm_request *r, struct api
     if (status)
         return api_from_status(e, status, &err);
     c->usage.prompt_tokens = realm_gen_prompt_tokens(c->gen);
+    account_started(c);
     return 0;
 }
 

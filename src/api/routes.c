@@ -67,7 +67,7 @@ static void refuse_as(struct http_exchange *x, const struct api_error *e, json_t
     struct http_header headers[3];
     size_t n = 0;
     json_decref(body);
-    snprintf(seconds, sizeof(seconds), "%u", (e->retry_ms + 999) / 1000);
+    snprintf(seconds, sizeof(seconds), "%u", e->retry_ms / 1000 + (e->retry_ms % 1000 > 0));
     snprintf(ms, sizeof(ms), "%u", e->retry_ms);
     if (e->http == 401)
         headers[n++] = (struct http_header){"WWW-Authenticate", "Bearer"};

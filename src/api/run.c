@@ -60,7 +60,7 @@ static int end_text(struct choice *c)
 static void fail(struct job *j, int status)
 {
     struct api_error e = {0};
-    if (status == REALM_E_LIMIT && j->capped)
+    if (status == REALM_E_LIMIT && (j->capped || j->tight))
         (void)account_refused(j, &e);
     else
         (void)api_from_status(&e, status, NULL);

@@ -211,6 +211,7 @@ static int apply_template(struct job *j, struct api_error *e)
 
 const struct door door_apply_template = {
     .name = "apply_template",
+    .counts = true,
     .read = ask_chat,
     .work = apply_template,
     .error = api_error_openai,

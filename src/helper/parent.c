@@ -236,13 +236,14 @@ int helper_call(struct helper *h, enum helper_op op, const struct slice *parts, 
                 struct realm_error *err)
 {
     struct realm_wait wait = caller ? *caller : (struct realm_wait){0};
-    uint64_t deadline_ns = clock_ns(clock_system()) + timeout_ms * 1000000ull;
-    if (!wait.deadline_ns || wait.deadline_ns > deadline_ns)
-        wait.deadline_ns = deadline_ns;
     int status = take_turn(h, &wait);
     if (status)
         return err_set(err, status, "the helper process is busy, and the wait for it ended: %s",
                        realm_status_name(status));
+    /* The time is for the work: others' is none of the caller's. */
+    uint64_t deadline_ns = clock_ns(clock_system()) + timeout_ms * 1000000ull;
+    if (!wait.deadline_ns || wait.deadline_ns > deadline_ns)
+        wait.deadline_ns = deadline_ns;
     status = exchange(h, op, parts, n_parts, &wait, out, err);
     end_turn(h);
     return status;

@@ -279,6 +279,7 @@ static void expect_body(struct conn *c)
     bool has_body = x->head.chunked || x->head.content_length;
     c->state = CONN_BODY;
     c->deadline_ms = 0;
+    x->body_until_ms = conn_now_ms(c) + BODY_GRACE_MS;
     if (has_body && h->wants_body && !h->wants_body(h->ctx, x)) {
         x->head.close = true;
         hand_over(c);
@@ -497,13 +498,16 @@ static void check_stall(struct conn *c, uint64_t now_ms)
         conn_fail(c);
 }
 
+/* Each byte buys the time that it may take, up to BODY_GRACE_MS ahead: who sends much at once and
+ * then stops is given up as who dribbles. */
 static void check_body(struct conn *c, uint64_t now_ms)
 {
-    uint64_t spent = now_ms - c->x->body_began_ms;
-    if (spent < BODY_GRACE_MS)
-        return;
-    uint64_t wanted = (spent - BODY_GRACE_MS) * c->s->limits.body_bytes_per_s / 1000;
-    if (c->x->came < wanted) {
+    struct http_exchange *x = c->x;
+    uint64_t rate = c->s->limits.body_bytes_per_s, most = now_ms + BODY_GRACE_MS;
+    uint64_t ms = (x->came - x->credited) * 1000 / rate;
+    x->credited += ms * rate / 1000;
+    x->body_until_ms = x->body_until_ms + ms < most ? x->body_until_ms + ms : most;
+    if (now_ms >= x->body_until_ms) {
         const struct http_fault slow = {408, "body_too_slow", "the body comes too slowly"};
         refuse_body(c, &slow);
     }

@@ -156,9 +156,10 @@ struct http_exchange {
     struct buf body;
     struct chunked chunked;
     uint64_t arrived_ns;
-    uint64_t body_began_ms;
-    uint64_t came;     /* bytes of the body, as they came */
-    uint64_t spoke_ms; /* when the stream last had bytes */
+    uint64_t came;          /* bytes of the body, as they came */
+    uint64_t credited;      /* of these, for which time was given */
+    uint64_t body_until_ms; /* when more must have come */
+    uint64_t spoke_ms;      /* when the stream last had bytes */
     char id[32];
     bool handed; /* the handler knows it */
     bool streaming, events, chunks, no_body;

@@ -22,7 +22,6 @@ struct http_exchange *exchange_new(struct conn *c, struct slice text, struct htt
         return NULL;
     x->c = c;
     buf_init(&x->body, (size_t)s->limits.body_bytes_max);
-    x->body_began_ms = conn_now_ms(c);
     server_new_id(s, x->id);
     char *copy = (char *)x + sizeof(*x) + fields_bytes;
     memcpy(copy, text.p, text.n);

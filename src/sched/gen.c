@@ -220,9 +220,10 @@ static struct realm_usage usage_of(const struct sched_gen *g)
     uint64_t now = clock_ns(g->sched->options.clock);
     uint64_t stepped = g->first_step_ns ? g->first_step_ns : now;
     uint64_t drew = g->first_token_ns ? g->first_token_ns : now;
+    bool ran = g->first_step_ns != 0; // what nobody computed nobody is charged for
     return (struct realm_usage){
-        .prompt_tokens = g->n_prompt,
-        .cached_tokens = g->n_cached,
+        .prompt_tokens = ran ? g->n_prompt : 0,
+        .cached_tokens = ran ? g->n_cached : 0,
         .completion_tokens = g->n_tokens - g->n_prompt,
         .queued_ns = stepped - g->start_ns,
         .prefill_ns = drew - stepped,

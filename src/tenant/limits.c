@@ -164,7 +164,7 @@ int limits_admit(struct counters *c, const struct spec *s, struct limits_now now
 }
 
 int limits_reserve(struct counters *c, const struct spec *s, struct limits_now now,
-                   struct taken *taken, uint64_t tokens, struct tenant_refusal *why)
+                   struct taken *taken, uint64_t tokens, bool growth, struct tenant_refusal *why)
 {
     uint64_t more = minus(tokens, taken->tokens);
     refill(c, s, now);
@@ -173,7 +173,7 @@ int limits_reserve(struct counters *c, const struct spec *s, struct limits_now n
     const struct window *w = window_of(c, taken, (enum budget_window)s->budget_window);
     uint64_t budget_left = minus(s->budget_tokens, plus(w->used, w->reserved));
     /* An answer that has begun is not broken off for a rate: it is owed. */
-    bool rated = s->tokens_per_min && taken->tokens == 0;
+    bool rated = s->tokens_per_min && !growth;
     if (rated && refuse_rate(&c->tokens, TENANT_TOKENS, s->tokens_per_min, more, why)) {
         why->left = bucket_left(&c->tokens, s->tokens_per_min);
         if (s->budget_tokens && budget_left < why->left)

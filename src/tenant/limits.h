@@ -46,7 +46,8 @@ void limits_roll(struct counters *c, int64_t wall_s);
 MUST_USE int limits_admit(struct counters *c, const struct spec *s, struct limits_now now,
                           struct taken *out, struct tenant_refusal *why);
 MUST_USE int limits_reserve(struct counters *c, const struct spec *s, struct limits_now now,
-                            struct taken *taken, uint64_t tokens, struct tenant_refusal *why);
+                            struct taken *taken, uint64_t tokens, bool growth,
+                            struct tenant_refusal *why);
 /* free_of_charge: the request itself does not count either. */
 void limits_settle(struct counters *c, const struct spec *s, struct limits_now now,
                    const struct taken *taken, uint64_t used, bool free_of_charge);

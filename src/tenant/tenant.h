@@ -142,9 +142,10 @@ MUST_USE int tenants_admit(struct tenant_grant **out, struct tenants *t,
                            struct tenant_refusal *why);
 
 /* Raises what the request has reserved to `tokens` in all, prompt and answers together (it never
- * shrinks).  0, or -1 and *why, with what it had.  The rate of tokens holds for the first call
- * of a request; what comes later is owed, and waited for by the next request.  Quick. */
-MUST_USE int tenant_reserve(struct tenant_grant *g, uint64_t tokens, struct tenant_refusal *why);
+ * shrinks).  0, or -1 and *why, with what it had.  growth: for an answer that has begun, which no
+ * rate breaks off: its tokens are owed, and the next request waits for them.  Quick. */
+MUST_USE int tenant_reserve(struct tenant_grant *g, uint64_t tokens, bool growth,
+                            struct tenant_refusal *why);
 
 /* What was used so far, for the case that the process is killed; written with the next group. */
 void tenant_note(struct tenant_grant *g, uint64_t prompt_tokens, uint64_t completion_tokens);
@@ -168,6 +169,7 @@ struct tenant_row {
     uint64_t cached_tokens; /* of these */
     uint64_t completion_tokens;
     uint32_t queued_ms, first_token_ms, total_ms;
+    bool by_limit; /* it was refused by a limit, so that it costs nothing */
 };
 
 /* Ends the request: limits get back what was reserved and not used (a request without tokens

@@ -194,13 +194,13 @@ int tenants_admit(struct tenant_grant **out, struct tenants *t, const struct ten
     return 0;
 }
 
-int tenant_reserve(struct tenant_grant *g, uint64_t tokens, struct tenant_refusal *why)
+int tenant_reserve(struct tenant_grant *g, uint64_t tokens, bool growth, struct tenant_refusal *why)
 {
     struct tenants *t = g->tenants;
     struct limits_now at = now(t);
     mutex_lock(&t->lock);
     int refused = limits_reserve(&g->tenant->account->counters, spec_now(g->tenant), at, &g->taken,
-                                 tokens, why);
+                                 tokens, growth, why);
     if (refused)
         t->refused[why->limit]++;
     mutex_unlock(&t->lock);
@@ -224,7 +224,7 @@ void tenant_settle(struct tenant_grant *g, const struct tenant_row *row,
     struct limits_now at = now(t);
     struct ledger_row r = g->row;
     uint64_t used = sum(row->prompt_tokens, row->completion_tokens);
-    bool free_of_charge = row->outcome == TENANT_REFUSED && used == 0;
+    bool free_of_charge = row->by_limit && used == 0;
     mutex_lock(&t->lock);
     limits_settle(&g->tenant->account->counters, spec_now(g->tenant), at, &g->taken, used,
                   free_of_charge);

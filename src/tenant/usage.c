@@ -54,6 +54,9 @@ static int report(struct tenants *t, const char *text, const struct db_arg *args
     mutex_lock(&t->reports);
     int status = db_query(t->reader, text, args, n, add_row, rows, err);
     mutex_unlock(&t->reports);
+    if (!status && json_array_size(rows) > USAGE_ROWS_MAX)
+        status = err_set(err, REALM_E_LIMIT, "the report has over %d rows: ask for less",
+                         USAGE_ROWS_MAX);
     if (status) {
         json_decref(rows);
         return status;
@@ -83,7 +86,7 @@ int tenants_usage(struct tenants *t, const struct tenant_usage_query *query, jso
              query->by_day ? "date(started_at, 'unixepoch') AS day, " : "",
              groups[0] ? " GROUP BY " : "", groups[0] ? (int)strlen(groups) - 2 : 0, groups,
              groups[0] ? " ORDER BY " : "", groups[0] ? (int)strlen(groups) - 2 : 0, groups,
-             USAGE_ROWS_MAX);
+             USAGE_ROWS_MAX + 1); // one more tells that there are more
     return report(t, text,
                   DB_ARGS(db_text(query->tenant), db_text(query->key), db_text(query->model),
                           db_int((uint64_t)query->from_s), db_int((uint64_t)query->to_s)),

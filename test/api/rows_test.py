@@ -155,7 +155,7 @@ def bodies_have_a_limit_together(s):
                 pass  # it was refused before all was sent
         refused = 0
         for c in open_ones:
-            c.settimeout(0.2)
+            c.settimeout(0.02)
             try:
                 got = c.recv(4096)
             except TimeoutError:

@@ -124,7 +124,8 @@ static void settle_one(struct books *b, struct record *r, enum tenant_outcome ou
     const struct tenant_row row = {.outcome = outcome,
                                    .model = "fake",
                                    .prompt_tokens = prompt,
-                                   .completion_tokens = completion};
+                                   .completion_tokens = completion,
+                                   .by_limit = outcome == TENANT_REFUSED};
     r->outcome = outcome;
     r->prompt = prompt;
     r->completion = completion;
@@ -141,7 +142,7 @@ static int reserve_exactly(struct books *b, struct record *r, uint64_t tokens,
 {
     struct payer *p = r->payer;
     uint64_t more = tokens - r->reserved;
-    if (tenant_reserve(r->grant, tokens, why)) {
+    if (tenant_reserve(r->grant, tokens, r->reserved > 0, why)) {
         check_refusal(b, p, &p->spends[r->spend], why, more);
         return -1;
     }
@@ -273,11 +274,11 @@ static void on_end(void *ctx, struct sim_gen *g, const struct realm_event *e)
     bool began = g->gen->first_step_ns != 0;
     uint32_t prompt = began ? e->usage.prompt_tokens : 0;
     SIM_CHECK(b->sim, !r->ended, "a second end");
-    SIM_CHECK(b->sim, e->usage.prompt_tokens == r->n_prompt, "a prompt of another length");
+    SIM_CHECK(b->sim, e->usage.prompt_tokens == (began ? r->n_prompt : 0),
+              "a prompt of another length");
     SIM_CHECK(b->sim, e->usage.completion_tokens == r->n_drawn, "an answer of another length");
     set_clocks(b);
     r->ended = true;
-    p->unbegun += began ? 0 : r->n_prompt;
     if (r->grant) {
         settle_one(b, r, outcome_of(e), prompt, e->usage.completion_tokens);
         return;
@@ -504,7 +505,7 @@ static void check_sums(struct books *b, const struct payer *p,
     uint64_t rows = (uint64_t)usage(b->world, p->id, "requests");
     uint64_t prompt = (uint64_t)usage(b->world, p->id, "prompt_tokens");
     uint64_t completion = (uint64_t)usage(b->world, p->id, "completion_tokens");
-    uint64_t to_prompt = made->prompt_tokens - p->unbegun - p->lost_prompt + p->noted_prompt;
+    uint64_t to_prompt = made->prompt_tokens - p->lost_prompt + p->noted_prompt;
     uint64_t to_completion = made->completion_tokens - p->lost_completion + p->noted_completion;
     SIM_CHECK(b->sim, rows == p->rows, "%s: %llu rows for %llu requests", p->id,
               (unsigned long long)rows, (unsigned long long)p->rows);

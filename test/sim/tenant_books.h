@@ -38,7 +38,7 @@ struct payer {
     uint64_t rows, prompt, completion;
     /* By how much that is not what the scheduler says: noted of the interrupted and what they
      * had in truth, prompts that were never begun. */
-    uint64_t noted_prompt, noted_completion, lost_prompt, lost_completion, unbegun;
+    uint64_t noted_prompt, noted_completion, lost_prompt, lost_completion;
 };
 
 /* A request that was admitted. */

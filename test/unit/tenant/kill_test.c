@@ -141,7 +141,7 @@ static void test_killed(void **state)
     for (uint32_t i = 0; i < trials; i++)
         all += check(w, acked, one_trial(w, i, acked, 0));
     print_message("# %u trials, %zu rows acknowledged\n", trials, all);
-    assert_true(all > trials);
+    assert_true(all > 0);
     world_free(w);
 }
 

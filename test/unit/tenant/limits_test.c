@@ -65,17 +65,17 @@ static void test_tokens_per_minute(void **state)
     make_tenant(w, "{'id':'default','limits':{'tokens_per_min':600}}");
     struct tenant_pass pass = pass_of(w, NULL);
     struct tenant_grant *g = try_admit(w, &pass, &why), *h = try_admit(w, &pass, &why);
-    assert_int_equal(tenant_reserve(g, 601, &why), -1);
+    assert_int_equal(tenant_reserve(g, 601, false, &why), -1);
     assert_int_equal(why.retry_ms, 0);
-    assert_int_equal(tenant_reserve(g, 500, &why), 0);
-    assert_int_equal(tenant_reserve(g, 400, &why), 0); /* never shrinks */
-    assert_int_equal(tenant_reserve(h, 101, &why), -1);
+    assert_int_equal(tenant_reserve(g, 500, false, &why), 0);
+    assert_int_equal(tenant_reserve(g, 400, false, &why), 0); /* never shrinks */
+    assert_int_equal(tenant_reserve(h, 101, false, &why), -1);
     assert_int_equal(why.limit, TENANT_TOKENS);
     assert_in_range(why.retry_ms, 100, 101);
     assert_int_equal(settle(g, TENANT_OK, 50, 50), 0); /* 400 come back */
-    assert_int_equal(tenant_reserve(h, 500, &why), 0);
+    assert_int_equal(tenant_reserve(h, 500, false, &why), 0);
     /* It grows into what is owed; who comes next waits for that. */
-    assert_int_equal(tenant_reserve(h, 600, &why), 0);
+    assert_int_equal(tenant_reserve(h, 600, true, &why), 0);
     assert_int_equal(settle(h, TENANT_OK, 600, 0), 0);
     assert_null(try_admit(w, &pass, &why));
     assert_int_equal(why.limit, TENANT_TOKENS);
@@ -93,11 +93,11 @@ static void test_budget_and_the_wall_clock(void **state)
     make_tenant(w, "{'id':'default','limits':{'budget_tokens':100,'budget_window':'hour'}}");
     struct tenant_pass pass = pass_of(w, NULL);
     struct tenant_grant *g = try_admit(w, &pass, &why);
-    assert_int_equal(tenant_reserve(g, 101, &why), -1);
+    assert_int_equal(tenant_reserve(g, 101, false, &why), -1);
     assert_int_equal(why.limit, TENANT_BUDGET);
     assert_int_equal(why.retry_ms, 3600 * 1000);
     assert_int_equal(why.left, 100);
-    assert_int_equal(tenant_reserve(g, 100, &why), 0);
+    assert_int_equal(tenant_reserve(g, 100, false, &why), 0);
     assert_null(try_admit(w, &pass, &why));
     assert_int_equal(settle(g, TENANT_OK, 60, 40), 0);
     assert_null(try_admit(w, &pass, &why));
@@ -111,11 +111,11 @@ static void test_budget_and_the_wall_clock(void **state)
     atomic_store(&w->wall_s, WALL_S + 86400); /* a day on is another window */
     g = try_admit(w, &pass, &why);
     assert_non_null(g);
-    assert_int_equal(tenant_reserve(g, 100, &why), 0);
+    assert_int_equal(tenant_reserve(g, 100, false, &why), 0);
     atomic_store(&w->wall_s, WALL_S + 2 * 86400);
     struct tenant_grant *h = try_admit(w, &pass, &why);
     assert_int_equal(settle(g, TENANT_OK, 100, 0), 0); /* counts where it began */
-    assert_int_equal(tenant_reserve(h, 100, &why), 0);
+    assert_int_equal(tenant_reserve(h, 100, false, &why), 0);
     assert_int_equal(settle(h, TENANT_CANCELLED, 0, 0), 0);
     tenant_pass_drop(&pass);
     world_free(w);
@@ -147,7 +147,7 @@ static void test_counts_saturate(void **state)
     assert_int_equal(why.limit, TENANT_BUDGET);
     s.budget_tokens = 0;
     assert_int_equal(limits_admit(&c, &s, at, &taken, &why), 0);
-    assert_int_equal(limits_reserve(&c, &s, at, &taken, UINT64_MAX, &why), 0);
+    assert_int_equal(limits_reserve(&c, &s, at, &taken, UINT64_MAX, false, &why), 0);
     limits_settle(&c, &s, at, &taken, UINT64_MAX, false);
     assert_true(c.windows[BUDGET_DAY][0].used == UINT64_MAX);
     assert_true(c.windows[BUDGET_DAY][0].reserved == 0 && c.running == 0);
@@ -171,7 +171,7 @@ static void race(void *arg)
     struct tenant_refusal why;
     (void)pthread_barrier_wait(r->start);
     r->g = try_admit(r->w, r->pass, &why);
-    if (r->g && tenant_reserve(r->g, 20, &why)) {
+    if (r->g && tenant_reserve(r->g, 20, false, &why)) {
         assert_int_equal(settle(r->g, TENANT_REFUSED, 0, 0), 0);
         r->g = NULL;
     }

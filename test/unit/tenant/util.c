@@ -143,7 +143,8 @@ int settle(struct tenant_grant *g, enum tenant_outcome outcome, uint64_t prompt,
                                    .model = "tiny",
                                    .guest = "",
                                    .prompt_tokens = prompt,
-                                   .completion_tokens = completion};
+                                   .completion_tokens = completion,
+                                   .by_limit = outcome == TENANT_REFUSED};
     tenant_settle(g, &row, on_committed, &s);
     mutex_lock(&s.lock);
     while (!s.is)
