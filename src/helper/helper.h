@@ -37,8 +37,8 @@ MUST_USE int helper_open(struct helper **out, const char *exe);
 void helper_close(struct helper *h); /* ends the child; NULL is fine */
 
 /* Has the child do op on the parts and appends its answer to out.  Returns 0,
- * what the child says, or REALM_E_DEADLINE (after timeout_ms, the wait for other calls
- * included, or as wait says), REALM_E_CANCELLED (as wait, which may be NULL, says; in
+ * what the child says, or REALM_E_DEADLINE (after timeout_ms of its own, other calls not
+ * counted, or as wait says), REALM_E_CANCELLED (as wait, which may be NULL, says; in
  * both cases a child that is at it is killed), REALM_E_LIMIT (it died of a limit),
  * REALM_E_SYS (it cannot be started), REALM_E_NOMEM. */
 MUST_USE int helper_call(struct helper *h, enum helper_op op, const struct slice *parts,
