@@ -100,9 +100,12 @@ int share_enter(struct sched *s, struct sched_gen *g, struct realm_error *err)
     if (s->queued == QUEUE_REQUESTS_MAX)
         return err_set(err, REALM_E_LIMIT, "%d requests are waiting: the queue is full",
                        QUEUE_REQUESTS_MAX);
-    if (a && a->queued == QUEUE_TENANT_MAX)
-        return err_set(err, REALM_E_LIMIT, "%d requests are waiting: the tenant's queue is full",
-                       QUEUE_TENANT_MAX);
+    /* Who is alone may have the queue, but for what another wants when he comes. */
+    bool alone = a && a->queued == s->queued;
+    uint32_t most = alone ? QUEUE_REQUESTS_MAX - QUEUE_TENANT_MAX : QUEUE_TENANT_MAX;
+    if (a && a->queued >= most)
+        return err_set(err, REALM_E_LIMIT, "%u requests are waiting: the tenant's queue is full",
+                       a->queued);
     a = a ? a : make(shares, g->tenant);
     if (!a)
         return err_nomem(err, "a tenant's account");

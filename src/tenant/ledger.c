@@ -65,7 +65,7 @@ static void enqueue(struct ledger *l, struct ledger_entry *e, uint64_t within_ms
 void ledger_begin(struct ledger *l, struct ledger_entry *e)
 {
     mutex_lock(&l->lock);
-    enqueue(l, e, LEDGER_GROUP_MS_MAX);
+    enqueue(l, e, LEDGER_NOTE_MS_MAX); // one that ends soon is written once
     mutex_unlock(&l->lock);
 }
 
