@@ -64,6 +64,14 @@ struct api {
 void api_route(struct api *a, struct http_exchange *x);
 /* Whether x's body is worth reading: its sender is going to be let in. */
 bool api_wants_body(struct api *a, const struct http_exchange *x);
+/* When to come again, of an answer with this status: Retry-After, retry-after-ms, and for clients
+ * that would come by themselves, in vain, x-should-retry.  Returns how many; texts live in t. */
+enum { RETRY_HEADERS_MAX = 3 };
+struct retry_texts {
+    char seconds[16], ms[16];
+};
+size_t api_retry_headers(int http, uint32_t retry_ms, struct http_header *headers,
+                         struct retry_texts *t);
 /* Answers a request that never became a job; takes its Retry-After from *e. */
 void api_refuse(struct http_exchange *x, const struct api_error *e);
 void api_answer_json(struct http_exchange *x, int status, json_t *body);

@@ -263,8 +263,8 @@ json_t *api_error_ws(const struct api_error *e)
     if (!failed && e->param[0])
         failed = json_object_set_new(error, "details", json_pack("{ss}", "param", e->param));
     if (!failed && e->retry_ms)
-        failed = json_object_set_new(error, "retry_after",
-                                     json_integer(e->retry_ms / 1000 + (e->retry_ms % 1000 > 0)));
+        failed =
+            json_object_set_new(error, "retry_after", json_integer(api_retry_seconds(e->retry_ms)));
     if (!failed)
         return error;
     json_decref(error);

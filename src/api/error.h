@@ -36,6 +36,12 @@ int api_fail(struct api_error *e, int http, const char *code, const char *fmt, .
  * 499 cancelled, 504 timeout, 503 shutdown, … */
 int api_from_status(struct api_error *e, int status, const struct realm_error *err);
 
+/* Whole seconds until that has passed. */
+static inline uint32_t api_retry_seconds(uint32_t retry_ms)
+{
+    return retry_ms / 1000 + (retry_ms % 1000 > 0);
+}
+
 /* {"error":{…}} as OpenAI writes it; NULL when memory is short. */
 json_t *api_error_openai(const struct api_error *e, const char *request_id);
 json_t *api_error_anthropic(const struct api_error *e, const char *request_id);

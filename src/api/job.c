@@ -11,7 +11,7 @@
 #include "base/mem.h"
 
 /* Room for one answer, whatever form it takes: JSON makes up to six bytes of one. */
-enum { OUT_BYTES_MAX = 512 << 20, RETRY_SOON_MS = 60000 };
+enum { OUT_BYTES_MAX = 512 << 20 };
 
 /* Of text, tokens and log-probabilities: of more a worker makes the answer. */
 enum { INLINE_BYTES_MAX = 64 << 10 };
@@ -233,9 +233,11 @@ void job_open_call(struct api *a, struct call *call, const struct door *door,
 void job_open_load(struct api *a, const char *id, bool pin)
 {
     struct job *j;
-    if (job_alloc(&j, a, pin ? &door_pin : &door_load, "start", 0) ||
-        !(j->param = mem_strdup(id))) {
-        log_line(LOG_ERROR, "the model %s cannot be loaded: out of memory", id);
+    int status = job_alloc(&j, a, pin ? &door_pin : &door_load, "start", 0);
+    if (!status && !(j->param = mem_strdup(id)))
+        status = REALM_E_NOMEM;
+    if (status) {
+        log_line(LOG_ERROR, "the model %s cannot be loaded: %s", id, realm_status_name(status));
         if (j)
             job_free(j);
         return;
@@ -409,20 +411,12 @@ static size_t add_id(const struct job *j, struct http_header *headers, size_t n)
 
 static void respond(struct job *j, int status, struct slice body, uint32_t retry_ms)
 {
-    char seconds[16], ms[16];
     struct rate_texts rates;
-    struct http_header headers[4 + RATE_HEADERS_MAX];
+    struct retry_texts retry;
+    struct http_header headers[1 + RATE_HEADERS_MAX + RETRY_HEADERS_MAX];
     size_t n = account_headers(j, headers, &rates);
     n = add_id(j, headers, n);
-    snprintf(seconds, sizeof(seconds), "%u", retry_ms / 1000 + (retry_ms % 1000 > 0));
-    snprintf(ms, sizeof(ms), "%u", retry_ms);
-    if (retry_ms) {
-        headers[n++] = (struct http_header){"Retry-After", seconds};
-        headers[n++] = (struct http_header){"retry-after-ms", ms};
-    }
-    /* Clients that come again by themselves would only wait in vain. */
-    if (status == 429 && (retry_ms == 0 || retry_ms > RETRY_SOON_MS))
-        headers[n++] = (struct http_header){"x-should-retry", "false"};
+    n += api_retry_headers(status, retry_ms, headers + n, &retry);
     j->status = status;
     http_respond(j->x, status, "application/json", headers, n, body);
 }

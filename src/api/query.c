@@ -2,15 +2,10 @@
 
 #include <stdbool.h>
 #include <string.h>
+#include <time.h>
 
+#include "base/bytes.h"
 #include "base/utf8.h"
-
-static int hex(char c)
-{
-    static const char digits[] = "0123456789abcdef0123456789ABCDEF";
-    const char *at = c ? strchr(digits, c) : NULL;
-    return at ? (int)((at - digits) % 16) : -1;
-}
 
 static int decode(const char *text, size_t n, char *out, size_t max)
 {
@@ -18,7 +13,8 @@ static int decode(const char *text, size_t n, char *out, size_t max)
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)(text[i] == '+' ? ' ' : text[i]);
         if (text[i] == '%') {
-            int high = n - i > 2 ? hex(text[i + 1]) : -1, low = high < 0 ? -1 : hex(text[i + 2]);
+            int high = n - i > 2 ? hex_digit((uint8_t)text[i + 1]) : -1;
+            int low = high < 0 ? -1 : hex_digit((uint8_t)text[i + 2]);
             if (low < 0)
                 return -1;
             c = (unsigned char)(high * 16 + low);
@@ -67,36 +63,27 @@ static bool read_char(const char **at, char c)
     return is;
 }
 
-/* Of the proleptic Gregorian calendar, since 1970-01-01.  A year begins in March here, so that
- * the day that not every year has is its last. */
-static int64_t days_of(int64_t year, int64_t month, int64_t day)
-{
-    int64_t y = month > 2 ? year : year - 1, m = month > 2 ? month - 3 : month + 9;
-    return 365 * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + day - 719469;
-}
-
-static bool is_date(int64_t year, int64_t month, int64_t day)
-{
-    static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    if (year < 1970 || month < 1 || month > 12)
-        return false;
-    bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-    return day >= 1 && day <= days[month - 1] + (leap && month == 2);
-}
-
 static int read_date(const char *text, int64_t *seconds)
 {
     int64_t year, month, day, hour = 0, minute = 0, second = 0;
     if (!read_digits(&text, 4, &year) || !read_char(&text, '-') || !read_digits(&text, 2, &month) ||
-        !read_char(&text, '-') || !read_digits(&text, 2, &day) || !is_date(year, month, day))
+        !read_char(&text, '-') || !read_digits(&text, 2, &day))
         return -1;
     if (*text && (!read_char(&text, 'T') || !read_digits(&text, 2, &hour) ||
                   !read_char(&text, ':') || !read_digits(&text, 2, &minute) ||
                   !read_char(&text, ':') || !read_digits(&text, 2, &second) ||
                   !read_char(&text, 'Z') || hour > 23 || minute > 59 || second > 59))
         return -1;
-    *seconds = days_of(year, month, day) * 86400 + hour * 3600 + minute * 60 + second;
-    return *text ? -1 : 0;
+    struct tm tm = {.tm_year = (int)year - 1900,
+                    .tm_mon = (int)month - 1,
+                    .tm_mday = (int)day,
+                    .tm_hour = (int)hour,
+                    .tm_min = (int)minute,
+                    .tm_sec = (int)second};
+    *seconds = timegm(&tm);
+    /* It makes the 31st of April the 1st of May. */
+    bool is_day = year >= 1970 && tm.tm_mon == (int)month - 1 && tm.tm_mday == (int)day;
+    return *text || !is_day ? -1 : 0;
 }
 
 int query_time(const char *text, int64_t *seconds)

@@ -8,6 +8,9 @@
 #include "api/openapi.h"
 #include "api/query.h"
 
+/* What clients that come again by themselves may be let wait. */
+enum { RETRY_SOON_MS = 60000 };
+
 /* Either a door, or a function that answers at once. */
 struct route {
     const char *method, *path;
@@ -60,21 +63,30 @@ void api_answer_json(struct http_exchange *x, int status, json_t *body)
     free(text);
 }
 
+size_t api_retry_headers(int http, uint32_t retry_ms, struct http_header *headers,
+                         struct retry_texts *t)
+{
+    size_t n = 0;
+    snprintf(t->seconds, sizeof(t->seconds), "%u", api_retry_seconds(retry_ms));
+    snprintf(t->ms, sizeof(t->ms), "%u", retry_ms);
+    if (retry_ms) {
+        headers[n++] = (struct http_header){"Retry-After", t->seconds};
+        headers[n++] = (struct http_header){"retry-after-ms", t->ms};
+    }
+    if (http == 429 && (retry_ms == 0 || retry_ms > RETRY_SOON_MS))
+        headers[n++] = (struct http_header){"x-should-retry", "false"};
+    return n;
+}
+
 static void refuse_as(struct http_exchange *x, const struct api_error *e, json_t *body)
 {
     char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
-    char seconds[16], ms[16];
-    struct http_header headers[3];
-    size_t n = 0;
+    struct retry_texts texts;
+    struct http_header headers[1 + RETRY_HEADERS_MAX];
+    size_t n = api_retry_headers(e->http, e->retry_ms, headers, &texts);
     json_decref(body);
-    snprintf(seconds, sizeof(seconds), "%u", e->retry_ms / 1000 + (e->retry_ms % 1000 > 0));
-    snprintf(ms, sizeof(ms), "%u", e->retry_ms);
     if (e->http == 401)
         headers[n++] = (struct http_header){"WWW-Authenticate", "Bearer"};
-    if (e->retry_ms) {
-        headers[n++] = (struct http_header){"Retry-After", seconds};
-        headers[n++] = (struct http_header){"retry-after-ms", ms};
-    }
     http_respond(x, e->http, "application/json", headers, n, slice_of(text ? text : "{}"));
     free(text);
 }

@@ -283,14 +283,6 @@ static int strip_authority(struct head *h, const struct head_rules *rules, struc
     return 0;
 }
 
-static int hex(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)tolower((unsigned char)c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* Decodes in place, but for %2F: such a slash is text of a segment and parts none.  -1: a %
  * that two hexadecimal digits do not follow, or what must not stand in a path. */
 static int decode(char *path)
@@ -299,7 +291,8 @@ static int decode(char *path)
     for (const char *from = path; *from; from++) {
         unsigned char c = (unsigned char)*from;
         if (c == '%') {
-            int high = hex(from[1]), low = high < 0 ? -1 : hex(from[2]);
+            int high = hex_digit((uint8_t)from[1]);
+            int low = high < 0 ? -1 : hex_digit((uint8_t)from[2]);
             if (low < 0)
                 return -1;
             c = (unsigned char)(high * 16 + low);

@@ -12,15 +12,6 @@
 #define TYPES "tokenizer.ggml.token_type"
 #define SCORES "tokenizer.ggml.scores"
 
-static int hex_digit(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 bool byte_token_value(struct slice text, uint8_t *value)
 {
     if (text.n != 6 || memcmp(text.p, "<0x", 3) != 0 || text.p[5] != '>')

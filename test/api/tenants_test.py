@@ -161,6 +161,8 @@ def defaults_and_caps_of_a_tenant(s):
     first = ask(s, key, "/v1/completions", body)[0]
     assert first["usage"]["completion_tokens"] == 3
     assert ask(s, key, "/v1/completions", body)[0]["choices"] == first["choices"]
+    absent = {**body, "max_tokens": None, "temperature": None}
+    assert ask(s, key, "/v1/completions", absent)[0]["choices"] == first["choices"]
     longer = ask(s, key, "/v1/completions", {**body, "max_tokens": 50})[0]
     assert longer["usage"]["completion_tokens"] == 5
     assert longer["choices"][0]["finish_reason"] == "length"
