@@ -2,6 +2,7 @@
  *
  * Every function here is a door's work: a worker's, which may wait for the disk. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "api/api_impl.h"
@@ -223,12 +224,14 @@ static int usage(struct job *j, struct api_error *e)
 static int read_limit(struct job *j, uint32_t *limit, struct api_error *e)
 {
     char text[8];
-    int64_t value = ROWS_SHOWN;
+    unsigned long value = ROWS_SHOWN;
     int found = admin_query(j, "limit", text, sizeof(text), e);
     if (found < 0)
         return -1;
-    if (found && (strspn(text, "0123456789") != strlen(text) || query_time(text, &value) ||
-                  value < 1 || value > ROWS_SHOWN_MAX))
+    bool digits = !found || strspn(text, "0123456789") == strlen(text);
+    if (found && digits)
+        value = strtoul(text, NULL, 10);
+    if (!digits || value < 1 || value > ROWS_SHOWN_MAX)
         return api_bad(e, "limit", NULL, "limit must be a whole number from 1 to %d",
                        ROWS_SHOWN_MAX);
     *limit = (uint32_t)value;

@@ -381,6 +381,31 @@ def the_cache_tells_nobody_else(s):
 
 
 @test
+def what_is_declared_public_is_shared(_):
+    """A declared system message is found by whoever says it, and nothing behind it."""
+    public = "You know the streets and houses of the old town by the sea, and tell the way. " * 3
+    other = server.Server(sys.argv[1],
+                          config=f"models:\n  shared_prompts: [{json.dumps(public)}]\n")
+    try:
+        keys = [other.tenant(name) for name in ("one", "two")]
+
+        def cached(key, system, text):
+            messages = [{"role": "system", "content": system}, {"role": "user", "content": text}]
+            usage = chat(other, key, messages=messages, max_tokens=2)[0]["usage"]
+            return usage["prompt_tokens_details"]["cached_tokens"], usage["prompt_tokens"]
+
+        question = "The word is amber. " * 8
+        assert cached(keys[0], public, question)[0] == 0
+        found, n = cached(keys[1], public, question)
+        alone = cached(keys[1], public, "")[1]
+        assert 16 <= found <= alone and found < n - 32, (found, alone, n)
+        assert cached(keys[0], "Private. " + public, question)[0] < 16
+        assert cached(keys[1], "Private. " + public, question)[0] < 16
+    finally:
+        other.stop()
+
+
+@test
 def secrets_stay_with_their_tenant(s):
     """Words planted in prompts: in nobody else's answers, nor anywhere that the server writes."""
     secrets = {f"vault-{i}": f"zq{i}xkcd{i}canary" for i in range(4)}
