@@ -13,7 +13,10 @@
 #include "base/err.h"
 #include "base/limits.h"
 
-enum { APPLICATION_ID = 0x524c4d31 }; /* "RLM1" */
+enum {
+    APPLICATION_ID = 0x524c4d31, /* "RLM1" */
+    BUSY_MS = 10000,
+};
 
 /* Above this only the pages are checked, not that the indexes fit the tables. */
 static const int64_t CHECK_WHOLE_BYTES_MAX = 64 << 20;
@@ -116,10 +119,11 @@ static int take_number(void *ctx, sqlite3_stmt *stmt)
     return 0;
 }
 
-int db_number(sqlite3 *sql, const char *text, int64_t *out, struct realm_error *err)
+int db_number(sqlite3 *sql, const char *text, const struct db_arg *args, size_t n, int64_t *out,
+              struct realm_error *err)
 {
     *out = 0;
-    return db_query(sql, text, NULL, 0, take_number, out, err);
+    return db_query(sql, text, args, n, take_number, out, err);
 }
 
 const char *db_column_text(sqlite3_stmt *stmt, int column)
@@ -140,9 +144,9 @@ static int check_whole(sqlite3 *sql, const char *path, struct realm_error *err)
 {
     char verdict[160] = "";
     int64_t pages, page;
-    int status = db_number(sql, "PRAGMA page_count", &pages, err);
+    int status = db_number(sql, "PRAGMA page_count", NULL, 0, &pages, err);
     if (!status)
-        status = db_number(sql, "PRAGMA page_size", &page, err);
+        status = db_number(sql, "PRAGMA page_size", NULL, 0, &page, err);
     if (status)
         return status;
     bool whole = pages <= CHECK_WHOLE_BYTES_MAX / (page ? page : 1);
@@ -157,11 +161,11 @@ static int check_whole(sqlite3 *sql, const char *path, struct realm_error *err)
 static int check_version(sqlite3 *sql, const char *path, int64_t *version, struct realm_error *err)
 {
     int64_t application, tables;
-    int status = db_number(sql, "PRAGMA application_id", &application, err);
+    int status = db_number(sql, "PRAGMA application_id", NULL, 0, &application, err);
     if (!status)
-        status = db_number(sql, "PRAGMA user_version", version, err);
+        status = db_number(sql, "PRAGMA user_version", NULL, 0, version, err);
     if (!status)
-        status = db_number(sql, "SELECT count(*) FROM sqlite_schema", &tables, err);
+        status = db_number(sql, "SELECT count(*) FROM sqlite_schema", NULL, 0, &tables, err);
     if (status)
         return status;
     if (tables == 0 && application == 0 && *version == 0)
@@ -214,7 +218,7 @@ static int make_private(const char *path, struct realm_error *err)
 
 static int distrust(sqlite3 *sql)
 {
-    return sqlite3_extended_result_codes(sql, 1) || sqlite3_busy_timeout(sql, DB_BUSY_MS) ||
+    return sqlite3_extended_result_codes(sql, 1) || sqlite3_busy_timeout(sql, BUSY_MS) ||
            sqlite3_db_config(sql, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL) ||
            sqlite3_db_config(sql, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL) ||
            sqlite3_db_config(sql, SQLITE_DBCONFIG_ENABLE_FKEY, 1, NULL) ||
