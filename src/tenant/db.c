@@ -86,8 +86,12 @@ int db_query(sqlite3 *sql, const char *text, const struct db_arg *args, size_t n
         sqlite3_finalize(stmt);
         return status;
     }
-    while ((code = sqlite3_step(stmt)) == SQLITE_ROW && !status)
+    while ((code = sqlite3_step(stmt)) == SQLITE_ROW && !status) {
         status = row ? row(ctx, stmt) : 0;
+        /* A text that found no memory reads as one that is empty. */
+        if (sqlite3_errcode(sql) == SQLITE_NOMEM)
+            status = REALM_E_NOMEM;
+    }
     if (!status && code != SQLITE_DONE)
         status = db_failed(sql, err);
     else if (status == REALM_E_NOMEM)

@@ -255,14 +255,18 @@ json_t *spec_json(const struct spec *s)
 /* NULL stays NULL; REALM_E_NOMEM, or REALM_E_FORMAT for what is not JSON. */
 static int read_json(json_t **out, sqlite3_stmt *stmt, int column)
 {
-    json_error_t e;
     *out = NULL;
     if (sqlite3_column_type(stmt, column) == SQLITE_NULL)
         return 0;
-    *out = json_loads(db_column_text(stmt, column), 0, &e);
+    const char *text = (const char *)sqlite3_column_text(stmt, column);
+    *out = text ? json_loads(text, 0, NULL) : NULL;
     if (*out)
         return 0;
-    return json_error_code(&e) == json_error_out_of_memory ? REALM_E_NOMEM : REALM_E_FORMAT;
+    /* jansson says of text for which it has no memory that it is wrong. */
+    int64_t valid;
+    int status = db_number(sqlite3_db_handle(stmt), "SELECT json_valid(?1)", DB_ARGS(db_text(text)),
+                           &valid, NULL);
+    return !text || status || valid ? REALM_E_NOMEM : REALM_E_FORMAT;
 }
 
 int spec_read(struct spec *s, sqlite3_stmt *stmt)
