@@ -121,6 +121,34 @@ static void test_budget_and_the_wall_clock(void **state)
     world_free(w);
 }
 
+/* It began two hours ago: what the hours since then have is not its to take or to give back. */
+static void test_a_request_outlives_its_window(void **state)
+{
+    (void)state;
+    struct counters c = {0};
+    const struct spec s = {.weight = 1, .budget_tokens = 100, .budget_window = BUDGET_HOUR};
+    struct taken old, next, last;
+    struct tenant_refusal why;
+    struct limits_now at = {1, WALL_S};
+    assert_int_equal(limits_admit(&c, &s, at, &old, &why), 0);
+    assert_int_equal(limits_reserve(&c, &s, at, &old, 80, false, &why), 0);
+    at.wall_s += 3600;
+    assert_int_equal(limits_admit(&c, &s, at, &next, &why), 0);
+    assert_int_equal(limits_reserve(&c, &s, at, &next, 60, false, &why), 0);
+    at.wall_s += 3600;
+    assert_int_equal(limits_admit(&c, &s, at, &last, &why), 0);
+    assert_int_equal(limits_reserve(&c, &s, at, &old, 90, true, &why), 0);
+    limits_settle(&c, &s, at, &old, 90, false);
+    assert_int_equal(limits_reserve(&c, &s, at, &next, 101, true, &why), -1);
+    assert_int_equal(why.left, 40);
+    assert_int_equal(limits_reserve(&c, &s, at, &next, 100, true, &why), 0);
+    assert_int_equal(limits_reserve(&c, &s, at, &last, 100, false, &why), 0);
+    limits_settle(&c, &s, at, &next, 100, false);
+    limits_settle(&c, &s, at, &last, 100, false);
+    assert_true(c.windows[BUDGET_HOUR][1].used == 100 && c.windows[BUDGET_HOUR][0].used == 100);
+    assert_true(c.windows[BUDGET_DAY][0].used == 290 && c.running == 0);
+}
+
 static void test_windows(void **state)
 {
     (void)state;
@@ -222,6 +250,7 @@ int main(void)
         cmocka_unit_test(test_requests_per_minute),
         cmocka_unit_test(test_tokens_per_minute),
         cmocka_unit_test(test_budget_and_the_wall_clock),
+        cmocka_unit_test(test_a_request_outlives_its_window),
         cmocka_unit_test(test_windows),
         cmocka_unit_test(test_counts_saturate),
         cmocka_unit_test(test_of_a_hundred_five_come_in),
