@@ -182,20 +182,21 @@ static int take_limits(struct spec *s, json_t *body, struct realm_error *err)
 {
     const char *name;
     json_t *value;
-    int status = 0;
     if (json_is_null(body)) {
         for (size_t i = 0; i < ARRAY_LEN(limits); i++)
             *limit_of(s, &limits[i]) = 0;
+        s->budget_window = BUDGET_DAY;
         return 0;
     }
     if (!json_is_object(body))
         return err_set(err, REALM_E_ARG, "limits must be an object, or null for none");
     json_object_foreach(body, name, value)
     {
-        if (!status)
-            status = take_limit(s, name, value, err);
+        int status = take_limit(s, name, value, err);
+        if (status)
+            return status;
     }
-    return status;
+    return 0;
 }
 
 int spec_apply(struct spec *s, const json_t *body, bool making, struct realm_error *err)
