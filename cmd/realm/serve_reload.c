@@ -61,7 +61,8 @@ static int take_over(struct serve *s, const struct conf *next, struct serve_mode
         status = take_tls(s, next, err);
     if (status) {
         if (api_set_models(s->api, &s->models.api, &ignored) || take_shared(s, &s->conf, &ignored))
-            log_line(LOG_ERROR, "reload: the old ones cannot be set again: %s", ignored.message);
+            log_line(LOG_ERROR, "reload: the old models and shared prompts cannot be set again: %s",
+                     ignored.message);
         serve_models_close(models);
     }
     return status;

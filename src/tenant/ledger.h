@@ -6,8 +6,6 @@
 #ifndef TENANT_LEDGER_H
 #define TENANT_LEDGER_H
 
-#include <stdatomic.h>
-
 #include "base/limits.h"
 #include "base/list.h"
 #include "tenant/tenant.h"

@@ -30,7 +30,7 @@ static int keep(struct rows *r, sqlite3_stmt **out, const char *text)
 
 int rows_open(struct rows *r, const char *path, struct realm_error *err)
 {
-    *r = (struct rows){.path = path};
+    *r = (struct rows){0};
     int status = db_connect(&r->sql, path, false, err);
     if (!status && (keep(r, &r->begin, begin_text) || keep(r, &r->end, end_text) ||
                     keep(r, &r->spend, spend_text)))
@@ -46,7 +46,7 @@ void rows_close(struct rows *r)
     sqlite3_finalize(r->end);
     sqlite3_finalize(r->spend);
     db_close(r->sql);
-    *r = (struct rows){.path = r->path};
+    *r = (struct rows){0};
 }
 
 static int run(struct rows *r, sqlite3_stmt *stmt, const struct db_arg *args, size_t n,

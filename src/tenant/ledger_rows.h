@@ -7,7 +7,6 @@
 
 /* A connection with its statements; of one thread. */
 struct rows {
-    const char *path;
     sqlite3 *sql;
     sqlite3_stmt *begin, *end, *spend;
 };

@@ -101,11 +101,6 @@ void tenants_close(struct tenants *t)
     mem_free(t);
 }
 
-bool tenants_writable(const struct tenants *t)
-{
-    return ledger_writable(t->ledger);
-}
-
 /* ---- one request ---- */
 
 static struct limits_now now(struct tenants *t)
