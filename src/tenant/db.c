@@ -111,12 +111,6 @@ int db_exec(sqlite3 *sql, const char *text, struct realm_error *err)
     return sqlite3_exec(sql, text, NULL, NULL, NULL) ? db_failed(sql, err) : 0;
 }
 
-void db_rollback(sqlite3 *sql)
-{
-    if (!sqlite3_get_autocommit(sql))
-        (void)sqlite3_exec(sql, "ROLLBACK", NULL, NULL, NULL);
-}
-
 static int take_number(void *ctx, sqlite3_stmt *stmt)
 {
     *(int64_t *)ctx = sqlite3_column_int64(stmt, 0);
@@ -186,6 +180,7 @@ static int check_version(sqlite3 *sql, const char *path, int64_t *version, struc
 
 /* ---- moving up ---- */
 
+/* After a failure the connection is to be closed. */
 static int move_up(sqlite3 *sql, int64_t version, struct realm_error *err)
 {
     char text[96];
@@ -198,11 +193,7 @@ static int move_up(sqlite3 *sql, int64_t version, struct realm_error *err)
         status = db_exec(sql, db_versions[i], err);
     snprintf(text, sizeof(text), "PRAGMA application_id=%d; PRAGMA user_version=%d; COMMIT",
              APPLICATION_ID, db_version);
-    if (!status)
-        status = db_exec(sql, text, err);
-    if (status)
-        db_rollback(sql);
-    return status;
+    return status ? status : db_exec(sql, text, err);
 }
 
 /* ---- opening ---- */

@@ -17,7 +17,7 @@
 MUST_USE int db_open(sqlite3 **out, const char *path, struct realm_error *err);
 /* A further connection to a database that db_open has seen; reader: it cannot write. */
 MUST_USE int db_connect(sqlite3 **out, const char *path, bool reader, struct realm_error *err);
-/* NULL is fine. */
+/* Takes a transaction back that was not committed.  NULL is fine. */
 void db_close(sqlite3 *sql);
 
 /* schema.c: the tables of each version. */
@@ -64,8 +64,6 @@ MUST_USE int db_query(sqlite3 *sql, const char *text, const struct db_arg *args,
                       struct realm_error *err);
 /* Statements without values; several may stand in text. */
 MUST_USE int db_exec(sqlite3 *sql, const char *text, struct realm_error *err);
-/* Takes back what a failed transaction did, if it has not been already. */
-void db_rollback(sqlite3 *sql);
 /* The one number that a query yields; 0 where it yields none. */
 MUST_USE int db_number(sqlite3 *sql, const char *text, const struct db_arg *args, size_t n,
                        int64_t *out, struct realm_error *err);
