@@ -39,12 +39,14 @@ static void bucket_refill(struct bucket *b, uint64_t per_min, uint64_t now_us)
 {
     uint64_t passed = minus(now_us, b->at_us);
     b->at_us = now_us > b->at_us ? now_us : b->at_us;
-    if (per_min == 0 || passed >= MINUTE_US) {
-        b->spent = per_min ? minus(b->spent, per_min) : 0;
-        b->rest = 0;
+    if (per_min == 0) {
+        b->spent = b->rest = 0;
         return;
     }
-    uint64_t parts = b->rest + passed * per_min;
+    /* What is owed may be more than a minute's. */
+    uint64_t minutes = passed / MINUTE_US;
+    b->spent = minutes > b->spent / per_min ? 0 : b->spent - minutes * per_min;
+    uint64_t parts = b->rest + passed % MINUTE_US * per_min;
     b->spent = minus(b->spent, parts / MINUTE_US);
     b->rest = b->spent ? parts % MINUTE_US : 0;
 }

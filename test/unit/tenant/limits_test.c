@@ -84,6 +84,29 @@ static void test_tokens_per_minute(void **state)
     world_free(w);
 }
 
+/* An answer that grew to ten minutes' worth is paid for in ten minutes, whoever looks or not. */
+static void test_what_is_owed_comes_back_unseen(void **state)
+{
+    (void)state;
+    struct counters c = {0};
+    const struct spec s = {.weight = 1, .tokens_per_min = 600};
+    struct taken taken;
+    struct tenant_refusal why;
+    struct limits_now at = {1, WALL_S};
+    assert_int_equal(limits_admit(&c, &s, at, &taken, &why), 0);
+    assert_int_equal(limits_reserve(&c, &s, at, &taken, 6000, true, &why), 0);
+    limits_settle(&c, &s, at, &taken, 6000, false);
+    at.us += 540 * (S_NS / 1000);
+    assert_int_equal(limits_admit(&c, &s, at, &taken, &why), -1);
+    assert_in_range(why.retry_ms, 100, 101);
+    at.us += 30 * (S_NS / 1000);
+    assert_int_equal(limits_admit(&c, &s, at, &taken, &why), 0);
+    assert_int_equal(limits_reserve(&c, &s, at, &taken, 301, false, &why), -1);
+    assert_int_equal(why.left, 300);
+    at.us = UINT64_MAX;
+    assert_int_equal(limits_reserve(&c, &s, at, &taken, 600, false, &why), 0);
+}
+
 static void test_budget_and_the_wall_clock(void **state)
 {
     (void)state;
@@ -249,6 +272,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_requests_per_minute),
         cmocka_unit_test(test_tokens_per_minute),
+        cmocka_unit_test(test_what_is_owed_comes_back_unseen),
         cmocka_unit_test(test_budget_and_the_wall_clock),
         cmocka_unit_test(test_a_request_outlives_its_window),
         cmocka_unit_test(test_windows),
