@@ -230,7 +230,8 @@ int db_connect(sqlite3 **out, const char *path, bool reader, struct realm_error 
         return db_failed(sql, err);
     return db_exec(sql,
                    reader ? "PRAGMA cell_size_check=ON; PRAGMA query_only=ON"
-                          : "PRAGMA cell_size_check=ON; PRAGMA synchronous=FULL",
+                          : "PRAGMA cell_size_check=ON; PRAGMA synchronous=FULL;"
+                            "PRAGMA journal_size_limit=67108864",
                    err);
 }
 
@@ -256,8 +257,6 @@ int db_open(sqlite3 **out, const char *path, struct realm_error *err)
         status = check_whole(*out, path, err);
     if (!status)
         status = take_wal(*out, err);
-    if (!status)
-        status = db_exec(*out, "PRAGMA journal_size_limit=67108864", err);
     if (!status)
         status = move_up(*out, version, err);
     if (status) {
