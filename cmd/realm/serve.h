@@ -103,5 +103,7 @@ void serve_close(struct serve *s);
 /* Reads the configuration again (serve_reload.c); what is wrong is logged and changes
  * nothing. */
 void serve_reload(struct serve *s);
+/* Has the api take c's shared prompts; REALM_E_NOMEM. */
+MUST_USE int serve_set_shared(struct serve *s, const struct conf *c, struct realm_error *err);
 
 #endif
