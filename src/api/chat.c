@@ -66,7 +66,7 @@ static void end(struct job *j, struct choice *c)
 {
     begin_choice(j, c);
     begin_chunk(j, c);
-    end_chunk(j, c, choice_reason(c, "stop", "length"));
+    end_chunk(j, c, choice_reason(c, "stop", "length", "content_filter"));
 }
 
 static void write_choice(struct job *j, struct choice *c)
@@ -87,7 +87,8 @@ static void write_choice(struct job *j, struct choice *c)
     } else {
         write_text(&j->w, "null");
     }
-    write_f(&j->w, ",\"finish_reason\":\"%s\"}", choice_reason(c, "stop", "length"));
+    write_f(&j->w, ",\"finish_reason\":\"%s\"}",
+            choice_reason(c, "stop", "length", "content_filter"));
 }
 
 static void finish(struct job *j)

@@ -152,7 +152,7 @@ static void piece(struct job *j, struct choice *c, const struct piece *p)
 
 static const char *reason(const struct job *j, const struct choice *c)
 {
-    return j->ask.prompt_only ? "length" : choice_reason(c, "stop", "length");
+    return j->ask.prompt_only ? "length" : choice_reason(c, "stop", "length", "content_filter");
 }
 
 static void end(struct job *j, struct choice *c)

@@ -152,8 +152,8 @@ static void finish(struct job *j)
     write_f(&j->w,
             ",\"tokens_generated\":%u,\"prompt_tokens\":%u,\"finish_reason\":\"%s\","
             "\"time_ms\":%llu}",
-            u.completion_tokens, u.prompt_tokens, choice_reason(c, "stop", "length"),
-            (unsigned long long)ms);
+            u.completion_tokens, u.prompt_tokens,
+            choice_reason(c, "stop", "length", "content_filter"), (unsigned long long)ms);
     job_answer(j, 200);
 }
 

@@ -19,6 +19,8 @@ struct guest_run {
     int status;         /* of wasm_run */
     bool ran;
     struct wasm_result result;
+    enum realm_finish finish; /* as `handle` said; else STOP */
+    bool filtered;            /* it said so */
 };
 
 void guest_free(struct guest_run *g)
@@ -91,6 +93,16 @@ static struct slice handled_text(const struct wasm_result *r, json_t **owner)
     return (struct slice){(const uint8_t *)json_string_value(content), json_string_length(content)};
 }
 
+/* Why that answer ended, if it says so in OpenAI's words. */
+static void read_reason(struct guest_run *g, const json_t *answer)
+{
+    const json_t *choice = json_array_get(json_object_get(answer, "choices"), 0);
+    const char *said = json_string_value(json_object_get(choice, "finish_reason"));
+    if (said && strcmp(said, "length") == 0)
+        g->finish = REALM_FINISH_LENGTH;
+    g->filtered = said && strcmp(said, "content_filter") == 0;
+}
+
 /* What was returned and not streamed. */
 static int add_result(struct guest_run *g)
 {
@@ -98,8 +110,10 @@ static int add_result(struct guest_run *g)
     if (g->result.streamed)
         return 0;
     struct slice text = {(const uint8_t *)g->result.text, g->result.bytes};
-    if (g->result.handled)
+    if (g->result.handled) {
         text = handled_text(&g->result, &owner);
+        read_reason(g, owner);
+    }
     int status = add(g, (const char *)text.p, text.n);
     json_decref(owner);
     return status;
@@ -278,7 +292,8 @@ void guest_take(struct job *j)
         choice_over(c);
     } else if (done) {
         guest_used(j);
-        c->finish = REALM_FINISH_STOP;
+        c->finish = g->finish;
+        c->filtered = g->filtered;
         choice_over(c);
     }
 }

@@ -92,7 +92,7 @@ struct choice {
     size_t n_prompt_tokens;     /* of these */
     struct buf tops;            /* struct realm_logprob */
     uint32_t block, n_blocks;   /* of a message that is streamed: the open one's kind; so far */
-    const char *finish_reason;  /* what a guest's own answer says; NULL: as finish says */
+    bool filtered;              /* a guest says that it kept its answer back */
 };
 
 enum job_stage { JOB_PREPARING, JOB_RUNNING, JOB_SETTLING, JOB_OVER };
@@ -271,7 +271,8 @@ int choice_text(struct choice *c, const char *text, size_t n, const struct realm
 /* c has its finish, status and usage. */
 void choice_over(struct choice *c);
 struct realm_usage job_usage(const struct job *j); /* of all choices */
-const char *choice_reason(const struct choice *c, const char *stop, const char *length);
+const char *choice_reason(const struct choice *c, const char *stop, const char *length,
+                          const char *filtered);
 
 /* guest.c */
 /* Whether a program answers j: the tenant's own, whose version is over 0, or the operator's. */

@@ -11,7 +11,7 @@ enum block { BLOCK_NONE, BLOCK_THINKING, BLOCK_TEXT };
 static const char *stop_reason(const struct choice *c)
 {
     return choice_reason(c, c->stop_index == UINT32_MAX ? "end_turn" : "stop_sequence",
-                         "max_tokens");
+                         "max_tokens", "refusal");
 }
 
 /* "stop_reason":…,"stop_sequence":… */

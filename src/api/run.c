@@ -166,9 +166,10 @@ struct realm_usage job_usage(const struct job *j)
     return sum;
 }
 
-const char *choice_reason(const struct choice *c, const char *stop, const char *length)
+const char *choice_reason(const struct choice *c, const char *stop, const char *length,
+                          const char *filtered)
 {
-    if (c->finish_reason)
-        return c->finish_reason;
+    if (c->filtered)
+        return filtered;
     return c->finish == REALM_FINISH_LENGTH ? length : stop;
 }

@@ -17,16 +17,9 @@ SETTINGS = {"temperature": 0.8, "top_k": 40, "top_p": 0.95, "min_p": 0.05, "repe
 
 def ask(s, path, body, expect=200):
     """The answer's text and header."""
-    request = urllib.request.Request(s.url + path, json.dumps(body).encode(),
-                                     {"Content-Type": "application/json"})
-    try:
-        answer = urllib.request.urlopen(request, timeout=60)
-    except urllib.error.HTTPError as error:
-        answer = error
-    with answer:
-        text = answer.read().decode()
-        assert answer.status == expect, (answer.status, text)
-        return text, answer.headers
+    status, text, head = s.ask(path, body)
+    assert status == expect, (status, text)
+    return text, head
 
 
 def post(s, path, body, expect=200):

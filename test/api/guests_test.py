@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Programs of tenants as their clients see them.
-usage: guests_test.py REALM SCRIPT STREAM DEFAULT
+usage: guests_test.py REALM SCRIPT STREAM DEFAULT HANDLE
 
 SCRIPT does what its prompt says: test/e2e/guests/script.c."""
 import json
@@ -11,14 +11,12 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.error
-import urllib.request
 
 import server
 from server import test
 
 MODEL = "tiny-q8_0"
-SCRIPT, STREAM, DEFAULT = sys.argv[2:5]
+SCRIPT, STREAM, DEFAULT, HANDLE = sys.argv[2:6]
 
 
 def wasm(path):
@@ -33,17 +31,9 @@ def put(s, tenant, path, model=None):
 
 
 def ask(s, key, body, path="/v1/completions", expect=200):
-    request = urllib.request.Request(
-        s.url + path, json.dumps({"model": MODEL, **body}).encode(),
-        {"Content-Type": "application/json", "Authorization": f"Bearer {key}"})
-    try:
-        answer = urllib.request.urlopen(request, timeout=60)
-    except urllib.error.HTTPError as error:
-        answer = error
-    with answer:
-        text = answer.read().decode()
-        assert expect is None or answer.status == expect, (answer.status, text)
-        return json.loads(text) if text.startswith("{") else text
+    status, text, _ = s.ask(path, {"model": MODEL, **body}, key)
+    assert expect is None or status == expect, (status, text)
+    return json.loads(text) if text.startswith("{") else text
 
 
 def run(s, key, *lines, expect=200, **more):
@@ -159,6 +149,20 @@ def a_budget_is_the_programs_too(s):
     error = run(s, key, *generate(100), "0", expect=429)
     assert error["code"] == "quota_exceeded", error
     assert last_row(s, "poor", 2)["completion_tokens"] == 0
+
+
+@test
+def a_program_that_refuses_says_so(s):
+    key = s.tenant("polite")
+    put(s, "polite", HANDLE)
+    body = {"messages": [{"role": "user", "content": "What is xyzzy?"}], "max_tokens": 9}
+    out = ask(s, key, body, "/v1/chat/completions")["choices"][0]
+    assert out["message"]["content"] == "I do not talk about that.", out
+    assert out["finish_reason"] == "content_filter", out
+    assert ask(s, key, body, "/v1/messages")["stop_reason"] == "refusal"
+    body["messages"][0]["content"] = "What is the capital of Peru?"
+    out = ask(s, key, body, "/v1/chat/completions")["choices"][0]
+    assert out["finish_reason"] in ("stop", "length"), out
 
 
 @test

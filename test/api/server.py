@@ -70,6 +70,20 @@ class Server:
         assert expect is None or answer.status == expect, (method, path, answer.status, text)
         return json.loads(text) if text else None
 
+    def ask(self, path, body=None, key=None, headers=None):
+        """Status, text and head of an answer to a client."""
+        head = {"Content-Type": "application/json", **(headers or {})}
+        if key:
+            head["Authorization"] = f"Bearer {key}"
+        data = json.dumps(body).encode() if body is not None else None
+        try:
+            answer = urllib.request.urlopen(urllib.request.Request(self.url + path, data, head),
+                                            timeout=120)
+        except urllib.error.HTTPError as error:
+            answer = error
+        with answer:
+            return answer.status, answer.read().decode(), answer.headers
+
     def tenant(self, name, **settings):
         """Makes a tenant; its key."""
         self.admin("POST", "/admin/tenants", {"id": name, **settings})

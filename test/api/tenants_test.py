@@ -23,20 +23,10 @@ STORY = "Once upon a time"
 
 
 def ask(s, key, path, body=None, headers=None, expect=200):
-    """The answer's JSON and head."""
-    head = {"Content-Type": "application/json", **(headers or {})}
-    if key:
-        head["Authorization"] = f"Bearer {key}"
-    data = json.dumps(body).encode() if body is not None else None
-    request = urllib.request.Request(s.url + path, data, head)
-    try:
-        answer = urllib.request.urlopen(request, timeout=120)
-    except urllib.error.HTTPError as error:
-        answer = error
-    with answer:
-        text = answer.read().decode()
-        assert expect is None or answer.status == expect, (answer.status, text)
-        return json.loads(text), answer.headers, answer.status
+    """The answer's JSON, head and status."""
+    status, text, head = s.ask(path, body, key, headers)
+    assert expect is None or status == expect, (status, text)
+    return json.loads(text), head, status
 
 
 def chat(s, key, text=STORY, expect=200, **more):
