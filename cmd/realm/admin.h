@@ -53,10 +53,7 @@ int admin_send(struct admin *a, const char *method, const char *path, struct sli
 /* The call to before + id + after; id may hold anything.  query: "?…", or "". */
 int admin_call_id(struct admin *a, const char *method, const char *before, const char *id,
                   const char *after, const json_t *body, json_t **out);
-const char *admin_cmd(const struct admin *a);
 
-/* Adds text to a path, everything but letters, digits and "-._~" as %XX. */
-MUST_USE int admin_escape(struct buf *path, const char *text);
 /* Adds "?name=value" or, to a path that has a query, "&name=value"; value NULL adds nothing. */
 MUST_USE int admin_add_query(struct buf *path, const char *name, const char *value);
 
@@ -80,9 +77,12 @@ int admin_run(const char *cmd, const struct admin_target *at, const struct admin
 int admin_bytes(const char *cmd, const char *name, const char *text, uint64_t *bytes);
 /* 30d, 12h, 10m, 45s. */
 int admin_duration(const char *cmd, const char *name, const char *text, int64_t *seconds);
-bool admin_is_duration(const char *text);
-/* A duration from now on, or a day as 2026-12-31 (UTC). */
+/* Whether it is one. */
+bool admin_read_duration(const char *text, int64_t *seconds);
+/* A duration from now on, or a day as 2026-12-31 (UTC), or a time in it. */
 int admin_end(const char *cmd, const char *name, const char *text, int64_t *seconds);
+/* Puts a member into a body, and takes value over; EXIT_FAILED: memory. */
+int admin_set(const char *cmd, json_t *body, const char *name, json_t *value);
 
 /* ---- what is shown (admin_table.c) ---- */
 
@@ -104,6 +104,11 @@ struct admin_column {
 void admin_table(const json_t *rows, const struct admin_column *columns, size_t n);
 /* One object, a line for each member that it has. */
 void admin_record(const json_t *row, const struct admin_column *columns, size_t n);
+/* The answer as it is, or the rows that it has under the name; takes the answer over. */
+void admin_show_rows(json_t *answer, bool json, const char *name,
+                     const struct admin_column *columns, size_t n);
+/* The same of an answer that is one object. */
+void admin_show_record(json_t *answer, bool json, const struct admin_column *columns, size_t n);
 /* RFC 4180, with the members' names first. */
 void admin_csv(const json_t *rows, const struct admin_column *columns, size_t n);
 void admin_json(const json_t *value);

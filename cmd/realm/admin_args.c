@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "admin.h"
+#include "api/query.h"
 #include "base/ckd.h"
 #include "base/limits.h"
 
@@ -35,43 +36,41 @@ int admin_bytes(const char *cmd, const char *name, const char *text, uint64_t *b
     return cmd_usage(cmd, "%s must be a size as 1GiB or 512MiB, not '%s'", name, text);
 }
 
-static bool read_duration(const char *text, uint64_t *seconds)
+bool admin_read_duration(const char *text, int64_t *seconds)
 {
     static const struct unit units[] = {{"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}};
     enum { YEARS_MAX = 100 };
-    return read_number(text, units, ARRAY_LEN(units), seconds) &&
-           *seconds <= YEARS_MAX * 366ull * 86400;
-}
-
-bool admin_is_duration(const char *text)
-{
-    uint64_t seconds;
-    return read_duration(text, &seconds);
+    uint64_t value;
+    if (!read_number(text, units, ARRAY_LEN(units), &value) || value > YEARS_MAX * 366ull * 86400)
+        return false;
+    *seconds = (int64_t)value;
+    return true;
 }
 
 int admin_duration(const char *cmd, const char *name, const char *text, int64_t *seconds)
 {
-    uint64_t value;
-    if (!read_duration(text, &value))
-        return cmd_usage(cmd, "%s must be a time as 30d, 12h or 10m, not '%s'", name, text);
-    *seconds = (int64_t)value;
-    return -1;
+    if (admin_read_duration(text, seconds))
+        return -1;
+    return cmd_usage(cmd, "%s must be a time as 30d, 12h or 10m, not '%s'", name, text);
 }
 
 int admin_end(const char *cmd, const char *name, const char *text, int64_t *seconds)
 {
-    struct tm day = {0};
-    uint64_t value;
-    if (read_duration(text, &value)) {
-        *seconds = (int64_t)time(NULL) + (int64_t)value;
+    if (admin_read_duration(text, seconds)) {
+        *seconds += (int64_t)time(NULL);
         return -1;
     }
-    const char *end = strptime(text, "%Y-%m-%d", &day);
-    if (!end || *end)
-        return cmd_usage(cmd,
-                         "%s must be a time from now as 30d or 12h, or a day as 2027-01-31, "
-                         "not '%s'",
-                         name, text);
-    *seconds = (int64_t)timegm(&day);
-    return -1;
+    /* A number alone is a duration whose unit was forgotten. */
+    if (strchr(text, '-') && query_time(text, seconds) == 0)
+        return -1;
+    return cmd_usage(cmd,
+                     "%s must be a time from now as 30d or 12h, or a day as 2027-01-31, not '%s'",
+                     name, text);
+}
+
+/* ---- bodies ---- */
+
+int admin_set(const char *cmd, json_t *body, const char *name, json_t *value)
+{
+    return json_object_set_new(body, name, value) ? cmd_failf(cmd, "out of memory") : -1;
 }

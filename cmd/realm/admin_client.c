@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "pull.h"
 #include "serve.h"
 
 enum {
@@ -28,27 +29,13 @@ struct admin {
 
 /* ---- paths ---- */
 
-int admin_escape(struct buf *path, const char *text)
-{
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                "0123456789-._~";
-    int status = 0;
-    for (; *text && !status; text++) {
-        if (strchr(plain, *text))
-            status = buf_addch(path, *text);
-        else
-            status = buf_addf(path, "%%%02X", (unsigned char)*text);
-    }
-    return status;
-}
-
 int admin_add_query(struct buf *path, const char *name, const char *value)
 {
     if (!value)
         return 0;
     bool first = !memchr(path->p, '?', path->n);
     int status = buf_addf(path, "%c%s=", first ? '?' : '&', name);
-    return status ? status : admin_escape(path, value);
+    return status ? status : pull_url_escape(path, value, false);
 }
 
 /* ---- opening ---- */
@@ -76,16 +63,10 @@ static int use_url(struct admin *a, const char *url)
 static int use_socket(struct admin *a, const char *state)
 {
     struct realm_error err;
-    struct buf path;
-    char *dir;
-    if (serve_state_dir(&dir, state, &err))
+    if (serve_state_socket(&a->socket, state, &err))
         return cmd_fail(a->cmd, &err);
-    buf_init(&path, PATH_BYTES_MAX);
-    int status = buf_addf(&path, "%s/admin.sock", dir) || !buf_cstr(&path);
-    mem_free(dir);
-    a->socket = (char *)path.p;
     a->url = mem_strdup("http://localhost");
-    return status || !a->url ? no_memory(a->cmd) : -1;
+    return a->url ? -1 : no_memory(a->cmd);
 }
 
 int admin_open(struct admin **out, const char *cmd, const struct admin_target *at)
@@ -121,11 +102,6 @@ void admin_close(struct admin *a)
     mem_free(a->url);
     mem_free(a);
     curl_global_cleanup();
-}
-
-const char *admin_cmd(const struct admin *a)
-{
-    return a->cmd;
 }
 
 /* ---- one call ---- */
@@ -265,7 +241,7 @@ int admin_call_id(struct admin *a, const char *method, const char *before, const
     buf_init(&path, PATH_BYTES_MAX);
     int status = buf_addf(&path, "%s", before);
     if (!status)
-        status = admin_escape(&path, id);
+        status = pull_url_escape(&path, id, false);
     if (!status)
         status = buf_addf(&path, "%s", after);
     status = status || !buf_cstr(&path) ? cmd_failf(a->cmd, "the name is too long")

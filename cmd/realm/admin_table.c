@@ -179,6 +179,25 @@ void admin_record(const json_t *row, const struct admin_column *columns, size_t 
     buf_free(&text);
 }
 
+void admin_show_rows(json_t *answer, bool json, const char *name,
+                     const struct admin_column *columns, size_t n)
+{
+    if (json)
+        admin_json(answer);
+    else
+        admin_table(json_object_get(answer, name), columns, n);
+    json_decref(answer);
+}
+
+void admin_show_record(json_t *answer, bool json, const struct admin_column *columns, size_t n)
+{
+    if (json)
+        admin_json(answer);
+    else
+        admin_record(answer, columns, n);
+    json_decref(answer);
+}
+
 /* ---- for programs ---- */
 
 static void print_field(const json_t *value)

@@ -5,6 +5,7 @@
 #include "base/io.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "pull.h"
 
 static const struct opt_help help = {
     .usage = "guests list TENANT | put TENANT FILE.wasm [--model NAME]\n"
@@ -15,9 +16,8 @@ static const struct opt_help help = {
         "completions in the model's place.  With --model a program answers for that model alone;\n"
         "without, for all that have none of their own.  The server checks and compiles a program\n"
         "before it takes it.  `rollback` takes the newest version away, so that the one before it\n"
-        "answers again; `remove` takes all of them.  `log` shows what they wrote last, and why "
-        "requests\n"
-        "of theirs failed.",
+        "answers again; `remove` takes all of them.  `log` shows what they wrote last, and why\n"
+        "requests of theirs failed.",
     .examples = "  realm guests put acme summarise.wasm\n"
                 "  realm guests put acme summarise.wasm --model llama\n"
                 "  realm guests list acme\n"
@@ -34,7 +34,7 @@ static const char CMD[] = "guests";
 
 static const struct admin_column columns[] = {
     {"MODEL", "model", ADMIN_ALL},         {"VERSION", "version", ADMIN_COUNT},
-    {"ANSWERS", "answers", ADMIN_TEXT},    {"BYTES", "bytes", ADMIN_COUNT},
+    {"ANSWERS", "in_use", ADMIN_TEXT},     {"BYTES", "bytes", ADMIN_COUNT},
     {"CREATED", "created_at", ADMIN_TIME}, {"SHA256", "sha256", ADMIN_TEXT},
 };
 
@@ -50,7 +50,7 @@ static int path_of(const struct guests_cmd *c, const char *tenant, const char *a
                    struct buf *path)
 {
     buf_init(path, 4096);
-    if (buf_addf(path, "/admin/tenants/") || admin_escape(path, tenant) ||
+    if (buf_addf(path, "/admin/tenants/") || pull_url_escape(path, tenant, false) ||
         buf_addf(path, "/guest%s", after) || admin_add_query(path, "model", c->model) ||
         !buf_cstr(path)) {
         buf_free(path);
@@ -71,35 +71,6 @@ static int call(const struct guests_cmd *c, struct admin *a, const char *method,
     return status;
 }
 
-/* Of a model's versions the newest that was not taken back answers. */
-static bool answers(const json_t *rows, const json_t *row)
-{
-    const json_t *model = json_object_get(row, "model"), *other;
-    json_int_t version = json_integer_value(json_object_get(row, "version"));
-    size_t i;
-    if (json_is_true(json_object_get(row, "withdrawn")))
-        return false;
-    json_array_foreach(rows, i, other)
-    {
-        if (json_equal(json_object_get(other, "model"), model) &&
-            !json_is_true(json_object_get(other, "withdrawn")) &&
-            json_integer_value(json_object_get(other, "version")) > version)
-            return false;
-    }
-    return true;
-}
-
-static void show_list(const json_t *rows)
-{
-    json_t *row;
-    size_t i;
-    json_array_foreach(rows, i, row)
-    {
-        json_object_set_new(row, "answers", json_boolean(answers(rows, row)));
-    }
-    admin_table(rows, columns, ARRAY_LEN(columns));
-}
-
 static int list(void *ctx, struct admin *a, char **operands)
 {
     const struct guests_cmd *c = ctx;
@@ -109,21 +80,8 @@ static int list(void *ctx, struct admin *a, char **operands)
     int status = call(c, a, "GET", operands[0], "", &out);
     if (status >= 0)
         return status;
-    if (c->json)
-        admin_json(out);
-    else
-        show_list(json_object_get(out, "guests"));
-    json_decref(out);
+    admin_show_rows(out, c->json, "guests", columns, ARRAY_LEN(columns));
     return EXIT_DONE;
-}
-
-static void show(const struct guests_cmd *c, json_t *out)
-{
-    if (c->json)
-        admin_json(out);
-    else
-        admin_record(out, details, ARRAY_LEN(details));
-    json_decref(out);
 }
 
 static int put(void *ctx, struct admin *a, char **operands)
@@ -144,17 +102,18 @@ static int put(void *ctx, struct admin *a, char **operands)
     mem_free(wasm);
     if (status >= 0)
         return status;
-    show(c, out);
+    admin_show_record(out, c->json, details, ARRAY_LEN(details));
     return EXIT_DONE;
 }
 
 static int rollback(void *ctx, struct admin *a, char **operands)
 {
+    const struct guests_cmd *c = ctx;
     json_t *out = NULL;
-    int status = call(ctx, a, "POST", operands[0], "/rollback", &out);
+    int status = call(c, a, "POST", operands[0], "/rollback", &out);
     if (status >= 0)
         return status;
-    show(ctx, out);
+    admin_show_record(out, c->json, details, ARRAY_LEN(details));
     return EXIT_DONE;
 }
 
@@ -212,9 +171,5 @@ int cmd_guests(int argc, char **argv)
         ADMIN_OPTS(c.at),
     };
     int status = opt_parse(argc, argv, opts, ARRAY_LEN(opts), &help, &rest);
-    if (status >= 0)
-        return status;
-    if (!rest)
-        return cmd_usage(CMD, "say whose programs: `realm guests list TENANT`");
-    return admin_run(CMD, &c.at, verbs, ARRAY_LEN(verbs), rest, argv, &c);
+    return status >= 0 ? status : admin_run(CMD, &c.at, verbs, ARRAY_LEN(verbs), rest, argv, &c);
 }

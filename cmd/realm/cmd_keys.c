@@ -14,7 +14,7 @@ static const struct opt_help help = {
         "`rlm_`.  `create` prints the key, and that is the only time that it can be seen; from\n"
         "the first key on every call to the server needs one.  A key that is disabled, removed\n"
         "or past its end is refused at once, and what runs under it ends.  `rotate` prints a new\n"
-        "key with the old one's name; the old one goes on for the time of --after.",
+        "key with the old one's name and end; the old one goes on for the time of --after.",
     .examples = "  KEY=$(realm keys create acme --name website)\n"
                 "  realm keys create acme --expires 30d\n"
                 "  realm keys rotate acme 7hGf2kQx --after 2h\n"
@@ -30,11 +30,6 @@ struct keys_cmd {
 static const char CMD[] = "keys";
 static const char KEYS[] = "/admin/keys/";
 static const char TENANTS[] = "/admin/tenants/";
-
-static int set(json_t *object, const char *name, json_t *value)
-{
-    return json_object_set_new(object, name, value) ? cmd_failf(CMD, "out of memory") : -1;
-}
 
 /* --name, --expires and --after where they mean nothing. */
 static int only(const struct keys_cmd *c, bool creates, bool rotates)
@@ -64,11 +59,7 @@ static int list(void *ctx, struct admin *a, char **operands)
         status = admin_call_id(a, "GET", TENANTS, operands[0], "/keys", NULL, &out);
     if (status >= 0)
         return status;
-    if (c->json)
-        admin_json(out);
-    else
-        admin_table(json_object_get(out, "keys"), columns, ARRAY_LEN(columns));
-    json_decref(out);
+    admin_show_rows(out, c->json, "keys", columns, ARRAY_LEN(columns));
     return EXIT_DONE;
 }
 
@@ -84,16 +75,16 @@ static void show_key(const struct keys_cmd *c, const char *tenant, json_t *out)
             tenant);
 }
 
+/* end: where there is no --expires; 0: none. */
 static int make(const struct keys_cmd *c, struct admin *a, const char *tenant, const char *name,
-                json_t **out)
+                int64_t end, json_t **out)
 {
-    int64_t end;
     json_t *body = json_object();
-    int status = name ? set(body, "name", json_string(name)) : -1;
+    int status = name ? admin_set(CMD, body, "name", json_string(name)) : -1;
     if (status < 0 && c->expires)
         status = admin_end(CMD, "expires", c->expires, &end);
-    if (status < 0 && c->expires)
-        status = set(body, "expires_at", json_integer(end));
+    if (status < 0 && end)
+        status = admin_set(CMD, body, "expires_at", json_integer(end));
     if (status < 0)
         status = admin_call_id(a, "POST", TENANTS, tenant, "/keys", body, out);
     json_decref(body);
@@ -111,7 +102,7 @@ static int create(void *ctx, struct admin *a, char **operands)
     json_t *out = NULL;
     int status = only(c, true, false);
     if (status < 0)
-        status = make(c, a, operands[0], c->name, &out);
+        status = make(c, a, operands[0], c->name, 0, &out);
     if (status >= 0)
         return status;
     show_key(c, operands[0], out);
@@ -123,7 +114,7 @@ static int change(const struct keys_cmd *c, struct admin *a, const char *key, co
                   json_t *value)
 {
     json_t *body = json_object(), *out = NULL;
-    int status = set(body, name, value);
+    int status = admin_set(CMD, body, name, value);
     if (status < 0)
         status = admin_call_id(a, "PATCH", KEYS, key, "", body, &out);
     json_decref(body);
@@ -192,15 +183,21 @@ static int rotate(void *ctx, struct admin *a, char **operands)
         status = admin_duration(CMD, "after", c->after, &after);
     if (status < 0)
         status = find(a, tenant, key, &old);
+    int64_t now = (int64_t)time(NULL),
+            ends = json_integer_value(json_object_get(old, "expires_at"));
+    if (status < 0 && ends && ends <= now && !c->expires)
+        status = cmd_failf(CMD,
+                           "the key '%s' is past its end; say with --expires when the new one "
+                           "ends, or make one with `create`",
+                           key);
     if (status < 0)
-        status = make(c, a, tenant, json_string_value(json_object_get(old, "name")), &out);
-    json_int_t ends = json_integer_value(json_object_get(old, "expires_at"));
+        status = make(c, a, tenant, json_string_value(json_object_get(old, "name")), ends, &out);
     json_decref(old);
     if (status >= 0)
         return status;
     show_key(c, tenant, out);
     json_decref(out);
-    int64_t end = (int64_t)time(NULL) + after;
+    int64_t end = now + after;
     if (ends && ends < end)
         return EXIT_DONE; // it does not outlive what it was given
     const struct keys_cmd quiet = {0};
@@ -227,9 +224,5 @@ int cmd_keys(int argc, char **argv)
         ADMIN_OPTS(c.at),
     };
     int status = opt_parse(argc, argv, opts, ARRAY_LEN(opts), &help, &rest);
-    if (status >= 0)
-        return status;
-    if (!rest)
-        return cmd_usage(CMD, "say whose keys: `realm keys list TENANT`");
-    return admin_run(CMD, &c.at, verbs, ARRAY_LEN(verbs), rest, argv, &c);
+    return status >= 0 ? status : admin_run(CMD, &c.at, verbs, ARRAY_LEN(verbs), rest, argv, &c);
 }

@@ -5,9 +5,8 @@ static const struct opt_help help = {
     .usage = "models [list] | load NAME | unload NAME | pin NAME | unpin NAME",
     .about =
         "Shows the models of a running server, loads and unloads them.  A model that is pinned\n"
-        "stays loaded whatever else wants its memory; `pin` loads it.  Unloading waits for "
-        "nobody:\n"
-        "a model that is in use goes when its last request ends.",
+        "stays loaded whatever else wants its memory; `pin` loads it.  Unloading waits for\n"
+        "nobody: a model that is in use goes when its last request ends.",
     .examples = "  realm models\n"
                 "  realm models pin llama\n"
                 "  realm models unload llama --url http://127.0.0.1:8080",
@@ -31,11 +30,7 @@ static int list(void *ctx, struct admin *a, char **operands)
     int status = admin_call(a, "GET", "/admin/models", NULL, &out);
     if (status >= 0)
         return status;
-    if (c->json)
-        admin_json(out);
-    else
-        admin_table(json_object_get(out, "data"), columns, ARRAY_LEN(columns));
-    json_decref(out);
+    admin_show_rows(out, c->json, "data", columns, ARRAY_LEN(columns));
     return EXIT_DONE;
 }
 

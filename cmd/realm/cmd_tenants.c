@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "admin.h"
+#include "tenant/tenant.h"
 
 static const struct opt_help help = {
     .usage = "tenants [list] | show TENANT | create TENANT [OPTION ...] | set TENANT OPTION ...\n"
@@ -36,36 +37,34 @@ static const char TENANTS[] = "/admin/tenants/";
 
 /* ---- settings become the members of a body ---- */
 
-static int set(json_t *object, const char *name, json_t *value)
-{
-    return json_object_set_new(object, name, value) ? cmd_failf(CMD, "out of memory") : -1;
-}
-
 static bool is_none(const char *text)
 {
     return strcmp(text, "none") == 0;
 }
 
-static int set_number(json_t *object, const char *name, const char *option, const char *text)
+static int set_weight(json_t *body, const char *text)
 {
     uint64_t value;
     if (!text)
         return -1;
-    if (is_none(text))
-        return set(object, name, json_null());
-    int status = opt_u64(CMD, option, text, 0, INT64_MAX, &value);
-    return status >= 0 ? status : set(object, name, json_integer((json_int_t)value));
+    int status = opt_u64(CMD, "weight", text, 1, TENANT_WEIGHT_MAX, &value);
+    return status >= 0 ? status : admin_set(CMD, body, "weight", json_integer((json_int_t)value));
 }
 
-static int set_bytes(json_t *object, const char *name, const char *option, const char *text)
+/* "none" lifts it; size: it may have a unit. */
+static int set_limit(json_t *limits, const char *name, const char *option, const char *text,
+                     bool size)
 {
     uint64_t value;
     if (!text)
         return -1;
     if (is_none(text))
-        return set(object, name, json_null());
-    int status = admin_bytes(CMD, option, text, &value);
-    return status >= 0 ? status : set(object, name, json_integer((json_int_t)value));
+        return admin_set(CMD, limits, name, json_null());
+    int status = size ? admin_bytes(CMD, option, text, &value)
+                      : opt_u64(CMD, option, text, 0, INT64_MAX, &value);
+    if (status < 0 && value == 0)
+        status = cmd_usage(CMD, "%s must be 1 or more, or none for no limit", option);
+    return status >= 0 ? status : admin_set(CMD, limits, name, json_integer((json_int_t)value));
 }
 
 /* "llama,tiny"; "all" lifts the list. */
@@ -74,12 +73,12 @@ static int set_models(json_t *body, const char *text)
     if (!text)
         return -1;
     if (strcmp(text, "all") == 0)
-        return set(body, "models", json_null());
+        return admin_set(CMD, body, "models", json_null());
     json_t *names = json_array();
     for (const char *at = text; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
         if (strcspn(at, ","))
             json_array_append_new(names, json_stringn(at, strcspn(at, ",")));
-    return set(body, "models", names);
+    return admin_set(CMD, body, "models", names);
 }
 
 /* "1000000/day" */
@@ -90,7 +89,7 @@ static int set_budget(json_t *limits, const char *text)
     if (!text)
         return -1;
     if (is_none(text))
-        return set_number(limits, "budget_tokens", "budget", text);
+        return set_limit(limits, "budget_tokens", "budget", text, false);
     slash = strchr(text, '/');
     if (!slash || (size_t)(slash - text) >= sizeof(number) ||
         (strcmp(slash + 1, "hour") != 0 && strcmp(slash + 1, "day") != 0 &&
@@ -100,8 +99,8 @@ static int set_budget(json_t *limits, const char *text)
                          "or none, not '%s'",
                          text);
     snprintf(number, sizeof(number), "%.*s", (int)(slash - text), text);
-    int status = set_number(limits, "budget_tokens", "budget", number);
-    return status >= 0 ? status : set(limits, "budget_window", json_string(slash + 1));
+    int status = set_limit(limits, "budget_tokens", "budget", number, false);
+    return status >= 0 ? status : admin_set(CMD, limits, "budget_window", json_string(slash + 1));
 }
 
 /* "temperature=0.2,top_p=0.9"; "none" drops all. */
@@ -110,7 +109,7 @@ static int set_defaults(json_t *body, const char *text)
     json_t *options = json_object();
     if (!text || is_none(text)) {
         json_decref(options);
-        return text ? set(body, "defaults", json_null()) : -1;
+        return text ? admin_set(CMD, body, "defaults", json_null()) : -1;
     }
     for (const char *at = text; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL) {
         size_t n = strcspn(at, ","), name = strcspn(at, "=");
@@ -125,29 +124,29 @@ static int set_defaults(json_t *body, const char *text)
         json_t *read = json_loadb(value, n - name - 1, JSON_DECODE_ANY, NULL);
         json_object_setn_new(options, at, name, read ? read : json_stringn(value, n - name - 1));
     }
-    return set(body, "defaults", options);
+    return admin_set(CMD, body, "defaults", options);
 }
 
 static int read_limits(const struct settings *s, json_t *limits)
 {
-    int status = set_number(limits, "requests_per_min", "requests-per-min", s->requests);
+    int status = set_limit(limits, "requests_per_min", "requests-per-min", s->requests, false);
     if (status < 0)
-        status = set_number(limits, "tokens_per_min", "tokens-per-min", s->tokens);
+        status = set_limit(limits, "tokens_per_min", "tokens-per-min", s->tokens, false);
     if (status < 0)
-        status = set_number(limits, "parallel", "parallel", s->parallel);
+        status = set_limit(limits, "parallel", "parallel", s->parallel, false);
     if (status < 0)
         status = set_budget(limits, s->budget);
     if (status < 0)
-        status = set_bytes(limits, "kv_bytes_max", "kv", s->kv);
+        status = set_limit(limits, "kv_bytes_max", "kv", s->kv, true);
     if (status < 0)
-        status = set_number(limits, "max_tokens", "max-tokens", s->max_tokens);
+        status = set_limit(limits, "max_tokens", "max-tokens", s->max_tokens, false);
     return status;
 }
 
 static int read_settings(const struct settings *s, json_t *body)
 {
     json_t *limits = json_object();
-    int status = set_number(body, "weight", "weight", s->weight);
+    int status = set_weight(body, s->weight);
     if (status < 0)
         status = set_models(body, s->models);
     if (status < 0)
@@ -155,7 +154,7 @@ static int read_settings(const struct settings *s, json_t *body)
     if (status < 0)
         status = read_limits(s, limits);
     if (status < 0 && json_object_size(limits))
-        return set(body, "limits", limits);
+        return admin_set(CMD, body, "limits", limits);
     json_decref(limits);
     return status;
 }
@@ -196,15 +195,10 @@ static const struct admin_column more[] = {
 
 static void show_one(const struct tenants_cmd *c, json_t *tenant)
 {
-    if (c->json) {
-        admin_json(tenant);
-    } else {
-        struct admin_column all[ARRAY_LEN(columns) + ARRAY_LEN(more)];
-        memcpy(all, columns, sizeof(columns));
-        memcpy(all + ARRAY_LEN(columns), more, sizeof(more));
-        admin_record(tenant, all, ARRAY_LEN(all));
-    }
-    json_decref(tenant);
+    struct admin_column all[ARRAY_LEN(columns) + ARRAY_LEN(more)];
+    memcpy(all, columns, sizeof(columns));
+    memcpy(all + ARRAY_LEN(columns), more, sizeof(more));
+    admin_show_record(tenant, c->json, all, ARRAY_LEN(all));
 }
 
 static int list(void *ctx, struct admin *a, char **operands)
@@ -217,11 +211,7 @@ static int list(void *ctx, struct admin *a, char **operands)
         status = admin_call(a, "GET", "/admin/tenants", NULL, &out);
     if (status >= 0)
         return status;
-    if (c->json)
-        admin_json(out);
-    else
-        admin_table(json_object_get(out, "tenants"), columns, ARRAY_LEN(columns));
-    json_decref(out);
+    admin_show_rows(out, c->json, "tenants", columns, ARRAY_LEN(columns));
     return EXIT_DONE;
 }
 
@@ -242,7 +232,7 @@ static int create(void *ctx, struct admin *a, char **operands)
 {
     const struct tenants_cmd *c = ctx;
     json_t *body = json_object(), *out = NULL;
-    int status = set(body, "id", json_string(operands[0]));
+    int status = admin_set(CMD, body, "id", json_string(operands[0]));
     if (status < 0)
         status = read_settings(&c->given, body);
     if (status < 0)
@@ -303,11 +293,7 @@ static int audits(void *ctx, struct admin *a, char **operands)
     buf_free(&path);
     if (status >= 0)
         return status;
-    if (c->json)
-        admin_json(out);
-    else
-        admin_table(json_object_get(out, "rows"), seen, ARRAY_LEN(seen));
-    json_decref(out);
+    admin_show_rows(out, c->json, "rows", seen, ARRAY_LEN(seen));
     return EXIT_DONE;
 }
 

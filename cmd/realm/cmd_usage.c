@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include "admin.h"
+#include "pull.h"
 
 static const struct opt_help help = {
     .usage = "usage [OPTION ...]\n"
@@ -69,13 +70,11 @@ static bool has_word(const char *list, const char *word)
 static void show(const struct usage_cmd *c, json_t *out, const struct admin_column *columns,
                  size_t n)
 {
-    const json_t *rows = json_object_get(out, "rows");
-    if (c->json)
-        admin_json(out);
-    else if (c->csv)
-        admin_csv(rows, columns, n);
-    else
-        admin_table(rows, columns, n);
+    if (!c->csv) {
+        admin_show_rows(out, c->json, "rows", columns, n);
+        return;
+    }
+    admin_csv(json_object_get(out, "rows"), columns, n);
     json_decref(out);
 }
 
@@ -84,9 +83,8 @@ static int add_time(struct buf *path, const char *name, const char *text)
 {
     char seconds[32];
     int64_t ago;
-    if (!text || !admin_is_duration(text) || strspn(text, "0123456789") == strlen(text))
+    if (!text || !admin_read_duration(text, &ago))
         return admin_add_query(path, name, text);
-    (void)admin_duration(CMD, name, text, &ago);
     snprintf(seconds, sizeof(seconds), "%lld", (long long)time(NULL) - (long long)ago);
     return admin_add_query(path, name, seconds);
 }
@@ -110,11 +108,11 @@ static int report(void *ctx, struct admin *a, char **operands)
     if (c->limit)
         return cmd_usage(CMD, "--limit goes with `realm usage requests`");
     buf_init(&path, 4096);
-    int failed = buf_addf(&path, "/admin/usage?group_by=") || admin_escape(&path, c->by) ||
-                 admin_add_query(&path, "tenant", c->tenant) ||
-                 admin_add_query(&path, "key", c->key) ||
-                 admin_add_query(&path, "model", c->model) || add_time(&path, "from", c->from) ||
-                 add_time(&path, "to", c->to);
+    int failed =
+        buf_addf(&path, "/admin/usage?group_by=") || pull_url_escape(&path, c->by, false) ||
+        admin_add_query(&path, "tenant", c->tenant) || admin_add_query(&path, "key", c->key) ||
+        admin_add_query(&path, "model", c->model) || add_time(&path, "from", c->from) ||
+        add_time(&path, "to", c->to);
     int status = call(a, &path, failed, &out);
     if (status >= 0)
         return status;

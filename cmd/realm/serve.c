@@ -163,10 +163,7 @@ static int open_api(struct serve *s, const char *key, struct realm_error *err)
     int status = api_open(&s->api, &options, err);
     if (!status)
         status = api_set_models(s->api, &s->models.api, err);
-    if (!status && api_set_shared(s->api, (const char *const *)s->conf.shared_prompts,
-                                  s->conf.n_shared_prompts))
-        status = err_nomem(err, "shared prompts");
-    return status;
+    return status ? status : serve_set_shared(s, &s->conf, err);
 }
 
 static int open_http(struct serve *s, struct realm_error *err)

@@ -56,9 +56,9 @@ struct serve_state {
     int lock_fd;
 };
 
-/* Its path: the given one, or that of the user; for mem_free.  REALM_E_ARG: there is none;
- * REALM_E_NOMEM. */
-MUST_USE int serve_state_dir(char **out, const char *given, struct realm_error *err);
+/* STATE/admin.sock of the given folder, or of the user's own; for mem_free.  REALM_E_ARG: there is
+ * none; REALM_E_NOMEM. */
+MUST_USE int serve_state_socket(char **out, const char *given, struct realm_error *err);
 /* Makes the folder (given, or the user's own) and takes its lock: REALM_E_ARG when another
  * server has it, or when others may write to it; REALM_E_SYS, REALM_E_NOMEM. */
 MUST_USE int serve_state_open(struct serve_state *s, const char *given, struct realm_error *err);
@@ -103,5 +103,7 @@ void serve_close(struct serve *s);
 /* Reads the configuration again (serve_reload.c); what is wrong is logged and changes
  * nothing. */
 void serve_reload(struct serve *s);
+/* Has the api take c's shared prompts; REALM_E_NOMEM. */
+MUST_USE int serve_set_shared(struct serve *s, const struct conf *c, struct realm_error *err);
 
 #endif

@@ -37,7 +37,7 @@ static int take_tls(struct serve *s, const struct conf *next, struct realm_error
     return next->tls_cert ? http_set_tls(s->http, next->tls_cert, next->tls_key, err) : 0;
 }
 
-static int take_shared(struct serve *s, const struct conf *c, struct realm_error *err)
+int serve_set_shared(struct serve *s, const struct conf *c, struct realm_error *err)
 {
     return api_set_shared(s->api, (const char *const *)c->shared_prompts, c->n_shared_prompts)
                ? err_nomem(err, "shared prompts")
@@ -56,12 +56,14 @@ static int take_over(struct serve *s, const struct conf *next, struct serve_mode
         serve_models_close(models);
         return status;
     }
-    status = take_shared(s, next, err);
+    status = serve_set_shared(s, next, err);
     if (!status)
         status = take_tls(s, next, err);
     if (status) {
-        if (api_set_models(s->api, &s->models.api, &ignored) || take_shared(s, &s->conf, &ignored))
-            log_line(LOG_ERROR, "reload: the old ones cannot be set again: %s", ignored.message);
+        if (api_set_models(s->api, &s->models.api, &ignored) ||
+            serve_set_shared(s, &s->conf, &ignored))
+            log_line(LOG_ERROR, "reload: the old models and shared prompts cannot be set again: %s",
+                     ignored.message);
         serve_models_close(models);
     }
     return status;

@@ -26,7 +26,7 @@ static char *path_in(const char *dir, const char *name)
     return (char *)path.p;
 }
 
-int serve_state_dir(char **out, const char *given, struct realm_error *err)
+static int choose_dir(char **out, const char *given, struct realm_error *err)
 {
     const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
     *out = NULL;
@@ -44,12 +44,23 @@ int serve_state_dir(char **out, const char *given, struct realm_error *err)
 
 static int choose(struct serve_state *s, const char *given, struct realm_error *err)
 {
-    int status = serve_state_dir(&s->dir, given, err);
+    int status = choose_dir(&s->dir, given, err);
     if (status)
         return status;
     s->guests = path_in(s->dir, "/guests");
     s->socket = path_in(s->dir, "/admin.sock");
     return s->guests && s->socket ? 0 : err_nomem(err, "the state directory's name");
+}
+
+int serve_state_socket(char **out, const char *given, struct realm_error *err)
+{
+    struct serve_state s = {.lock_fd = -1};
+    int status = choose(&s, given, err);
+    *out = status ? NULL : s.socket;
+    if (!status)
+        s.socket = NULL;
+    serve_state_close(&s);
+    return status;
 }
 
 /* Makes the folder and those above it. */

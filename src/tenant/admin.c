@@ -33,9 +33,14 @@ int change_end(struct tenants *t, int status, struct realm_error *err)
     return status;
 }
 
-void change_over(struct tenants *t)
+int change_over(struct tenants *t, int status, json_t **out)
 {
     mutex_unlock(&t->changes);
+    if (status && out) {
+        json_decref(*out);
+        *out = NULL;
+    }
+    return status;
 }
 
 int change_audit(struct tenants *t, const char *who, const char *action, const char *subject,
@@ -55,18 +60,16 @@ int change_audit(struct tenants *t, const char *who, const char *action, const c
     return status;
 }
 
-static int take_one(void *ctx, sqlite3_stmt *stmt)
+static int count(struct tenants *t, const char *id, int64_t *n, struct realm_error *err)
 {
-    (void)stmt;
-    *(bool *)ctx = true;
-    return 0;
+    return db_number(t->sql, "SELECT count(*) FROM tenants WHERE id=?1", DB_ARGS(db_text(id)), n,
+                     err);
 }
 
 int change_find(struct tenants *t, const char *id, struct account **out, struct realm_error *err)
 {
-    bool found = false;
-    int status = db_query(t->sql, "SELECT 1 FROM tenants WHERE id=?1", DB_ARGS(db_text(id)),
-                          take_one, &found, err);
+    int64_t found;
+    int status = count(t, id, &found, err);
     if (!status && !found)
         status = err_set(err, REALM_E_NOT_FOUND, "no tenant is named %.64s", id);
     mutex_lock(&t->lock);
@@ -102,9 +105,8 @@ static int answer(json_t **out, json_t *json, struct realm_error *err)
 static int make_account(struct tenants *t, const char *id, struct account **a, bool *fresh,
                         struct realm_error *err)
 {
-    bool taken = false;
-    int status = db_query(t->sql, "SELECT 1 FROM tenants WHERE id=?1", DB_ARGS(db_text(id)),
-                          take_one, &taken, err);
+    int64_t taken;
+    int status = count(t, id, &taken, err);
     if (!status && taken)
         status = err_set(err, REALM_E_ARG, "id %s is taken", id);
     if (!status && t->n_accounts >= TENANTS_MAX)
@@ -148,15 +150,10 @@ int tenants_create(struct tenants *t, const json_t *body, const char *who, json_
         directory_add(t, a);
     t->n_accounts += !status;
     mutex_unlock(&t->lock);
-    change_over(t);
     if (status && fresh)
         account_drop(a);
     spec_free(&s);
-    if (status) {
-        json_decref(*out);
-        *out = NULL;
-    }
-    return status;
+    return change_over(t, status, out);
 }
 
 static int add_tenant(void *ctx, sqlite3_stmt *stmt)
@@ -170,15 +167,20 @@ static int add_tenant(void *ctx, sqlite3_stmt *stmt)
     return status;
 }
 
-/* {name: [...]} of a query on the changes' connection. */
-static int list(struct tenants *t, const char *name, const char *text, const struct db_arg *args,
-                size_t n, int (*row)(void *ctx, sqlite3_stmt *stmt), json_t **out,
-                struct realm_error *err)
+int list_rows(struct tenants *t, const char *tenant, const char *name, const char *text,
+              int (*row)(void *array, sqlite3_stmt *stmt), json_t **out, struct realm_error *err)
 {
+    struct account *a;
+    const struct db_arg of = db_text(tenant);
     json_t *rows = json_array();
+    *out = NULL;
+    mutex_lock(&t->changes);
     int status = rows ? 0 : err_nomem(err, "the answer");
+    if (!status && tenant)
+        status = change_find(t, tenant, &a, err);
     if (!status)
-        status = db_query(t->sql, text, args, n, row, rows, err);
+        status = db_query(t->sql, text, &of, tenant ? 1 : 0, row, rows, err);
+    mutex_unlock(&t->changes);
     if (status)
         json_decref(rows);
     return status ? status : answer(out, json_pack("{s:o}", name, rows), err);
@@ -186,12 +188,8 @@ static int list(struct tenants *t, const char *name, const char *text, const str
 
 int tenants_list(struct tenants *t, json_t **out, struct realm_error *err)
 {
-    *out = NULL;
-    mutex_lock(&t->changes);
-    int status = list(t, "tenants", "SELECT " SPEC_COLUMNS " FROM tenants ORDER BY id", NULL, 0,
-                      add_tenant, out, err);
-    mutex_unlock(&t->changes);
-    return status;
+    return list_rows(t, NULL, "tenants", "SELECT " SPEC_COLUMNS " FROM tenants ORDER BY id",
+                     add_tenant, out, err);
 }
 
 static int read_current(struct tenants *t, const char *id, struct account **a, struct spec *s,
@@ -239,13 +237,8 @@ int tenants_change(struct tenants *t, const char *id, const json_t *patch, const
     if (!status)
         status = change_audit(t, who, "tenant.change", id, json_incref((json_t *)patch), err);
     status = change_apply(t, a, status, err);
-    change_over(t);
     spec_free(&s);
-    if (status) {
-        json_decref(*out);
-        *out = NULL;
-    }
-    return status;
+    return change_over(t, status, out);
 }
 
 /* "default" goes on as if nobody had made it. */
@@ -279,6 +272,5 @@ int tenants_remove(struct tenants *t, const char *id, const char *who, struct re
     if (!status)
         status = change_audit(t, who, "tenant.remove", id, NULL, err);
     status = remove_made(t, a, status, err);
-    change_over(t);
-    return status;
+    return change_over(t, status, NULL);
 }

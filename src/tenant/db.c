@@ -13,7 +13,10 @@
 #include "base/err.h"
 #include "base/limits.h"
 
-enum { APPLICATION_ID = 0x524c4d31 }; /* "RLM1" */
+enum {
+    APPLICATION_ID = 0x524c4d31, /* "RLM1" */
+    BUSY_MS = 10000,
+};
 
 /* Above this only the pages are checked, not that the indexes fit the tables. */
 static const int64_t CHECK_WHOLE_BYTES_MAX = 64 << 20;
@@ -83,8 +86,12 @@ int db_query(sqlite3 *sql, const char *text, const struct db_arg *args, size_t n
         sqlite3_finalize(stmt);
         return status;
     }
-    while ((code = sqlite3_step(stmt)) == SQLITE_ROW && !status)
+    while ((code = sqlite3_step(stmt)) == SQLITE_ROW && !status) {
         status = row ? row(ctx, stmt) : 0;
+        /* A text that found no memory reads as one that is empty. */
+        if (sqlite3_errcode(sql) == SQLITE_NOMEM)
+            status = REALM_E_NOMEM;
+    }
     if (!status && code != SQLITE_DONE)
         status = db_failed(sql, err);
     else if (status == REALM_E_NOMEM)
@@ -104,22 +111,17 @@ int db_exec(sqlite3 *sql, const char *text, struct realm_error *err)
     return sqlite3_exec(sql, text, NULL, NULL, NULL) ? db_failed(sql, err) : 0;
 }
 
-void db_rollback(sqlite3 *sql)
-{
-    if (!sqlite3_get_autocommit(sql))
-        (void)sqlite3_exec(sql, "ROLLBACK", NULL, NULL, NULL);
-}
-
 static int take_number(void *ctx, sqlite3_stmt *stmt)
 {
     *(int64_t *)ctx = sqlite3_column_int64(stmt, 0);
     return 0;
 }
 
-int db_number(sqlite3 *sql, const char *text, int64_t *out, struct realm_error *err)
+int db_number(sqlite3 *sql, const char *text, const struct db_arg *args, size_t n, int64_t *out,
+              struct realm_error *err)
 {
     *out = 0;
-    return db_query(sql, text, NULL, 0, take_number, out, err);
+    return db_query(sql, text, args, n, take_number, out, err);
 }
 
 const char *db_column_text(sqlite3_stmt *stmt, int column)
@@ -140,9 +142,9 @@ static int check_whole(sqlite3 *sql, const char *path, struct realm_error *err)
 {
     char verdict[160] = "";
     int64_t pages, page;
-    int status = db_number(sql, "PRAGMA page_count", &pages, err);
+    int status = db_number(sql, "PRAGMA page_count", NULL, 0, &pages, err);
     if (!status)
-        status = db_number(sql, "PRAGMA page_size", &page, err);
+        status = db_number(sql, "PRAGMA page_size", NULL, 0, &page, err);
     if (status)
         return status;
     bool whole = pages <= CHECK_WHOLE_BYTES_MAX / (page ? page : 1);
@@ -157,11 +159,11 @@ static int check_whole(sqlite3 *sql, const char *path, struct realm_error *err)
 static int check_version(sqlite3 *sql, const char *path, int64_t *version, struct realm_error *err)
 {
     int64_t application, tables;
-    int status = db_number(sql, "PRAGMA application_id", &application, err);
+    int status = db_number(sql, "PRAGMA application_id", NULL, 0, &application, err);
     if (!status)
-        status = db_number(sql, "PRAGMA user_version", version, err);
+        status = db_number(sql, "PRAGMA user_version", NULL, 0, version, err);
     if (!status)
-        status = db_number(sql, "SELECT count(*) FROM sqlite_schema", &tables, err);
+        status = db_number(sql, "SELECT count(*) FROM sqlite_schema", NULL, 0, &tables, err);
     if (status)
         return status;
     if (tables == 0 && application == 0 && *version == 0)
@@ -178,6 +180,7 @@ static int check_version(sqlite3 *sql, const char *path, int64_t *version, struc
 
 /* ---- moving up ---- */
 
+/* After a failure the connection is to be closed. */
 static int move_up(sqlite3 *sql, int64_t version, struct realm_error *err)
 {
     char text[96];
@@ -190,11 +193,7 @@ static int move_up(sqlite3 *sql, int64_t version, struct realm_error *err)
         status = db_exec(sql, db_versions[i], err);
     snprintf(text, sizeof(text), "PRAGMA application_id=%d; PRAGMA user_version=%d; COMMIT",
              APPLICATION_ID, db_version);
-    if (!status)
-        status = db_exec(sql, text, err);
-    if (status)
-        db_rollback(sql);
-    return status;
+    return status ? status : db_exec(sql, text, err);
 }
 
 /* ---- opening ---- */
@@ -214,7 +213,7 @@ static int make_private(const char *path, struct realm_error *err)
 
 static int distrust(sqlite3 *sql)
 {
-    return sqlite3_extended_result_codes(sql, 1) || sqlite3_busy_timeout(sql, DB_BUSY_MS) ||
+    return sqlite3_extended_result_codes(sql, 1) || sqlite3_busy_timeout(sql, BUSY_MS) ||
            sqlite3_db_config(sql, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL) ||
            sqlite3_db_config(sql, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL) ||
            sqlite3_db_config(sql, SQLITE_DBCONFIG_ENABLE_FKEY, 1, NULL) ||
@@ -231,7 +230,8 @@ int db_connect(sqlite3 **out, const char *path, bool reader, struct realm_error 
         return db_failed(sql, err);
     return db_exec(sql,
                    reader ? "PRAGMA cell_size_check=ON; PRAGMA query_only=ON"
-                          : "PRAGMA cell_size_check=ON; PRAGMA synchronous=FULL",
+                          : "PRAGMA cell_size_check=ON; PRAGMA synchronous=FULL;"
+                            "PRAGMA journal_size_limit=67108864",
                    err);
 }
 
@@ -257,8 +257,6 @@ int db_open(sqlite3 **out, const char *path, struct realm_error *err)
         status = check_whole(*out, path, err);
     if (!status)
         status = take_wal(*out, err);
-    if (!status)
-        status = db_exec(*out, "PRAGMA journal_size_limit=67108864", err);
     if (!status)
         status = move_up(*out, version, err);
     if (status) {

@@ -12,14 +12,12 @@
 #include "base/compiler.h"
 #include "realm/status.h"
 
-enum { DB_BUSY_MS = 10000 };
-
 /* Opens or makes the database, checks it whole and moves it up to this version.
  *   REALM_E_FORMAT   damaged, not ours, or a newer program's: nothing was changed */
 MUST_USE int db_open(sqlite3 **out, const char *path, struct realm_error *err);
 /* A further connection to a database that db_open has seen; reader: it cannot write. */
 MUST_USE int db_connect(sqlite3 **out, const char *path, bool reader, struct realm_error *err);
-/* NULL is fine. */
+/* Takes a transaction back that was not committed.  NULL is fine. */
 void db_close(sqlite3 *sql);
 
 /* schema.c: the tables of each version. */
@@ -52,7 +50,7 @@ static inline struct db_arg db_blob(struct slice bytes)
     return (struct db_arg){DB_BLOB, 0, bytes};
 }
 
-/* For the two below: the values of ?1, ?2 …, and how many. */
+/* For those below: the values of ?1, ?2 …, and how many. */
 #define DB_ARGS(...)                      \
     (const struct db_arg[]){__VA_ARGS__}, \
         sizeof((const struct db_arg[]){__VA_ARGS__}) / sizeof(struct db_arg)
@@ -66,10 +64,9 @@ MUST_USE int db_query(sqlite3 *sql, const char *text, const struct db_arg *args,
                       struct realm_error *err);
 /* Statements without values; several may stand in text. */
 MUST_USE int db_exec(sqlite3 *sql, const char *text, struct realm_error *err);
-/* Takes back what a failed transaction did, if it has not been already. */
-void db_rollback(sqlite3 *sql);
-/* The one number that a query yields. */
-MUST_USE int db_number(sqlite3 *sql, const char *text, int64_t *out, struct realm_error *err);
+/* The one number that a query yields; 0 where it yields none. */
+MUST_USE int db_number(sqlite3 *sql, const char *text, const struct db_arg *args, size_t n,
+                       int64_t *out, struct realm_error *err);
 
 /* For statements that are kept. */
 MUST_USE int db_bind(sqlite3_stmt *stmt, const struct db_arg *args, size_t n);

@@ -33,21 +33,14 @@ static int add_guest(void *ctx, sqlite3_stmt *stmt)
     return json_array_append_new(ctx, row) ? REALM_E_NOMEM : 0;
 }
 
-static int take_number(void *ctx, sqlite3_stmt *stmt)
-{
-    *(int64_t *)ctx = sqlite3_column_int64(stmt, 0);
-    return 0;
-}
-
 /* The version in use; 0: there is none. */
 static int read_use(struct tenants *t, const char *tenant, const char *model, int64_t *version,
                     struct realm_error *err)
 {
-    *version = 0;
-    return db_query(t->sql,
-                    "SELECT coalesce(max(version), 0) FROM guests"
-                    " WHERE tenant=?1 AND model=?2 AND NOT withdrawn",
-                    DB_ARGS(db_text(tenant), db_text(model)), take_number, version, err);
+    return db_number(t->sql,
+                     "SELECT max(version) FROM guests"
+                     " WHERE tenant=?1 AND model=?2 AND NOT withdrawn",
+                     DB_ARGS(db_text(tenant), db_text(model)), version, err);
 }
 
 /* The answer about one version. */
@@ -78,15 +71,14 @@ static int digest(struct slice wasm, char hex[65])
 static int check_count(struct tenants *t, const char *tenant, const char *model,
                        struct realm_error *err)
 {
-    int64_t others = 0;
+    int64_t others;
     int status =
-        db_query(t->sql, "SELECT count(DISTINCT model) FROM guests WHERE tenant=?1 AND model<>?2",
-                 DB_ARGS(db_text(tenant), db_text(model)), take_number, &others, err);
+        db_number(t->sql, "SELECT count(DISTINCT model) FROM guests WHERE tenant=?1 AND model<>?2",
+                  DB_ARGS(db_text(tenant), db_text(model)), &others, err);
     if (!status && others >= TENANT_GUESTS_MAX)
-        status = err_set(err, REALM_E_LIMIT,
-                         "tenant %s has programs for %d models, and no more "
-                         "may be",
-                         tenant, TENANT_GUESTS_MAX);
+        status =
+            err_set(err, REALM_E_LIMIT, "tenant %s has programs for %d models, and no more may be",
+                    tenant, TENANT_GUESTS_MAX);
     return status;
 }
 
@@ -118,19 +110,6 @@ static int insert(struct tenants *t, const char *tenant, const char *model, stru
     return status;
 }
 
-/* Ends the change, and the answer with it where it failed. */
-static int conclude(struct tenants *t, struct account *a, int status, json_t **out,
-                    struct realm_error *err)
-{
-    status = change_apply(t, a, status, err);
-    change_over(t);
-    if (status && out) {
-        json_decref(*out);
-        *out = NULL;
-    }
-    return status;
-}
-
 int tenants_guest_put(struct tenants *t, const char *tenant, const char *model, struct slice wasm,
                       const json_t *about, const char *who, json_t **out, struct realm_error *err)
 {
@@ -156,27 +135,15 @@ int tenants_guest_put(struct tenants *t, const char *tenant, const char *model, 
         status = show(t, version, out, err);
     if (!status)
         status = change_audit(t, who, "guest.put", tenant, json_incref(*out), err);
-    return conclude(t, a, status, out, err);
+    return change_over(t, change_apply(t, a, status, err), out);
 }
 
 int tenants_guest_list(struct tenants *t, const char *tenant, json_t **out, struct realm_error *err)
 {
-    struct account *a;
-    json_t *rows = json_array();
-    *out = NULL;
-    mutex_lock(&t->changes);
-    int status = rows ? change_find(t, tenant, &a, err) : err_nomem(err, "the answer");
-    if (!status)
-        status = db_query(t->sql,
-                          "SELECT " GUEST_COLUMNS " FROM guests WHERE tenant=?1"
-                          " ORDER BY model, version DESC",
-                          DB_ARGS(db_text(tenant)), add_guest, rows, err);
-    mutex_unlock(&t->changes);
-    if (status)
-        json_decref(rows);
-    else if (!(*out = json_pack("{s:o}", "guests", rows)))
-        status = err_nomem(err, "the answer");
-    return status;
+    return list_rows(t, tenant, "guests",
+                     "SELECT " GUEST_COLUMNS " FROM guests WHERE tenant=?1"
+                     " ORDER BY model, version DESC",
+                     add_guest, out, err);
 }
 
 static int no_program(const char *tenant, const char *model, struct realm_error *err)
@@ -188,7 +155,7 @@ static int no_program(const char *tenant, const char *model, struct realm_error 
 static int withdraw(struct tenants *t, const char *tenant, const char *model, json_t **out,
                     struct realm_error *err)
 {
-    int64_t version = 0, before = 0;
+    int64_t version, before;
     int status = read_use(t, tenant, model, &version, err);
     if (!status && !version)
         status = no_program(tenant, model, err);
@@ -215,7 +182,7 @@ int tenants_guest_rollback(struct tenants *t, const char *tenant, const char *mo
         status = withdraw(t, tenant, model ? model : "", out, err);
     if (!status)
         status = change_audit(t, who, "guest.rollback", tenant, json_incref(*out), err);
-    return conclude(t, a, status, out, err);
+    return change_over(t, change_apply(t, a, status, err), out);
 }
 
 int tenants_guest_remove(struct tenants *t, const char *tenant, const char *model, const char *who,
@@ -234,7 +201,7 @@ int tenants_guest_remove(struct tenants *t, const char *tenant, const char *mode
     if (!status)
         status = change_audit(t, who, "guest.remove", tenant,
                               model ? json_pack("{s:s}", "model", model) : NULL, err);
-    return conclude(t, a, status, NULL, err);
+    return change_over(t, change_apply(t, a, status, err), NULL);
 }
 
 /* ---- modules ---- */

@@ -85,11 +85,9 @@ static int take_body(struct key_body *b, const json_t *body, bool making, struct
 
 static int check_count(struct tenants *t, const char *tenant, struct realm_error *err)
 {
-    char text[160];
     int64_t n;
-    /* An id of the directory has no quotes. */
-    snprintf(text, sizeof(text), "SELECT count(*) FROM keys WHERE tenant='%s'", tenant);
-    int status = db_number(t->sql, text, &n, err);
+    int status = db_number(t->sql, "SELECT count(*) FROM keys WHERE tenant=?1",
+                           DB_ARGS(db_text(tenant)), &n, err);
     if (!status && n >= TENANT_KEYS_MAX)
         status = err_set(err, REALM_E_LIMIT, "tenant %s has %d keys, and no more may be", tenant,
                          TENANT_KEYS_MAX);
@@ -148,7 +146,7 @@ int tenants_key_create(struct tenants *t, const char *tenant, const json_t *body
     if (!status)
         status = change_find(t, tenant, &k->account, err);
     if (!status)
-        status = check_count(t, k->account->id, err);
+        status = check_count(t, tenant, err);
     if (!status)
         status = draw(t, k, text, err);
     if (!status)
@@ -162,34 +160,18 @@ int tenants_key_create(struct tenants *t, const char *tenant, const json_t *body
         mutex_unlock(&t->lock);
     } else {
         mem_free(k);
-        json_decref(*out);
-        *out = NULL;
     }
-    change_over(t);
     OPENSSL_cleanse(text, sizeof(text));
-    return status;
+    return change_over(t, status, out);
 }
 
 /* ---- the rest ---- */
 
 int tenants_keys(struct tenants *t, const char *tenant, json_t **out, struct realm_error *err)
 {
-    struct account *a;
-    json_t *rows = json_array();
-    *out = NULL;
-    mutex_lock(&t->changes);
-    int status = rows ? change_find(t, tenant, &a, err) : err_nomem(err, "the answer");
-    if (!status)
-        status = db_query(t->sql,
-                          "SELECT " KEY_COLUMNS " FROM keys WHERE tenant=?1"
-                          " ORDER BY created_at, id",
-                          DB_ARGS(db_text(tenant)), add_key, rows, err);
-    mutex_unlock(&t->changes);
-    if (status)
-        json_decref(rows);
-    else if (!(*out = json_pack("{s:o}", "keys", rows)))
-        status = err_nomem(err, "the answer");
-    return status;
+    return list_rows(t, tenant, "keys",
+                     "SELECT " KEY_COLUMNS " FROM keys WHERE tenant=?1 ORDER BY created_at, id",
+                     add_key, out, err);
 }
 
 static int update(struct tenants *t, const char *id, const json_t *patch, const struct key_body *b,
@@ -227,12 +209,8 @@ int tenants_key_change(struct tenants *t, const char *key, const json_t *patch, 
         k->expires_at = json_integer_value(json_object_get(*out, "expires_at"));
         k->disabled = json_is_true(json_object_get(*out, "disabled"));
         mutex_unlock(&t->lock);
-    } else {
-        json_decref(*out);
-        *out = NULL;
     }
-    change_over(t);
-    return status;
+    return change_over(t, status, out);
 }
 
 int tenants_key_remove(struct tenants *t, const char *key, const char *who, struct realm_error *err)
@@ -251,7 +229,6 @@ int tenants_key_remove(struct tenants *t, const char *key, const char *who, stru
         directory_remove_key(t, directory_find_key(t, key));
         mutex_unlock(&t->lock);
     }
-    change_over(t);
     json_decref(shown);
-    return status;
+    return change_over(t, status, NULL);
 }

@@ -1,5 +1,6 @@
 #include "tenant/ledger.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/clock.h"

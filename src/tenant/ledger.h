@@ -1,12 +1,11 @@
 /* tenant/ledger.h - the thread that writes rows, in groups.
  *
- * A row goes in when its request is let in, is noted now and then, and is closed once.  When
- * the database cannot be written, closed rows go to the spool (spool.h) and are as good as
- * written; rows of requests that run wait in memory; and every half second it is tried again. */
+ * A row goes in a moment after its request is let in (one that ends before is written once), is
+ * noted now and then, and is closed once.  When the database cannot be written, closed rows go to
+ * the spool (spool.h) and are as good as written; rows of requests that run wait in memory; and
+ * every half second it is tried again. */
 #ifndef TENANT_LEDGER_H
 #define TENANT_LEDGER_H
-
-#include <stdatomic.h>
 
 #include "base/limits.h"
 #include "base/list.h"

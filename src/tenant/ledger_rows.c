@@ -30,7 +30,7 @@ static int keep(struct rows *r, sqlite3_stmt **out, const char *text)
 
 int rows_open(struct rows *r, const char *path, struct realm_error *err)
 {
-    *r = (struct rows){.path = path};
+    *r = (struct rows){0};
     int status = db_connect(&r->sql, path, false, err);
     if (!status && (keep(r, &r->begin, begin_text) || keep(r, &r->end, end_text) ||
                     keep(r, &r->spend, spend_text)))
@@ -46,7 +46,7 @@ void rows_close(struct rows *r)
     sqlite3_finalize(r->end);
     sqlite3_finalize(r->spend);
     db_close(r->sql);
-    *r = (struct rows){.path = r->path};
+    *r = (struct rows){0};
 }
 
 static int run(struct rows *r, sqlite3_stmt *stmt, const struct db_arg *args, size_t n,
@@ -85,15 +85,6 @@ int rows_write(struct rows *r, const struct ledger_row *row, struct realm_error 
                err);
 }
 
-static int commit(struct rows *r, int status, struct realm_error *err)
-{
-    if (!status)
-        status = db_exec(r->sql, "COMMIT", err);
-    if (status)
-        db_rollback(r->sql);
-    return status;
-}
-
 int rows_replay(struct rows *r, struct spool *spool, struct realm_error *err)
 {
     struct ledger_row row;
@@ -110,7 +101,8 @@ int rows_replay(struct rows *r, struct spool *spool, struct realm_error *err)
         else
             status = rows_write(r, &row, err);
     }
-    status = commit(r, status, err);
+    if (!status)
+        status = db_exec(r->sql, "COMMIT", err);
     if (!status && spool_clear(spool))
         status = err_set(err, REALM_E_IO, "the spool cannot be written");
     return status;
@@ -119,16 +111,14 @@ int rows_replay(struct rows *r, struct spool *spool, struct realm_error *err)
 int rows_interrupt(struct rows *r, struct realm_error *err)
 {
     _Static_assert(TENANT_INTERRUPTED == 4, "stands below");
-    int status = db_exec(r->sql, "BEGIN IMMEDIATE", err);
-    if (status)
-        return status;
-    status = db_exec(r->sql,
-                     "INSERT INTO spent (tenant, hour, tokens)"
-                     " SELECT tenant, started_at - started_at % 3600,"
-                     " sum(prompt_tokens + completion_tokens)"
-                     " FROM requests WHERE outcome = -1 GROUP BY 1, 2"
-                     " ON CONFLICT (tenant, hour) DO UPDATE SET tokens = tokens + excluded.tokens;"
-                     "UPDATE requests SET outcome = 4, code = 'interrupted' WHERE outcome = -1",
-                     err);
-    return commit(r, status, err);
+    return db_exec(r->sql,
+                   "BEGIN IMMEDIATE;"
+                   "INSERT INTO spent (tenant, hour, tokens)"
+                   " SELECT tenant, started_at - started_at % 3600,"
+                   " sum(prompt_tokens + completion_tokens)"
+                   " FROM requests WHERE outcome = -1 GROUP BY 1, 2"
+                   " ON CONFLICT (tenant, hour) DO UPDATE SET tokens = tokens + excluded.tokens;"
+                   "UPDATE requests SET outcome = 4, code = 'interrupted' WHERE outcome = -1;"
+                   "COMMIT",
+                   err);
 }

@@ -5,9 +5,9 @@
 #include "tenant/db.h"
 #include "tenant/spool.h"
 
-/* A connection with its statements; of one thread. */
+/* A connection with its statements; of one thread.  After a failure it is to be closed, which takes
+ * back what was begun. */
 struct rows {
-    const char *path;
     sqlite3 *sql;
     sqlite3_stmt *begin, *end, *spend;
 };

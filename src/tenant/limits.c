@@ -39,12 +39,14 @@ static void bucket_refill(struct bucket *b, uint64_t per_min, uint64_t now_us)
 {
     uint64_t passed = minus(now_us, b->at_us);
     b->at_us = now_us > b->at_us ? now_us : b->at_us;
-    if (per_min == 0 || passed >= MINUTE_US) {
-        b->spent = per_min ? minus(b->spent, per_min) : 0;
-        b->rest = 0;
+    if (per_min == 0) {
+        b->spent = b->rest = 0;
         return;
     }
-    uint64_t parts = b->rest + passed * per_min;
+    /* What is owed may be more than a minute's. */
+    uint64_t minutes = passed / MINUTE_US;
+    b->spent = minutes > b->spent / per_min ? 0 : b->spent - minutes * per_min;
+    uint64_t parts = b->rest + passed % MINUTE_US * per_min;
     b->spent = minus(b->spent, parts / MINUTE_US);
     b->rest = b->spent ? parts % MINUTE_US : 0;
 }
@@ -103,9 +105,13 @@ void limits_roll(struct counters *c, int64_t wall_s)
     }
 }
 
+/* NULL: it is longer gone than one window. */
 static struct window *window_of(struct counters *c, const struct taken *t, enum budget_window i)
 {
-    return &c->windows[i][c->windows[i][0].start_s == t->start_s[i] ? 0 : 1];
+    for (int age = 0; age < 2; age++)
+        if (c->windows[i][age].start_s == t->start_s[i])
+            return &c->windows[i][age];
+    return NULL;
 }
 
 static int refuse_budget(const struct window *w, const struct spec *s, int64_t wall_s,
@@ -171,16 +177,17 @@ int limits_reserve(struct counters *c, const struct spec *s, struct limits_now n
     if (more == 0)
         return 0;
     const struct window *w = window_of(c, taken, (enum budget_window)s->budget_window);
-    uint64_t budget_left = minus(s->budget_tokens, plus(w->used, w->reserved));
+    bool budgeted = s->budget_tokens && w;
+    uint64_t budget_left = budgeted ? minus(s->budget_tokens, plus(w->used, w->reserved)) : 0;
     /* An answer that has begun is not broken off for a rate: it is owed. */
     bool rated = s->tokens_per_min && !growth;
     if (rated && refuse_rate(&c->tokens, TENANT_TOKENS, s->tokens_per_min, more, why)) {
         why->left = bucket_left(&c->tokens, s->tokens_per_min);
-        if (s->budget_tokens && budget_left < why->left)
+        if (budgeted && budget_left < why->left)
             why->left = budget_left;
         return -1;
     }
-    if (s->budget_tokens && more > budget_left) {
+    if (budgeted && more > budget_left) {
         (void)refuse_budget(w, s, now.wall_s, why);
         why->left = budget_left;
         return -1;
@@ -188,7 +195,8 @@ int limits_reserve(struct counters *c, const struct spec *s, struct limits_now n
     c->tokens.spent = s->tokens_per_min ? plus(c->tokens.spent, more) : 0;
     for (int i = 0; i < BUDGET_WINDOWS; i++) {
         struct window *each = window_of(c, taken, (enum budget_window)i);
-        each->reserved = plus(each->reserved, more);
+        if (each)
+            each->reserved = plus(each->reserved, more);
     }
     taken->tokens = plus(taken->tokens, more);
     return 0;
@@ -206,6 +214,8 @@ void limits_settle(struct counters *c, const struct spec *s, struct limits_now n
         c->tokens.spent = plus(c->tokens.spent, minus(used, taken->tokens));
     for (int i = 0; i < BUDGET_WINDOWS; i++) {
         struct window *w = window_of(c, taken, (enum budget_window)i);
+        if (!w)
+            continue;
         w->reserved = minus(w->reserved, taken->tokens);
         w->used = plus(w->used, used);
     }

@@ -21,7 +21,7 @@ struct window {
 };
 
 /* All windows are counted for every tenant, so that a budget may be set at any time.  [1] is the
- * one before: a request belongs to the window in which it began. */
+ * one before: a request belongs to the window in which it began, and once that is gone to none. */
 struct counters {
     struct bucket requests, tokens;
     uint32_t running;

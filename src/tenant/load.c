@@ -82,9 +82,15 @@ static int load_account(struct tenants *t, struct account *a, struct realm_error
     return status ? status : load_spent(a, t->sql, err);
 }
 
+struct loading {
+    struct tenants *t;
+    struct realm_error *err;
+};
+
 static int add_account(void *ctx, sqlite3_stmt *stmt)
 {
-    struct tenants *t = ctx;
+    const struct loading *l = ctx;
+    struct tenants *t = l->t;
     t->n_accounts++;
     const char *id = db_column_text(stmt, 0);
     if (directory_find(t, id))
@@ -93,7 +99,7 @@ static int add_account(void *ctx, sqlite3_stmt *stmt)
     if (!a)
         return REALM_E_NOMEM;
     directory_add(t, a);
-    return load_account(t, a, NULL);
+    return load_account(t, a, l->err);
 }
 
 static int add_key(void *ctx, sqlite3_stmt *stmt)
@@ -120,9 +126,10 @@ int load_directory(struct tenants *t, struct realm_error *err)
     if (!t->everybody)
         return err_nomem(err, "the tenants");
     directory_add(t, t->everybody);
+    struct loading l = {t, err};
     int status = load_account(t, t->everybody, err);
     if (!status)
-        status = db_query(t->sql, "SELECT id FROM tenants", NULL, 0, add_account, t, err);
+        status = db_query(t->sql, "SELECT id FROM tenants", NULL, 0, add_account, &l, err);
     if (!status)
         status = db_query(t->sql, "SELECT id, tenant, mac, expires_at, disabled FROM keys", NULL, 0,
                           add_key, t, err);

@@ -182,20 +182,21 @@ static int take_limits(struct spec *s, json_t *body, struct realm_error *err)
 {
     const char *name;
     json_t *value;
-    int status = 0;
     if (json_is_null(body)) {
         for (size_t i = 0; i < ARRAY_LEN(limits); i++)
             *limit_of(s, &limits[i]) = 0;
+        s->budget_window = BUDGET_DAY;
         return 0;
     }
     if (!json_is_object(body))
         return err_set(err, REALM_E_ARG, "limits must be an object, or null for none");
     json_object_foreach(body, name, value)
     {
-        if (!status)
-            status = take_limit(s, name, value, err);
+        int status = take_limit(s, name, value, err);
+        if (status)
+            return status;
     }
-    return status;
+    return 0;
 }
 
 int spec_apply(struct spec *s, const json_t *body, bool making, struct realm_error *err)
@@ -255,14 +256,18 @@ json_t *spec_json(const struct spec *s)
 /* NULL stays NULL; REALM_E_NOMEM, or REALM_E_FORMAT for what is not JSON. */
 static int read_json(json_t **out, sqlite3_stmt *stmt, int column)
 {
-    json_error_t e;
     *out = NULL;
     if (sqlite3_column_type(stmt, column) == SQLITE_NULL)
         return 0;
-    *out = json_loads(db_column_text(stmt, column), 0, &e);
+    const char *text = (const char *)sqlite3_column_text(stmt, column);
+    *out = text ? json_loads(text, 0, NULL) : NULL;
     if (*out)
         return 0;
-    return json_error_code(&e) == json_error_out_of_memory ? REALM_E_NOMEM : REALM_E_FORMAT;
+    /* jansson says of text for which it has no memory that it is wrong. */
+    int64_t valid;
+    int status = db_number(sqlite3_db_handle(stmt), "SELECT json_valid(?1)", DB_ARGS(db_text(text)),
+                           &valid, NULL);
+    return !text || status || valid ? REALM_E_NOMEM : REALM_E_FORMAT;
 }
 
 int spec_read(struct spec *s, sqlite3_stmt *stmt)

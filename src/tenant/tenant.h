@@ -60,9 +60,6 @@ MUST_USE int tenants_open(struct tenants **out, const struct tenants_options *op
  * must be over.  NULL is fine. */
 void tenants_close(struct tenants *t);
 
-/* Whether new requests may come: false when the ledger cannot be written (the disk is full, or
- * failed).  Quick. */
-bool tenants_writable(const struct tenants *t);
 /* Whether there is any key: then every call needs one.  Quick. */
 bool tenants_have_keys(const struct tenants *t);
 
@@ -247,7 +244,7 @@ struct tenants_stats {
     uint32_t waiting;       /* rows that are not durable yet */
     uint32_t tenants, keys;
     uint64_t refused[TENANT_MEMORY + 1]; /* by limit */
-    bool writable;
+    bool writable; /* false: the disk is full or failed, and new requests are refused */
 };
 
 void tenants_stats(struct tenants *t, struct tenants_stats *out);

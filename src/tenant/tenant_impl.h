@@ -121,18 +121,25 @@ MUST_USE int load_spent(struct account *a, sqlite3 *sql, struct realm_error *err
 /* ---- admin.c ---- */
 
 /* A change: locks, begins; change_end commits or, after a failure, takes all back; either way
- * the lock is held until change_over. */
+ * the lock is held until change_over, which returns the status, and after a failure takes the
+ * answer back; out may be NULL. */
 MUST_USE int change_begin(struct tenants *t, struct realm_error *err);
 MUST_USE int change_end(struct tenants *t, int status, struct realm_error *err);
-void change_over(struct tenants *t);
+int change_over(struct tenants *t, int status, json_t **out);
 /* Notes within a change who does it; takes over detail, which may be NULL. */
 MUST_USE int change_audit(struct tenants *t, const char *who, const char *action,
                           const char *subject, json_t *detail, struct realm_error *err);
 /* Whether there is such a tenant; REALM_E_NOT_FOUND. */
 MUST_USE int change_find(struct tenants *t, const char *id, struct account **out,
                          struct realm_error *err);
-/* Ends a change of what the tenant is: reads it anew and has it hold. */
+/* change_end for a change of what the tenant is: reads it anew and has it hold. */
 MUST_USE int change_apply(struct tenants *t, struct account *a, int status,
                           struct realm_error *err);
+
+/* {name: [...]} of what row puts into its array for each row of the query, about tenant ?1, which
+ * must be there (REALM_E_NOT_FOUND); tenant NULL: about all. */
+MUST_USE int list_rows(struct tenants *t, const char *tenant, const char *name, const char *text,
+                       int (*row)(void *array, sqlite3_stmt *stmt), json_t **out,
+                       struct realm_error *err);
 
 #endif

@@ -46,7 +46,7 @@ static int open_directory(struct tenants *t, const char *dir, struct realm_error
     int64_t n_keys;
     if (sqlite3_prepare_v3(t->sql, "ROLLBACK", -1, SQLITE_PREPARE_PERSISTENT, &t->rollback, NULL))
         return db_failed(t->sql, err);
-    int status = db_number(t->sql, "SELECT count(*) FROM keys", &n_keys, err);
+    int status = db_number(t->sql, "SELECT count(*) FROM keys", NULL, 0, &n_keys, err);
     if (!status)
         status = key_pepper(dir, n_keys > 0, t->pepper, err);
     if (!status)
@@ -101,16 +101,17 @@ void tenants_close(struct tenants *t)
     mem_free(t);
 }
 
-bool tenants_writable(const struct tenants *t)
-{
-    return ledger_writable(t->ledger);
-}
-
 /* ---- one request ---- */
 
 static struct limits_now now(struct tenants *t)
 {
     return (struct limits_now){clock_ns(t->clock) / 1000u, tenants_now_s(t)};
+}
+
+/* With the lock: the limits that hold now, which may be later ones than the pass's. */
+static const struct spec *spec_now(const struct tenant *s)
+{
+    return s->account->removed ? &s->spec : &s->account->current->spec;
 }
 
 void tenant_rates(const struct tenant_pass *pass, struct tenant_rates *out)
@@ -119,8 +120,7 @@ void tenant_rates(const struct tenant_pass *pass, struct tenant_rates *out)
     struct tenants *t = a->tenants;
     struct limits_now at = now(t);
     mutex_lock(&t->lock);
-    const struct tenant *s = a->removed ? pass->tenant : a->current;
-    limits_rates(&a->counters, &s->spec, at, out);
+    limits_rates(&a->counters, spec_now(pass->tenant), at, out);
     mutex_unlock(&t->lock);
 }
 
@@ -160,12 +160,6 @@ static int refuse(struct tenants *t, struct tenant_refusal *why, enum tenant_lim
     t->refused[limit]++;
     mutex_unlock(&t->lock);
     return -1;
-}
-
-/* With the lock: the limits that hold now, which may be later ones than the pass's. */
-static const struct spec *spec_now(const struct tenant *s)
-{
-    return s->account->removed ? &s->spec : &s->account->current->spec;
 }
 
 int tenants_admit(struct tenant_grant **out, struct tenants *t, const struct tenant_pass *pass,

@@ -94,13 +94,18 @@ def command_keys(s):
     assert table(realm(s, "keys", "list", "acme")[0])[0]["DISABLED"] == "yes"
     realm(s, "keys", "enable", name)
     new = realm(s, "keys", "rotate", "acme", name, "--after", "2h")[0].strip().split("_")[1]
+    end = shown["expires_at"]
     keys = {k["id"]: k for k in good(s, "GET", "/admin/tenants/acme/keys")["keys"]}
     assert abs(keys[name]["expires_at"] - time.time() - 7200) < 120, keys
-    assert keys[new]["name"] == "web" and not keys[new].get("expires_at"), keys
+    assert (keys[new]["name"], keys[new]["expires_at"]) == ("web", end), keys
     told = realm(s, "keys", "rotate", "acme", "aaaaaaaa", status=1)[1]
     assert "realm keys list acme" in told and len(keys) == 2, told
     realm(s, "keys", "remove", new)
     realm(s, "keys", "remove", new, status=1)
+    good(s, "PATCH", f"/admin/keys/{name}", {"expires_at": 1})
+    assert "--expires" in realm(s, "keys", "rotate", "acme", name, status=1)[1]
+    realm(s, "keys", "rotate", "acme", name, "--expires", "2099-12-31")
+    assert len(good(s, "GET", "/admin/tenants/acme/keys")["keys"]) == 2
 
 
 @test
@@ -174,8 +179,14 @@ def commands_say_what_to_do(s):
                  ("tenants", "create", "x", "--default", "a=1", "--default", "b=2"),
                  ("tenants", "create", "x", "--default", "nothing"), ("usage", "--json", "--csv"),
                  ("keys", "list", "plain", "--name", "x"), ("usage", "--limit", "3"),
-                 ("keys", "create", "plain", "--expires", "tomorrow")):
+                 ("keys", "create", "plain", "--expires", "tomorrow"),
+                 ("keys", "create", "plain", "--expires", "2027-02-31"),
+                 ("keys", "create", "plain", "--expires", "30")):
         realm(s, *args, status=2)
+    for option in ("--parallel", "--kv", "--budget"):
+        told = realm(s, "tenants", "set", "plain", option, "0/day" if option == "--budget" else "0",
+                     status=2)[1]
+        assert "none" in told and "null" not in told, told
     told = realm(s, "tenants", "--state", "/nonexistent", status=1)[1]
     assert "/nonexistent/admin.sock" in told and "realm serve" in told, told
     realm(s, "tenants", "--state", state(s), "--url", s.url, status=2)

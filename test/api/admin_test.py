@@ -52,6 +52,10 @@ def tenants_live(s):
     assert lifted.get("models") is None, lifted
     assert lifted["limits"].get("requests_per_min") is None, lifted
     assert lifted["limits"]["parallel"] == 4, lifted
+    good(s, "PATCH", "/admin/tenants/full", {"limits": {"budget_window": "month"}})
+    assert good(s, "PATCH", "/admin/tenants/full", {"limits": None})["limits"] == {}
+    holds(good(s, "PATCH", "/admin/tenants/full", {"limits": {"budget_tokens": 5}}),
+          {"limits": {"budget_tokens": 5, "budget_window": "day"}})
     assert good(s, "DELETE", "/admin/tenants/full") == {"id": "full", "removed": True}
     for method in ("GET", "PATCH", "DELETE"):
         bad(s, method, "/admin/tenants/full", {} if method == "PATCH" else None, 404,

@@ -84,6 +84,29 @@ static void test_tokens_per_minute(void **state)
     world_free(w);
 }
 
+/* An answer that grew to ten minutes' worth is paid for in ten minutes, whoever looks or not. */
+static void test_what_is_owed_comes_back_unseen(void **state)
+{
+    (void)state;
+    struct counters c = {0};
+    const struct spec s = {.weight = 1, .tokens_per_min = 600};
+    struct taken taken;
+    struct tenant_refusal why;
+    struct limits_now at = {1, WALL_S};
+    assert_int_equal(limits_admit(&c, &s, at, &taken, &why), 0);
+    assert_int_equal(limits_reserve(&c, &s, at, &taken, 6000, true, &why), 0);
+    limits_settle(&c, &s, at, &taken, 6000, false);
+    at.us += 540 * (S_NS / 1000);
+    assert_int_equal(limits_admit(&c, &s, at, &taken, &why), -1);
+    assert_in_range(why.retry_ms, 100, 101);
+    at.us += 30 * (S_NS / 1000);
+    assert_int_equal(limits_admit(&c, &s, at, &taken, &why), 0);
+    assert_int_equal(limits_reserve(&c, &s, at, &taken, 301, false, &why), -1);
+    assert_int_equal(why.left, 300);
+    at.us = UINT64_MAX;
+    assert_int_equal(limits_reserve(&c, &s, at, &taken, 600, false, &why), 0);
+}
+
 static void test_budget_and_the_wall_clock(void **state)
 {
     (void)state;
@@ -119,6 +142,34 @@ static void test_budget_and_the_wall_clock(void **state)
     assert_int_equal(settle(h, TENANT_CANCELLED, 0, 0), 0);
     tenant_pass_drop(&pass);
     world_free(w);
+}
+
+/* It began two hours ago: what the hours since then have is not its to take or to give back. */
+static void test_a_request_outlives_its_window(void **state)
+{
+    (void)state;
+    struct counters c = {0};
+    const struct spec s = {.weight = 1, .budget_tokens = 100, .budget_window = BUDGET_HOUR};
+    struct taken old, next, last;
+    struct tenant_refusal why;
+    struct limits_now at = {1, WALL_S};
+    assert_int_equal(limits_admit(&c, &s, at, &old, &why), 0);
+    assert_int_equal(limits_reserve(&c, &s, at, &old, 80, false, &why), 0);
+    at.wall_s += 3600;
+    assert_int_equal(limits_admit(&c, &s, at, &next, &why), 0);
+    assert_int_equal(limits_reserve(&c, &s, at, &next, 60, false, &why), 0);
+    at.wall_s += 3600;
+    assert_int_equal(limits_admit(&c, &s, at, &last, &why), 0);
+    assert_int_equal(limits_reserve(&c, &s, at, &old, 90, true, &why), 0);
+    limits_settle(&c, &s, at, &old, 90, false);
+    assert_int_equal(limits_reserve(&c, &s, at, &next, 101, true, &why), -1);
+    assert_int_equal(why.left, 40);
+    assert_int_equal(limits_reserve(&c, &s, at, &next, 100, true, &why), 0);
+    assert_int_equal(limits_reserve(&c, &s, at, &last, 100, false, &why), 0);
+    limits_settle(&c, &s, at, &next, 100, false);
+    limits_settle(&c, &s, at, &last, 100, false);
+    assert_true(c.windows[BUDGET_HOUR][1].used == 100 && c.windows[BUDGET_HOUR][0].used == 100);
+    assert_true(c.windows[BUDGET_DAY][0].used == 290 && c.running == 0);
 }
 
 static void test_windows(void **state)
@@ -221,7 +272,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_requests_per_minute),
         cmocka_unit_test(test_tokens_per_minute),
+        cmocka_unit_test(test_what_is_owed_comes_back_unseen),
         cmocka_unit_test(test_budget_and_the_wall_clock),
+        cmocka_unit_test(test_a_request_outlives_its_window),
         cmocka_unit_test(test_windows),
         cmocka_unit_test(test_counts_saturate),
         cmocka_unit_test(test_of_a_hundred_five_come_in),
