@@ -181,7 +181,7 @@ static int queue_ids(struct realm_gen *g, const struct realm_model *m,
         status = count_public(m, r, ids, n, &n_public, err);
     if (status)
         return status;
-    return sched_gen_open_public(&g->gen, m->loaded->run, ids, n, n_public, r, g->seed, err);
+    return sched_gen_open(&g->gen, m->loaded->run, ids, n, n_public, r, g->seed, err);
 }
 
 static int queue(struct realm_gen *g, const struct realm_model *m, const struct realm_request *r,

@@ -2,17 +2,6 @@
 #include "base/ckd.h"
 #include "sched/sched_impl.h"
 
-/* Sets the counters that others read. */
-static void note_queue(struct sched *s, bool preempted)
-{
-    mutex_lock(&s->lock);
-    s->stats.preempted += preempted;
-    s->stats.running = (uint32_t)s->n_running;
-    s->stats.waiting += preempted;
-    s->stats.waiting -= !preempted;
-    mutex_unlock(&s->lock);
-}
-
 /* Pages for all it has and for one page more, so that a generation that is let
  * in can also begin. */
 static uint32_t first_tokens(const struct sched_gen *g)
@@ -37,12 +26,6 @@ static int reserve_first(struct sched_gen *g)
     return status;
 }
 
-static void start(struct sched *s, struct sched_gen *g)
-{
-    share_run(s, g);
-    note_queue(s, false);
-}
-
 static void fail(struct sched_gen *g, int status)
 {
     gen_finish(g, (struct outcome){true, REALM_FINISH_ERROR, status});
@@ -53,7 +36,6 @@ static void preempt(struct sched *s, struct sched_gen *g)
     reuse_close(g);
     g->computed = 0;
     share_wait(s, g);
-    note_queue(s, true);
 }
 
 /* The first of a's whose model has a place, or would get one from another tenant's *yields
@@ -92,7 +74,7 @@ static bool let_in(struct sched *s, struct sched_gen *g, struct sched_gen *yield
     if (status)
         fail(g, status);
     else
-        start(s, g);
+        share_run(s, g);
     return true;
 }
 

@@ -253,7 +253,7 @@ static void priorities_are_a_tenants_own(void **state)
         struct realm_request r = {
             .priority = priorities[i],
             .sampling = {.max_tokens = 5, .top_p = 1, .repetition_penalty = 1}};
-        assert_int_equal(sched_gen_open(&gens[i], s->runs[0], ids, 4, &r, 1, NULL), 0);
+        assert_int_equal(sched_gen_open(&gens[i], s->runs[0], ids, 4, 0, &r, 1, NULL), 0);
     }
     for (unsigned i = 0; i < 4; i++) {
         do {
@@ -298,7 +298,7 @@ static void idle_tenants_are_forgotten(void **state)
         uint32_t id = 1;
         snprintf(name, sizeof(name), "tenant-%u", i);
         struct realm_request r = {.tenant = name, .prompt_only = true};
-        assert_int_equal(sched_gen_open(&g, s->runs[0], &id, 1, &r, 1, NULL), 0);
+        assert_int_equal(sched_gen_open(&g, s->runs[0], &id, 1, 0, &r, 1, NULL), 0);
         while (sched_turn(s->sched))
             ;
         assert_int_equal(sched_gen_next(g, &e, &at_once), 0);
