@@ -289,13 +289,14 @@ struct realm_request {
     bool prompt_only;
     enum realm_pooling pooling; /* the end event carries the prompt's embedding; prompt_only */
 
-    /* Whom the work is for; NULL: "default".  Tenants share the engine by what their tokens
-     * cost, each by its weight; what is waiting for one does not slow down another.  Weight and
-     * bytes are the tenant's as of its last request. */
+    /* Whom the work is for, in 1 to 64 bytes; NULL: "default".  Tenants share the engine by what
+     * their tokens cost, each by its weight; what is waiting for one does not slow down another.
+     * Weight and bytes are the tenant's as of its last request. */
     const char *tenant;
-    uint32_t weight;       /* 1 to 1000; 0: 1 */
-    uint64_t kv_bytes_max; /* of the tenant's keys and values while others wait; 0: 60 % of all */
-    int32_t priority;      /* among the tenant's own that wait: higher ones first; -100 to 100 */
+    uint32_t weight; /* 1 to 1000; 0: 1 */
+    uint64_t
+        kv_bytes_max; /* of its keys and values while others wait; 0: 60 %, or its part if more */
+    int32_t priority; /* among the tenant's own that wait: higher ones first; -100 to 100 */
     /* Of text: so much of its beginning is no secret of the tenant's, and may be found in the
      * cache by, and be left there for, whoever says the same of it. */
     size_t shared_bytes;

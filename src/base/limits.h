@@ -34,11 +34,11 @@ enum {
 
     /* engine */
     POOL_THREADS_MAX = 256,
-    BATCH_ROWS_MAX = 512, /* rows of one step */
-    QUEUE_REQUESTS_MAX = 1024,
-    QUEUE_TENANT_MAX = 128,  /* while others wait, too; and what is left to others */
-    QUEUE_MS_MAX = 60000,    /* that one waits before it begins */
-    TENANTS_IDLE_MAX = 1024, /* whose accounts are kept */
+    BATCH_ROWS_MAX = 512,      /* rows of one step */
+    QUEUE_REQUESTS_MAX = 1024, /* that never ran yet */
+    QUEUE_TENANT_MAX = 128,    /* of a tenant while others wait; who is alone leaves so many */
+    QUEUE_MS_MAX = 60000,      /* that one waits before it begins */
+    TENANTS_IDLE_MAX = 1024,   /* whose accounts are kept */
     TENANT_NAME_MAX = 64,
     STOP_MAX = 16,
     STOP_BYTES_MAX = 256,

@@ -77,8 +77,10 @@ static int check_prompt(const struct realm_request *r, struct realm_error *err)
 
 static int check_tenant(const struct realm_request *r, struct realm_error *err)
 {
-    if (r->tenant && strnlen(r->tenant, TENANT_NAME_MAX + 1) > TENANT_NAME_MAX)
-        return err_set(err, REALM_E_ARG, "tenant: over %d bytes", TENANT_NAME_MAX);
+    size_t n = r->tenant ? strnlen(r->tenant, TENANT_NAME_MAX + 1) : 1;
+    if (n < 1 || n > TENANT_NAME_MAX)
+        return err_set(err, REALM_E_ARG, "tenant: must have from 1 up to %d bytes",
+                       TENANT_NAME_MAX);
     if (r->weight > WEIGHT_MAX)
         return err_set(err, REALM_E_ARG, "weight: %u, at most %d", r->weight, WEIGHT_MAX);
     if (r->priority < -PRIORITY_MAX || r->priority > PRIORITY_MAX)
@@ -165,32 +167,33 @@ static int draw_seed(struct realm_gen *g, const struct realm_sampling *s, struct
     return 0;
 }
 
+static int queue_ids(struct realm_gen *g, const struct realm_model *m,
+                     const struct realm_request *r, const uint32_t *ids, size_t n,
+                     struct realm_error *err)
+{
+    size_t n_public = 0;
+    if (n == 0)
+        return err_set(err, REALM_E_ARG, "the prompt is empty");
+    int status = r->admit && n <= UINT32_MAX ? r->admit(r->admit_ctx, (uint32_t)n) : 0;
+    if (status)
+        return err_set(err, status, "the caller's limit is reached");
+    if (ids != r->ids)
+        status = count_public(m, r, ids, n, &n_public, err);
+    if (status)
+        return status;
+    return sched_gen_open(&g->gen, m->loaded->run, ids, n, n_public, r, g->seed, err);
+}
+
 static int queue(struct realm_gen *g, const struct realm_model *m, const struct realm_request *r,
                  struct realm_error *err)
 {
     uint32_t *made = NULL;
-    const uint32_t *ids = r->ids;
-    size_t n = r->n_ids, n_public = 0;
+    size_t n = r->n_ids;
     int status = r->ids || !r->text ? check_ids(m, r->ids, r->n_ids, "prompt", err)
                                     : tokenize(m, r, &made, &n, err);
     if (status)
         return status;
-    if (made) {
-        ids = made;
-        status = count_public(m, r, ids, n, &n_public, err);
-    }
-    if (status) {
-        mem_free(made);
-        return status;
-    }
-    if (n == 0)
-        status = err_set(err, REALM_E_ARG, "the prompt is empty");
-    else if (r->admit && n <= UINT32_MAX)
-        status = r->admit(r->admit_ctx, (uint32_t)n);
-    if (status && n)
-        err_set(err, status, "the caller's limit is reached");
-    if (!status)
-        status = sched_gen_open_public(&g->gen, m->loaded->run, ids, n, n_public, r, g->seed, err);
+    status = queue_ids(g, m, r, made ? made : r->ids, n, err);
     mem_free(made);
     return status;
 }

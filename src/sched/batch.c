@@ -3,8 +3,8 @@
 #include "sched/sched_impl.h"
 
 /* Adds up to max of g's next rows, fewer when the rows or logits of the batch are
- * used up; returns how many. */
-static size_t add_rows(struct batch *b, struct sched_gen *g, size_t max)
+ * used up. */
+static void add_rows(struct batch *b, struct sched_gen *g, size_t max)
 {
     struct part part = {.gen = g, .row = b->n_rows, .logits = b->n_logits};
     size_t n = min_size(gen_pending(g), min_size(max, BATCH_ROWS_MAX - b->n_rows));
@@ -25,7 +25,6 @@ static size_t add_rows(struct batch *b, struct sched_gen *g, size_t max)
     part.n_logits = b->n_logits - part.logits;
     if (part.rows)
         b->parts[b->n_parts++] = part;
-    return part.rows;
 }
 
 static bool decodes(const struct sched_gen *g)
@@ -104,5 +103,5 @@ void batch_build(struct batch *b, struct sched_model *m, uint64_t step_ns)
         return;
     hand_out(&prompts, prompt_rows(&m->pace, b->n_decode, step_ns));
     for (size_t i = 0; i < prompts.n; i++)
-        (void)add_rows(b, prompts.gens[i], prompts.rows[i]);
+        add_rows(b, prompts.gens[i], prompts.rows[i]);
 }

@@ -203,14 +203,8 @@ static int open_gen(struct sched_gen **out, struct sched_model *m, const uint32_
 }
 
 int sched_gen_open(struct sched_gen **out, struct sched_model *m, const uint32_t *ids, size_t n_ids,
-                   const struct realm_request *request, uint64_t seed, struct realm_error *err)
-{
-    return open_gen(out, m, ids, n_ids, 0, request, seed, 0, err);
-}
-
-int sched_gen_open_public(struct sched_gen **out, struct sched_model *m, const uint32_t *ids,
-                          size_t n_ids, size_t n_public, const struct realm_request *request,
-                          uint64_t seed, struct realm_error *err)
+                   size_t n_public, const struct realm_request *request, uint64_t seed,
+                   struct realm_error *err)
 {
     return open_gen(out, m, ids, n_ids, n_public, request, seed, 0, err);
 }
@@ -256,7 +250,6 @@ static void leave(struct sched_gen *g, struct outcome outcome)
     mutex_lock(&s->lock);
     struct sched_stats *stats = &s->stats;
     stats->waiting -= !ran;
-    stats->running = (uint32_t)s->n_running;
     stats->finished += outcome.status == 0;
     stats->cancelled += outcome.status == REALM_E_CANCELLED;
     stats->failed += outcome.status != 0 && outcome.status != REALM_E_CANCELLED;

@@ -22,7 +22,7 @@ static bool takes(const struct sched_gen *g)
 
 static uint32_t public_pages(const struct sched_gen *g)
 {
-    return (uint32_t)min_size(g->n_public, g->n_prompt) / KV_PAGE_TOKENS;
+    return g->n_public / KV_PAGE_TOKENS;
 }
 
 int reuse_open(struct sched_gen *g)

@@ -2,17 +2,6 @@
 #include "base/ckd.h"
 #include "sched/sched_impl.h"
 
-/* Sets the counters that others read. */
-static void note_queue(struct sched *s, bool preempted)
-{
-    mutex_lock(&s->lock);
-    s->stats.preempted += preempted;
-    s->stats.running = (uint32_t)s->n_running;
-    s->stats.waiting += preempted;
-    s->stats.waiting -= !preempted;
-    mutex_unlock(&s->lock);
-}
-
 /* Pages for all it has and for one page more, so that a generation that is let
  * in can also begin. */
 static uint32_t first_tokens(const struct sched_gen *g)
@@ -37,12 +26,6 @@ static int reserve_first(struct sched_gen *g)
     return status;
 }
 
-static void start(struct sched *s, struct sched_gen *g)
-{
-    share_run(s, g);
-    note_queue(s, false);
-}
-
 static void fail(struct sched_gen *g, int status)
 {
     gen_finish(g, (struct outcome){true, REALM_FINISH_ERROR, status});
@@ -53,35 +36,36 @@ static void preempt(struct sched *s, struct sched_gen *g)
     reuse_close(g);
     g->computed = 0;
     share_wait(s, g);
-    note_queue(s, true);
 }
 
-/* The first of a's whose model has a place, or gets one from another tenant.  Those that
- * stand behind for another model's sake are no worse off, nor is one that waits for what
- * another of a's computes. */
-static struct sched_gen *head(struct sched *s, struct account *a)
+/* The first of a's whose model has a place, or would get one from another tenant's *yields
+ * (NULL: it has one).  Those that stand behind for another model's sake are no worse off, nor
+ * is one that waits for what another of a's computes. */
+static struct sched_gen *head(struct sched *s, const struct account *a, struct sched_gen **yields)
 {
+    *yields = NULL;
     for (struct list *i = a->waiting.next; i != &a->waiting; i = i->next) {
         struct sched_gen *g = gen_of(i);
         if (reuse_waits(g))
             continue;
         if (g->model->n_running < s->places_max)
             return g;
-        struct sched_gen *yields = share_yielding(s, g, g->model, 0);
-        if (!yields)
-            continue;
-        preempt(s, yields);
-        return g;
+        *yields = share_yielding(s, g, g->model, 0);
+        if (*yields)
+            return g;
     }
     return NULL;
 }
 
-/* false: there is no room for g as long as others run. */
-static bool let_in(struct sched *s, struct sched_gen *g)
+/* With the place of `yields`, or (NULL) one that is free.  false: there is no room for g as long
+ * as others run. */
+static bool let_in(struct sched *s, struct sched_gen *g, struct sched_gen *yields)
 {
+    if (yields)
+        preempt(s, yields);
     int status = reserve_first(g);
     while (status == REALM_E_NO_ROOM && s->n_running) {
-        struct sched_gen *yields = share_yielding(s, g, NULL, first_bytes(g));
+        yields = share_yielding(s, g, NULL, first_bytes(g));
         if (!yields)
             return false;
         preempt(s, yields);
@@ -90,7 +74,7 @@ static bool let_in(struct sched *s, struct sched_gen *g)
     if (status)
         fail(g, status);
     else
-        start(s, g);
+        share_run(s, g);
     return true;
 }
 
@@ -100,9 +84,9 @@ void sched_admit(struct sched *s)
     struct account *a;
     share_begin(s);
     while ((a = share_next(s)) != NULL) {
-        struct sched_gen *g = head(s, a);
+        struct sched_gen *yields, *g = head(s, a, &yields);
         bool capped = g && share_capped(s, g, first_bytes(g));
-        if (!g || capped || !let_in(s, g))
+        if (!g || capped || !let_in(s, g, yields))
             share_pass(s, a, g, capped);
     }
 }

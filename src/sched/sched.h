@@ -8,11 +8,12 @@
  *
  * Tenants have fair shares (share.h): the one that has had least goes first, inside a
  * tenant higher priorities, then first come, first served.  A generation is admitted
- * when the pages for what it has fit; the first of a tenant that do not keep their
- * place.  When pages run out, or a tenant waits that has far less than its part, the
- * youngest generation of the one that has most beyond its own gives its pages back and
- * waits; its tokens stay, its keys and values are computed again.  What a generation
- * yields depends on none of this, bit for bit.
+ * when the pages for what it has fit, and begins with those that the cache has of it
+ * (reuse.c); until then it stays the first of its tenant.  When pages run out, or a
+ * tenant waits that has far less than its part, the youngest generation of the one that
+ * has most beyond its own gives its pages back and waits; its tokens stay, and what the
+ * cache has lost of its keys and values is computed again.  What a generation yields
+ * depends on none of this, bit for bit.
  *
  * Requests come in through an inbox under the scheduler's lock; events go out
  * through a queue of each generation, under a lock of its own.  Cancellation is a
@@ -57,15 +58,16 @@ struct sched_options {
     enum kv_type kv_type;
     uint32_t step_ms;     /* aim for the length of a step */
     uint32_t running_max; /* generations of a model at a time; 0: FORWARD_LOGITS_MAX */
+    bool cache_off;       /* no pages are kept */
 
     /* For simulations. */
     const struct sched_forward *forward; /* NULL: the real one */
     bool manual; /* there is no thread: all calls come from one, which calls sched_turn */
 
-    /* For tests: no pages are kept; every page is handed out full of NaN; hashes of the cache
-     * collide (0: as they are); all pages are counted anew after each step. */
-    bool cache_off, poison, audit;
-    uint64_t hash_mask;
+    /* For tests. */
+    bool poison;        /* every page is handed out full of NaN */
+    bool audit;         /* all pages are counted anew after each step */
+    uint64_t hash_mask; /* hashes of the cache collide; 0: as they are */
 };
 
 struct sched_stats {
@@ -103,20 +105,16 @@ void sched_model_close(struct sched_model *m);
 /* Most scratch that sched_model_open allocates for such a model. */
 uint64_t sched_model_bytes(const struct model_config *config, unsigned threads);
 
-/* Queues a generation.  ids (1 or more) and all options have been checked; all
- * are copied.  request gives everything but the prompt and the seed.
+/* Queues a generation.  ids (1 or more), the first n_public of which are no secret of the
+ * tenant's, and all options have been checked; all are copied.  request gives everything but
+ * the prompt and the seed.
  *   REALM_E_CONTEXT   no room for an answer, both numbers named
  *   REALM_E_NO_ROOM   its keys and values can never fit the budget
  *   REALM_E_LIMIT     the queue is full: the tenant's, or that of all
  *   REALM_E_NOMEM, REALM_E_SYS, REALM_E_SHUTDOWN */
 MUST_USE int sched_gen_open(struct sched_gen **out, struct sched_model *m, const uint32_t *ids,
-                            size_t n_ids, const struct realm_request *request, uint64_t seed,
-                            struct realm_error *err);
-/* The same of a prompt whose first n_public tokens are no secret of the tenant's. */
-MUST_USE int sched_gen_open_public(struct sched_gen **out, struct sched_model *m,
-                                   const uint32_t *ids, size_t n_ids, size_t n_public,
-                                   const struct realm_request *request, uint64_t seed,
-                                   struct realm_error *err);
+                            size_t n_ids, size_t n_public, const struct realm_request *request,
+                            uint64_t seed, struct realm_error *err);
 
 /* As realm_gen_next, realm_gen_cancel and realm_gen_close; closing waits until
  * the scheduler has let go, for the rest of one step at most, and once the end has

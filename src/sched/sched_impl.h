@@ -69,7 +69,7 @@ struct sched_gen {
     struct list link;
     enum gen_state state;
     struct account *account;
-    bool began; /* was admitted once; under the scheduler's lock */
+    bool began; /* was admitted once */
     struct kv_seq *seq;
     uint32_t *tokens; /* prompt, then what was drawn */
     uint32_t n_tokens, tokens_cap;

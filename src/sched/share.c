@@ -100,7 +100,7 @@ int share_enter(struct sched *s, struct sched_gen *g, struct realm_error *err)
     if (s->queued == QUEUE_REQUESTS_MAX)
         return err_set(err, REALM_E_LIMIT, "%d requests are waiting: the queue is full",
                        QUEUE_REQUESTS_MAX);
-    /* Who is alone may have the queue, but for what another wants when he comes. */
+    /* What a tenant has beyond its part, as it was alone, it keeps when another comes. */
     bool alone = a && a->queued == s->queued;
     uint32_t most = alone ? QUEUE_REQUESTS_MAX - QUEUE_TENANT_MAX : QUEUE_TENANT_MAX;
     if (a && a->queued >= most)
@@ -120,8 +120,9 @@ int share_enter(struct sched *s, struct sched_gen *g, struct realm_error *err)
 }
 
 /* With the lock. */
-static void set_stats(struct account *a)
+static void set_stats(struct sched *s, struct account *a)
 {
+    s->stats.running = (uint32_t)s->n_running;
     a->stats.running = (uint32_t)a->n_running;
     a->stats.waiting = a->gens - a->stats.running;
 }
@@ -142,7 +143,7 @@ void share_leave(struct sched *s, struct sched_gen *g)
     a->stats.completion_tokens += g->usage.completion_tokens;
     begin(s, g);
     a->gens--;
-    set_stats(a);
+    set_stats(s, a);
     g->account = NULL;
     if (a->gens == 0)
         rest(&s->shares, a);
@@ -236,7 +237,9 @@ void share_wait(struct sched *s, struct sched_gen *g)
     s->shares.n_waiting++;
     mutex_lock(&s->lock);
     a->stats.preempted++;
-    set_stats(a);
+    s->stats.preempted++;
+    s->stats.waiting++;
+    set_stats(s, a);
     mutex_unlock(&s->lock);
 }
 
@@ -262,7 +265,8 @@ void share_run(struct sched *s, struct sched_gen *g)
     a->owed += prompt_cost(g) / a->weight;
     mutex_lock(&s->lock);
     begin(s, g);
-    set_stats(a);
+    s->stats.waiting--;
+    set_stats(s, a);
     mutex_unlock(&s->lock);
 }
 

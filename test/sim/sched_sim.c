@@ -146,7 +146,7 @@ bool sim_start(struct sim *s, unsigned tenant, uint32_t n_prompt, uint32_t answe
     g->prompt_only = r.prompt_only;
     if (s->hooks.start && !s->hooks.start(s->hooks.ctx, g, n_prompt))
         return false;
-    int status = sched_gen_open(&g->gen, s->runs[m], ids, n_prompt, &r, 1, NULL);
+    int status = sched_gen_open(&g->gen, s->runs[m], ids, n_prompt, 0, &r, 1, NULL);
     s->started += status == 0;
     if (status)
         expect_refusal(s, status);

@@ -199,6 +199,24 @@ static void pages_are_taken_back_for_one_that_has_few(void **state)
     sim_close(s);
 }
 
+/* It could not use it: its tenant holds all the pages that it may. */
+static void no_place_is_taken_for_one_that_is_capped(void **state)
+{
+    (void)state;
+    struct sim *s = begin_plain(200, 1, 4);
+    struct sched_stats stats;
+    s->sched->places_max = 3;
+    s->tenants[1].kv_bytes_max = 1;
+    for (unsigned i = 0; i < 7; i++)
+        assert_true(sim_start(s, i < 2, 10, 100));
+    for (unsigned i = 0; i < 50; i++)
+        (void)sim_turn(s, false);
+    sched_stats(s->sched, &stats);
+    assert_int_equal(stats.running, 3);
+    assert_int_equal(stats.preempted, 0);
+    sim_close(s);
+}
+
 /* One that had nothing to do while another worked is not owed for that time. */
 static void a_pause_saves_nothing_up(void **state)
 {
@@ -235,7 +253,7 @@ static void priorities_are_a_tenants_own(void **state)
         struct realm_request r = {
             .priority = priorities[i],
             .sampling = {.max_tokens = 5, .top_p = 1, .repetition_penalty = 1}};
-        assert_int_equal(sched_gen_open(&gens[i], s->runs[0], ids, 4, &r, 1, NULL), 0);
+        assert_int_equal(sched_gen_open(&gens[i], s->runs[0], ids, 4, 0, &r, 1, NULL), 0);
     }
     for (unsigned i = 0; i < 4; i++) {
         do {
@@ -280,7 +298,7 @@ static void idle_tenants_are_forgotten(void **state)
         uint32_t id = 1;
         snprintf(name, sizeof(name), "tenant-%u", i);
         struct realm_request r = {.tenant = name, .prompt_only = true};
-        assert_int_equal(sched_gen_open(&g, s->runs[0], &id, 1, &r, 1, NULL), 0);
+        assert_int_equal(sched_gen_open(&g, s->runs[0], &id, 1, 0, &r, 1, NULL), 0);
         while (sched_turn(s->sched))
             ;
         assert_int_equal(sched_gen_next(g, &e, &at_once), 0);
@@ -302,6 +320,7 @@ int main(void)
         cmocka_unit_test(service_goes_by_weight),
         cmocka_unit_test(a_quiet_tenant_is_not_kept_waiting),
         cmocka_unit_test(pages_are_taken_back_for_one_that_has_few),
+        cmocka_unit_test(no_place_is_taken_for_one_that_is_capped),
         cmocka_unit_test(a_pause_saves_nothing_up),
         cmocka_unit_test(priorities_are_a_tenants_own),
         cmocka_unit_test(who_waits_for_too_long_is_refused),

@@ -115,6 +115,8 @@ static void what_is_said_of_a_tenant_is_checked(void **state)
     assert_int_equal(realm_gen_start(&g, m, &request, &err), REALM_E_ARG);
     assert_non_null(strstr(err.message, "priority"));
     request.priority = -100;
+    request.tenant = "";
+    assert_int_equal(realm_gen_start(&g, m, &request, &err), REALM_E_ARG);
     request.tenant = "sixty-five-bytes-sixty-five-bytes-sixty-five-bytes-sixty-five-byt";
     assert_int_equal(realm_gen_start(&g, m, &request, &err), REALM_E_ARG);
     assert_non_null(strstr(err.message, "tenant"));

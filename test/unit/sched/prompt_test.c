@@ -128,7 +128,7 @@ static struct realm_request plain_request(uint32_t max_tokens)
 static struct sched_gen *start(struct bench *b, size_t n, const struct realm_request *r)
 {
     struct sched_gen *g;
-    assert_int_equal(sched_gen_open(&g, b->model, ids, n, r, 1, NULL), 0);
+    assert_int_equal(sched_gen_open(&g, b->model, ids, n, 0, r, 1, NULL), 0);
     return g;
 }
 
@@ -305,7 +305,7 @@ static void a_prompt_may_fill_the_context(void **state)
     r.prompt_only = true;
     r.pooling = REALM_POOL_MEAN;
     for (size_t over = 0; over < 2; over++) {
-        int status = sched_gen_open(&g, b.model, all, n + over, &r, 1, NULL);
+        int status = sched_gen_open(&g, b.model, all, n + over, 0, &r, 1, NULL);
         assert_int_equal(status, over ? REALM_E_CONTEXT : 0);
         if (status)
             continue;

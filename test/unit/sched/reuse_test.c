@@ -92,7 +92,7 @@ static struct sched_gen *start(struct bench *b, const char *tenant, const uint32
     request.ignore_end = true;
     request.logprobs = true;
     request.tenant = tenant;
-    assert_int_equal(sched_gen_open_public(&g, b->model, ids, n, n_public, &request, 1, NULL), 0);
+    assert_int_equal(sched_gen_open(&g, b->model, ids, n, n_public, &request, 1, NULL), 0);
     return g;
 }
 

@@ -77,7 +77,7 @@ static struct sched_gen *start(struct bench *b, size_t n_ids, uint32_t max_token
     request.sampling =
         (struct realm_sampling){.max_tokens = max_tokens, .top_p = 1, .repetition_penalty = 1};
     request.ignore_end = true;
-    assert_int_equal(sched_gen_open(&g, b->model, ids, n_ids, &request, 1, NULL), 0);
+    assert_int_equal(sched_gen_open(&g, b->model, ids, n_ids, 0, &request, 1, NULL), 0);
     return g;
 }
 
@@ -186,7 +186,7 @@ static void shutdown_ends_all_and_refuses_more(void **state)
     uint32_t id = 300;
     struct realm_request request;
     memset(&request, 0, sizeof(request));
-    assert_int_equal(sched_gen_open(&g, b.model, &id, 1, &request, 1, NULL), REALM_E_SHUTDOWN);
+    assert_int_equal(sched_gen_open(&g, b.model, &id, 1, 0, &request, 1, NULL), REALM_E_SHUTDOWN);
     assert_null(g);
     close_bench(&b);
 }
