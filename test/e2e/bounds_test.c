@@ -13,8 +13,6 @@
 #include "util.h"
 
 static struct world world;
-static struct wasm_guest *guest;
-static struct wasm_tenant *tenant;
 
 static const char chat[] =
     "{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}],\"max_tokens\":9,\"temperature\":0}";
@@ -38,7 +36,7 @@ static void prepare(struct script *s)
 /* The script's answer without its first line, that of prepare. */
 static char *run(struct script *s)
 {
-    char *text = script_run(s, guest, tenant, world.model);
+    char *text = script_run(s, world.guest, world.tenants[0], world.model);
     char *rest = strchr(text, '\n') + 1;
     memmove(text, rest, strlen(rest) + 1);
     script_free(s);
@@ -318,7 +316,7 @@ static char *sentence_about(struct wasm_tenant *who, const char *id)
     script_init(&s);
     script_add(&s, "c realm_get_model_metadata %s $0 1000", id);
     script_add(&s, "e");
-    char *text = script_run(&s, guest, who, world.model);
+    char *text = script_run(&s, world.guest, who, world.model);
     script_free(&s);
     return text;
 }
@@ -332,7 +330,7 @@ static void another_tenants_model_is_no_model(void **state)
     script_init(&s);
     script_add(&s, "s $0 tiny-q8_0");
     script_add(&s, "c realm_host_load_model_by_name $0 9");
-    char *text = script_run(&s, guest, other, world.model);
+    char *text = script_run(&s, world.guest, other, world.model);
     script_free(&s);
     const long id = strtol(text, NULL, 10);
     assert_true(id > 0);
@@ -344,7 +342,8 @@ static void another_tenants_model_is_no_model(void **state)
     assert_true(strtol(text, NULL, 10) > 0);
     mem_free(text);
     /* Theirs and one that never was differ in the number alone. */
-    char *theirs = sentence_about(tenant, place), *never = sentence_about(tenant, "88");
+    char *theirs = sentence_about(world.tenants[0], place),
+         *never = sentence_about(world.tenants[0], "88");
     char *number = strstr(theirs, place), *nobody = strstr(never, "88");
     assert_int_equal(strtol(theirs, NULL, 10), -5);
     assert_int_equal(strtol(never, NULL, 10), -5);
@@ -355,7 +354,7 @@ static void another_tenants_model_is_no_model(void **state)
     mem_free(theirs);
     mem_free(never);
     for (size_t i = 0; i < ARRAY_LEN(forged); i++) {
-        text = sentence_about(tenant, forged[i]);
+        text = sentence_about(world.tenants[0], forged[i]);
         assert_int_equal(strtol(text, NULL, 10), -5);
         mem_free(text);
     }
@@ -388,22 +387,12 @@ static int open_all(void **state)
 {
     static char models_dir[512];
     const char *slash = strrchr(tiny_path, '/');
-    (void)state;
+    *state = &world;
     snprintf(models_dir, sizeof(models_dir), "%.*s", slash ? (int)(slash - tiny_path) : 1,
              slash ? tiny_path : ".");
     const struct realm_options options = {.models_dir = models_dir};
     world_open(&world, &options, NULL, tiny_path);
-    guest = world_guest(&world, "script");
-    tenant = world_tenant(&world, "acme");
-    return 0;
-}
-
-static int close_all(void **state)
-{
-    (void)state;
-    wasm_tenant_close(tenant);
-    wasm_guest_close(guest);
-    world_close(&world);
+    world_people(&world, "script", 1);
     return 0;
 }
 
@@ -420,5 +409,5 @@ int e2e_tests(void)
         cmocka_unit_test(another_tenants_model_is_no_model),
         cmocka_unit_test(a_handle_ends_with_its_instance),
     };
-    return cmocka_run_group_tests(tests, open_all, close_all);
+    return cmocka_run_group_tests(tests, open_all, world_teardown);
 }
