@@ -4,6 +4,7 @@
 #include <strings.h>
 
 #include "base/clock.h"
+#include "base/fair.h"
 #include "base/limits.h"
 #include "base/map.h"
 
@@ -76,7 +77,7 @@ bool auth_shown(const struct http_exchange *x)
     return http_field(x, "authorization") || http_field(x, "x-api-key");
 }
 
-bool auth_lets_in(const struct auth *a, const struct http_exchange *x)
+bool auth_lets_in(const struct auth *a, const struct http_exchange *x, uint32_t *payer)
 {
     struct tenant_pass pass;
     const char *key = shown(x);
@@ -84,6 +85,7 @@ bool auth_lets_in(const struct auth *a, const struct http_exchange *x)
         return true;
     if (!key || tenants_auth(a->tenants, key, strlen(key), &pass) != TENANT_AUTH_OK)
         return false;
+    *payer = fair_hash(tenant_view(&pass)->id);
     tenant_pass_drop(&pass);
     return true;
 }

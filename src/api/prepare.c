@@ -281,8 +281,9 @@ static int generate(struct job *j, struct api_error *e)
         make_choices(j, e))
         return -1;
     j->prepared_ns = clock_ns(clock_system());
-    uint64_t version;
-    return guest_wanted(j, &version) ? guest_run(j, version, e) : start_all(j, e);
+    if (guest_set(j, e))
+        return -1;
+    return j->guest ? 0 : start_all(j, e);
 }
 
 /* null is as good as nothing. */
