@@ -12,10 +12,15 @@ int parties_open(struct parties *p)
     *p = (struct parties){0};
     for (size_t i = 0; i < PARTY_BUCKETS; i++)
         list_init(&p->table[i]);
-    int status = workers_open(&p->workers, "realm-worker", API_WORKERS_MAX);
+    int status =
+        workers_open(&p->workers, &(struct workers_options){.name = "realm-worker",
+                                                            .threads_max = API_WORKERS_MAX});
     if (status)
         return status;
-    status = workers_open(&p->guest_workers, "realm-guest", API_GUEST_WORKERS_MAX);
+    status = workers_open(&p->guest_workers,
+                          &(struct workers_options){.name = "realm-guest",
+                                                    .threads_max = API_GUEST_WORKERS_MAX,
+                                                    .give_way = true});
     if (status)
         workers_close(p->workers);
     return status;

@@ -22,8 +22,7 @@ struct work_line {
 };
 
 struct workers {
-    const char *name;
-    unsigned threads_max;
+    struct workers_options options;
     struct mutex lock; /* guards all below, and the lines */
     struct cond wake;  /* workers: there is work, or it is time to go */
     struct cond over;  /* workers_close: a thread left */
@@ -39,7 +38,7 @@ static struct work_line *next_line(const struct workers *w)
 {
     for (struct list *i = w->lines.next; i != &w->lines; i = i->next) {
         struct work_line *line = CONTAINER_OF(i, struct work_line, link);
-        if (w->closing || fair_fits(line->running, 1, w->threads_max - w->running))
+        if (w->closing || fair_fits(line->running, 1, w->options.threads_max - w->running))
             return line;
     }
     return NULL;
@@ -95,7 +94,7 @@ static bool call_up(struct workers *w)
     if (!next_line(w))
         return false;
     cond_signal(&w->wake);
-    bool more = w->waiting > w->idle && w->threads < w->threads_max;
+    bool more = w->waiting > w->idle && w->threads < w->options.threads_max;
     w->threads += more;
     return more;
 }
@@ -107,6 +106,8 @@ static void serve(void *arg)
     struct worker *self = arg;
     struct workers *w = self->workers;
     struct work_line *line;
+    if (w->options.give_way)
+        thread_lower_priority();
     mutex_lock(&w->lock);
     while ((line = await(w))) {
         struct work *work = take(w, line);
@@ -153,7 +154,8 @@ static int start(struct workers *w)
         return REALM_E_NOMEM;
     list_init(&worker->link);
     worker->workers = w;
-    int status = thread_start(&worker->thread, w->name, WASM_THREAD_STACK_BYTES, serve, worker);
+    int status =
+        thread_start(&worker->thread, w->options.name, WASM_THREAD_STACK_BYTES, serve, worker);
     if (status)
         mem_free(worker);
     return status;
@@ -169,14 +171,13 @@ static void start_more(struct workers *w)
     mutex_unlock(&w->lock);
 }
 
-int workers_open(struct workers **out, const char *name, unsigned threads_max)
+int workers_open(struct workers **out, const struct workers_options *options)
 {
     *out = NULL;
     struct workers *w = mem_zalloc(sizeof(*w));
     if (!w)
         return REALM_E_NOMEM;
-    w->name = name;
-    w->threads_max = threads_max;
+    w->options = *options;
     list_init(&w->lines);
     list_init(&w->left);
     int status = mutex_init(&w->lock);

@@ -10,6 +10,8 @@
 #ifndef API_WORKERS_H
 #define API_WORKERS_H
 
+#include <stdbool.h>
+
 #include "base/compiler.h"
 #include "base/list.h"
 
@@ -22,9 +24,14 @@ struct work {
     void (*run)(struct work *w);
 };
 
-/* name: of the threads, a literal of up to 15 bytes; threads_max: 1 or more; one is started at
- * once.  REALM_E_NOMEM, REALM_E_SYS. */
-MUST_USE int workers_open(struct workers **out, const char *name, unsigned threads_max);
+struct workers_options {
+    const char *name;     /* of the threads: a literal of up to 15 bytes */
+    unsigned threads_max; /* 1 or more; one is started at once */
+    bool give_way;        /* to the program's other threads, when processors are short */
+};
+
+/* REALM_E_NOMEM, REALM_E_SYS. */
+MUST_USE int workers_open(struct workers **out, const struct workers_options *options);
 /* Waits for all work that was given. */
 void workers_close(struct workers *w);
 

@@ -117,7 +117,10 @@ static void all_of_them_answer(void **state)
             fail_msg("%s", alone[i].err.message);
     }
     const uint64_t before = rss_bytes() - world_stats(&world).kv_bytes;
-    assert_int_equal(workers_open(&workers, "realm-guest", API_GUEST_WORKERS_MAX), 0);
+    assert_int_equal(
+        workers_open(&workers, &(struct workers_options){.name = "realm-guest",
+                                                         .threads_max = API_GUEST_WORKERS_MAX}),
+        0);
     assert_int_equal(workers_line_open(&line), 0);
     for (unsigned i = 0; i < GUESTS; i++) {
         ones[i] = (struct one){.work = {.run = run_one}, .index = i};

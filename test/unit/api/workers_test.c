@@ -47,7 +47,9 @@ static void all_that_wait_run_at_once(void **state)
     uint64_t before = mem_live();
     assert_int_equal(mutex_init(&m.lock), 0);
     assert_int_equal(cond_init(&m.all), 0);
-    assert_int_equal(workers_open(&w, "worker", 2 * GUESTS), 0);
+    assert_int_equal(
+        workers_open(&w, &(struct workers_options){.name = "worker", .threads_max = 2 * GUESTS}),
+        0);
     assert_int_equal(workers_line_open(&line), 0);
     for (int i = 0; i < GUESTS; i++) {
         guests[i] = (struct guest){{.run = meet}, &m};
@@ -79,7 +81,8 @@ static void more_work_than_threads(void **state)
     atomic_uint done = 0;
     struct work_line *lines[7];
     struct workers *w;
-    assert_int_equal(workers_open(&w, "worker", 3), 0);
+    assert_int_equal(
+        workers_open(&w, &(struct workers_options){.name = "worker", .threads_max = 3}), 0);
     for (int i = 0; i < 7; i++)
         assert_int_equal(workers_line_open(&lines[i]), 0);
     for (int i = 0; i < ITEMS; i++) {
@@ -159,7 +162,8 @@ static void lines_are_served_in_turn(void **state)
     struct held held[8];
     struct work_line *a, *b;
     struct workers *w;
-    assert_int_equal(workers_open(&w, "worker", 1), 0);
+    assert_int_equal(
+        workers_open(&w, &(struct workers_options){.name = "worker", .threads_max = 1}), 0);
     assert_int_equal(workers_line_open(&a), 0);
     assert_int_equal(workers_line_open(&b), 0);
     for (int i = 0; i < 8; i++) {
@@ -184,7 +188,8 @@ static void no_line_has_all_threads(void **state)
     struct held held[40];
     struct work_line *a, *b;
     struct workers *w;
-    assert_int_equal(workers_open(&w, "worker", 8), 0);
+    assert_int_equal(
+        workers_open(&w, &(struct workers_options){.name = "worker", .threads_max = 8}), 0);
     assert_int_equal(workers_line_open(&a), 0);
     assert_int_equal(workers_line_open(&b), 0);
     for (int i = 0; i < 40; i++) {
@@ -212,7 +217,8 @@ static void a_line_may_be_closed_while_it_is_at_work(void **state)
     struct work_line *line;
     struct workers *w;
     uint64_t before = mem_live();
-    assert_int_equal(workers_open(&w, "worker", 2), 0);
+    assert_int_equal(
+        workers_open(&w, &(struct workers_options){.name = "worker", .threads_max = 2}), 0);
     assert_int_equal(workers_line_open(&line), 0);
     workers_run(w, line, &held.work);
     await_begun(&g, 1);
@@ -231,7 +237,8 @@ static void no_memory_for_another_thread(void **state)
     atomic_uint done = 0;
     struct work_line *line;
     struct workers *w;
-    assert_int_equal(workers_open(&w, "worker", 8), 0);
+    assert_int_equal(
+        workers_open(&w, &(struct workers_options){.name = "worker", .threads_max = 8}), 0);
     assert_int_equal(workers_line_open(&line), 0);
     mem_fail_at(1, 1);
     for (int i = 0; i < ITEMS; i++) {
@@ -243,7 +250,8 @@ static void no_memory_for_another_thread(void **state)
     workers_line_close(NULL, line);
     assert_int_equal(atomic_load(&done), ITEMS);
     mem_fail_at(1, 0);
-    assert_true(workers_open(&w, "worker", 8) < 0);
+    assert_true(workers_open(&w, &(struct workers_options){.name = "worker", .threads_max = 8}) <
+                0);
     mem_fail_at(1, 0);
     assert_int_equal(workers_line_open(&line), REALM_E_NOMEM);
     mem_fail_at(0, 0);
