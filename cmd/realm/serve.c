@@ -107,7 +107,8 @@ static bool needs_key(const struct serve *s)
 
 static int open_tenants(struct serve *s, struct realm_error *err)
 {
-    const struct tenants_options options = {.dir = s->state.dir, .clock = clock_system()};
+    const struct tenants_options options = {
+        .dir = s->state.dir, .clock = clock_system(), .keep_days = s->conf.keep_days};
     int status = tenants_open(&s->tenants, &options, err);
     if (status)
         return status;

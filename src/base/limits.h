@@ -101,6 +101,7 @@ enum {
     /* API */
     API_JOBS_MAX = 8192,
     API_JOBS_BYTES_MAX = 256 << 20, /* of their bodies and messages */
+    JOB_ENDING_MS_MAX = 500,        /* that a client waits to be told of a failure, for its row */
     JSON_DEPTH_MAX = 64,
     JSON_VALUES_MAX = 200000,
     CHOICES_MAX = 16,             /* n times prompts of one request */
@@ -128,6 +129,7 @@ enum {
     LEDGER_GROUP_MS_MAX = 3,
     LEDGER_NOTE_MS_MAX = 250,
     LEDGER_SPOOL_ROWS_MAX = 8192,
+    LEDGER_FOLD_ROWS_MAX = 128, /* that one transaction folds */
 
     /* realm pull */
     PULL_PAGE_BYTES_MAX = 8 << 20, /* of a hub's listing */

@@ -53,6 +53,8 @@ struct conf {
     uint32_t request_s;       /* most time of a request with its waits; 0: the default, 3600 */
     uint32_t drain_s;         /* 30 */
     struct http_limits http;
+    /* tenants */
+    uint32_t keep_days; /* 400; of requests' rows; 0: for ever */
     /* log */
     char *log_level;  /* error, warn, info, debug */
     char *log_format; /* text, json */

@@ -131,6 +131,11 @@ static const struct conf_key keys[] = {
     NUMBER("limits", "unsent_bytes", CONF_BYTES, http.unsent_bytes_max, 64 * KiB, 64 * GiB, 1,
            HTTP_UNSENT_BYTES_MAX, false,
            "What is kept of a stream for a client that does not read it."),
+    NUMBER(
+        "tenants", "keep_days", CONF_U32, keep_days, 0, 100000, 1, 400, true,
+        "Days for which each request has a row of its own in the ledger; older ones are added up "
+        "by tenant, key, model, program and day, which leaves reports of usage as they are.  0: "
+        "for ever."),
     {"log",
      "level",
      CONF_CHOICE,

@@ -71,9 +71,14 @@ int tenants_open(struct tenants **out, const struct tenants_options *options,
         mem_free(t);
         return err_set(err, REALM_E_SYS, "the tenants cannot be opened");
     }
+    const struct ledger_options ledger = {.path = t->path,
+                                          .dir = options->dir,
+                                          .wall_s = t->wall_s,
+                                          .ctx = t->ctx,
+                                          .keep_days = options->keep_days};
     int status = db_open(&t->sql, t->path, err);
     if (!status)
-        status = ledger_open(&t->ledger, t->path, options->dir, err);
+        status = ledger_open(&t->ledger, &ledger, err);
     if (!status)
         status = open_directory(t, options->dir, err);
     if (status)
@@ -99,6 +104,11 @@ void tenants_close(struct tenants *t)
     mutex_destroy(&t->reports);
     mutex_destroy(&t->changes);
     mem_free(t);
+}
+
+void tenants_keep(struct tenants *t, uint32_t days)
+{
+    ledger_keep(t->ledger, days);
 }
 
 /* ---- one request ---- */
