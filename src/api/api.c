@@ -141,11 +141,8 @@ void api_cut(struct api *a)
 {
     struct api_error e = {0};
     (void)api_from_status(&e, REALM_E_SHUTDOWN, NULL);
-    for (struct list *i = a->jobs.next, *next; i != &a->jobs; i = next) {
-        next = i->next;
-        if (job_of(i)->stage != JOB_OVER)
-            job_fail(job_of(i), &e);
-    }
+    for (struct list *i = a->jobs.next; i != &a->jobs; i = i->next)
+        job_fail(job_of(i), &e);
 }
 
 /* ---- the handler ---- */
@@ -206,7 +203,8 @@ static void on_wake(void *ctx)
 static void look_after(struct job *j, uint64_t now_ns)
 {
     struct api_error e;
-    if (j->stage == JOB_OVER || !j->pass.tenant)
+    job_tick(j, now_ns);
+    if (job_ended(j) || !j->pass.tenant)
         return;
     account_tick(j, now_ns);
     if (tenant_pass_valid(&j->pass))
@@ -221,12 +219,10 @@ static void on_tick(void *ctx)
     uint64_t now = clock_ns(clock_system());
     struct api_error e = {0};
     (void)api_from_status(&e, REALM_E_DEADLINE, NULL);
-    for (struct list *i = a->jobs.next, *next; i != &a->jobs; i = next) {
-        next = i->next;
-        if (job_of(i)->stage != JOB_OVER && job_of(i)->deadline_ns <= now)
+    for (struct list *i = a->jobs.next; i != &a->jobs; i = i->next) {
+        if (job_of(i)->deadline_ns <= now)
             job_fail(job_of(i), &e);
-        else
-            look_after(job_of(i), now);
+        look_after(job_of(i), now);
     }
     sockets_tick(a, now);
     if (a->options.on_tick)

@@ -242,10 +242,8 @@ static int cancel(struct socket *s, const json_t *params, struct api_error *e)
 {
     const char *id = json_string_value(json_object_get(params, "id"));
     struct call *c = id ? find(s, id) : NULL;
-    if (!c)
+    if (!c || !job_cancel(c->job))
         return api_bad(e, "id", NULL, "no open call has this id");
-    call_send(c, "cancelled", (struct slice){0});
-    job_gone(c->job);
     return 0;
 }
 
