@@ -158,6 +158,31 @@ def defaults_and_caps_of_a_tenant(s):
     assert longer["choices"][0]["finish_reason"] == "length"
 
 
+@test
+def defaults_have_the_names_of_each_door(s):
+    """llama-server's own, too; and a request's own value goes before, by whichever name."""
+    key = s.tenant("names", defaults={"temperature": 0, "max_tokens": 3,
+                                      "repetition_penalty": 1.5, "min_p": 0.25})
+
+    def settings(**more):
+        answer = ask(s, key, "/completion", {"prompt": STORY, "ignore_eos": True, **more})[0]
+        g = answer["generation_settings"]
+        return (answer["tokens_predicted"], g["repeat_penalty"], g["temperature"], g["min_p"])
+
+    assert settings() == (3, 1.5, 0, 0.25)
+    assert settings(n_predict=None, repeat_penalty=None) == (3, 1.5, 0, 0.25)
+    assert settings(n_predict=5, repeat_penalty=1, min_p=0) == (5, 1, 0, 0)
+    messages = [{"role": "user", "content": STORY}]
+    for path, body, n in (
+            ("/v1/chat/completions", {"messages": messages}, 3),
+            ("/v1/chat/completions", {"messages": messages, "max_completion_tokens": 4}, 4),
+            ("/v1/completions", {"prompt": STORY}, 3)):
+        usage = ask(s, key, path, {"ignore_eos": True, **body})[0]["usage"]
+        assert usage["completion_tokens"] == n, (path, body, usage)
+    out = ask(s, key, "/v1/messages", {"messages": messages, "model": MODEL})[0]
+    assert out["usage"]["output_tokens"] <= 3, out
+
+
 # ---- limits ----
 
 @test
