@@ -27,6 +27,21 @@ static int open_guests(struct api *a)
     return o->wasm ? guests_open(&a->guests, &options) : 0;
 }
 
+static int copy_keys(struct api *a)
+{
+    const struct api_options *o = &a->options;
+    a->admin_key = o->admin_key ? mem_strdup(o->admin_key) : NULL;
+    a->metrics_key = o->metrics_key ? mem_strdup(o->metrics_key) : NULL;
+    bool failed = (o->admin_key && !a->admin_key) || (o->metrics_key && !a->metrics_key);
+    return failed ? REALM_E_NOMEM : 0;
+}
+
+static void free_keys(struct api *a)
+{
+    mem_free(a->admin_key);
+    mem_free(a->metrics_key);
+}
+
 int api_open(struct api **out, const struct api_options *options, struct realm_error *err)
 {
     *out = NULL;
@@ -53,16 +68,16 @@ int api_open(struct api **out, const struct api_options *options, struct realm_e
     status = open_guests(a);
     if (status)
         goto no_guests;
-    a->admin_key = options->admin_key ? mem_strdup(options->admin_key) : NULL;
-    status = options->admin_key && !a->admin_key ? REALM_E_NOMEM
-                                                 : workers_open(&a->workers, API_WORKERS_MAX);
+    status = copy_keys(a);
+    if (!status)
+        status = workers_open(&a->workers, API_WORKERS_MAX);
     if (status)
         goto no_workers;
     *out = a;
     return 0;
 
 no_workers:
-    mem_free(a->admin_key);
+    free_keys(a);
     guests_close(a->guests);
 no_guests:
     shared_close(a->shared);
@@ -90,7 +105,7 @@ void api_close(struct api *a)
     workers_close(a->workers);
     while (!list_empty(&a->jobs))
         job_drop(job_of(a->jobs.next));
-    mem_free(a->admin_key);
+    free_keys(a);
     guests_close(a->guests);
     shared_close(a->shared);
     catalog_close(a->catalog);

@@ -94,6 +94,7 @@ enum {
     HTTP_UNSENT_BYTES_MAX = 64 << 20,
     HTTP_AHEAD_BYTES_MAX = 64 << 10, /* requests that come before the last one is answered */
     WS_MESSAGE_MAX = 1 << 20,
+    WS_KEY_MESSAGE_MAX = 4 << 10, /* of one whose key has not come yet */
     WS_FRAGMENTS_MAX = 1024,
     WS_PINGS_PER_S_MAX = 16,
     WS_PING_MS = 30000, /* of silence, until a client is asked; as long again, until it is gone */

@@ -28,6 +28,7 @@ struct conf {
     bool insecure_public; /* host may be more than loopback although there are no keys */
     char *metrics_host;
     uint32_t metrics_port; /* 0: /metrics is on the main port, for loopback */
+    bool metrics_public;   /* it needs no key even where there are keys */
     char *tls_cert, *tls_key;
     char **allowed_hosts;
     size_t n_allowed_hosts;

@@ -42,6 +42,10 @@ static const struct conf_key keys[] = {
          "server: a web page cannot reach it under another name."),
     TEXT("listen", "metrics_host", metrics_host, "127.0.0.1", false,
          "The address of metrics_port; /metrics names models and counts, never prompts."),
+    FLAG("listen", "metrics_public", metrics_public, false,
+         "Lets whoever reaches /metrics on metrics_port, or from this machine, read it without a "
+         "key although there are keys.  It names tenants and tells how much they use.  Without it "
+         "a reader shows REALM_METRICS_KEY as its bearer key."),
     NUMBER("listen", "metrics_port", CONF_U32, metrics_port, 0, 65535, 1, 0, false,
            "A port for /metrics, /health and /ready alone; 0: they are on the main port, /metrics "
            "for callers of this machine."),

@@ -51,9 +51,9 @@ static int report(struct tenants *t, const char *text, const struct db_arg *args
     *out = NULL;
     if (!rows)
         return err_nomem(err, "the report");
-    mutex_lock(&t->reports);
-    int status = db_query(t->reader, text, args, n, add_row, rows, err);
-    mutex_unlock(&t->reports);
+    mutex_lock(&t->reports.lock);
+    int status = db_query(t->reports.sql, text, args, n, add_row, rows, err);
+    mutex_unlock(&t->reports.lock);
     if (!status && json_array_size(rows) > USAGE_ROWS_MAX)
         status = err_set(err, REALM_E_LIMIT, "the report has over %d rows: ask for less",
                          USAGE_ROWS_MAX);
@@ -72,10 +72,10 @@ static int check_bound(struct tenants *t, const char *name, int64_t at_s, struct
     int64_t parted;
     if (at_s % DAY_S == 0)
         return 0;
-    mutex_lock(&t->reports);
-    int status = db_number(t->reader, "SELECT EXISTS (SELECT 1 FROM totals WHERE day = ?1)",
+    mutex_lock(&t->reports.lock);
+    int status = db_number(t->reports.sql, "SELECT EXISTS (SELECT 1 FROM totals WHERE day = ?1)",
                            DB_ARGS(db_int((uint64_t)(at_s - at_s % DAY_S))), &parted, err);
-    mutex_unlock(&t->reports);
+    mutex_unlock(&t->reports.lock);
     if (status || !parted)
         return status;
     return err_set(err, REALM_E_ARG,
