@@ -36,7 +36,7 @@ struct api_counts {
 
 struct api {
     struct api_options options;
-    char *admin_key;
+    char *admin_key, *metrics_key;
     struct http_server *server;
     struct catalog *catalog;
     struct guests *guests; /* NULL: no programs are run */
@@ -128,17 +128,14 @@ void admin_finish(struct job *j);
     }
 
 /* models.c */
-/* name: as the path has it, where %2F stands for a slash. */
-void models_get(struct api *a, struct http_exchange *x, const struct tenant_pass *pass,
-                const char *name);
-/* The id that such a name means; REALM_E_ARG: it is too long. */
+/* The id that a name of a path means, where %2F stands for a slash; REALM_E_ARG: it is too long. */
 MUST_USE int models_read_id(const char *name, char id[MODEL_NAME_MAX + 1]);
 
 /* The doors, each in the file of its name. */
 extern const struct door door_chat, door_completion, door_embeddings, door_messages,
     door_count_tokens, door_llama, door_tokenize, door_detokenize, door_apply_template, door_props,
-    door_generate_call, door_chat_call, door_models, door_load, door_pin, door_unpin, door_unload,
-    door_clear;
+    door_generate_call, door_chat_call, door_models, door_model, door_load, door_pin, door_unpin,
+    door_unload, door_clear;
 
 /* admin_tenants.c, admin_guests.c */
 extern const struct door door_tenants, door_tenant_create, door_tenant, door_tenant_change,

@@ -291,31 +291,12 @@ static int generate(struct job *j, struct api_error *e)
     return j->guest ? 0 : start_all(j, e);
 }
 
-/* null is as good as nothing. */
-static bool gives(const json_t *body, const char *name)
-{
-    const json_t *value = json_object_get(body, name);
-    return value && !json_is_null(value);
-}
-
 /* The tenant's own defaults stand for what the request leaves out. */
 static int add_defaults(const struct job *j, json_t *body, struct api_error *e)
 {
-    static const char *const lengths[] = {"max_completion_tokens", "n_predict", "max_tokens"};
     const json_t *defaults = j->pass.tenant ? tenant_view(&j->pass)->defaults : NULL;
-    bool has_length = false;
-    const char *name;
-    json_t *value;
-    for (size_t i = 0; i < ARRAY_LEN(lengths); i++)
-        has_length = has_length || gives(body, lengths[i]);
-    json_object_foreach((json_t *)defaults, name, value)
-    {
-        if (gives(body, name) || (has_length && strcmp(name, "max_tokens") == 0))
-            continue;
-        if (json_object_set(body, name, value))
-            return api_from_status(e, REALM_E_NOMEM, NULL);
-    }
-    return 0;
+    int status = j->door->options ? ask_add_defaults(j->door->options, body, defaults) : 0;
+    return status ? api_from_status(e, status, NULL) : 0;
 }
 
 static void cap_length(struct job *j)

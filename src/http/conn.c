@@ -168,6 +168,7 @@ static void read_some(struct conn *c)
         }
         total += (size_t)got;
         take_bytes(c, (struct slice){c->s->scratch, (size_t)got});
+        explicit_bzero(c->s->scratch, (size_t)got);
         if ((size_t)got < sizeof(c->s->scratch) && !(c->ssl && tls_pending(c->ssl)))
             return;
     }

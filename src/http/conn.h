@@ -27,7 +27,8 @@ struct conn;
 struct ssl_st;
 struct ssl_ctx_st;
 
-/* Bytes that are taken at the front and added at the end. */
+/* Bytes that are taken at the front and added at the end.  Keys may be among them: none stays
+ * behind in memory that the queue gives up, or in bytes that were taken. */
 struct queue {
     struct buf b;
     size_t at; /* b's bytes before it are taken */
@@ -153,6 +154,8 @@ struct http_exchange {
     struct conn *c;
     void *user;
     struct head head;
+    char *text; /* that head's are views of */
+    size_t text_bytes;
     struct buf body;
     struct chunked chunked;
     uint64_t arrived_ns;

@@ -26,6 +26,8 @@ struct http_exchange *exchange_new(struct conn *c, struct slice text, struct htt
     server_new_id(s, x->id);
     char *copy = (char *)x + sizeof(*x) + fields_bytes;
     memcpy(copy, text.p, text.n);
+    x->text = copy;
+    x->text_bytes = text.n;
     const struct head_rules rules = {
         .tls = c->ssl != NULL,
         .check_host = c->check_host,
@@ -57,6 +59,7 @@ void exchange_free(struct http_exchange *x)
     struct http_server *s = x->c->s;
     s->payer_bytes[x->payer % HTTP_PAYERS] -= x->paid;
     s->bodies_bytes -= x->paid;
+    explicit_bzero(x->text, x->text_bytes); // there may be a key in it
     buf_free(&x->body);
     mem_free(x);
 }

@@ -165,6 +165,9 @@ void http_ws_set_user(struct http_ws *ws, void *user);
 void *http_ws_user(const struct http_ws *ws);
 const char *http_ws_id(const struct http_ws *ws); /* as http_id */
 bool http_ws_from_loopback(const struct http_ws *ws);
+/* While a secret is to come: messages have at most WS_KEY_MESSAGE_MAX bytes instead of
+ * WS_MESSAGE_MAX, and nothing of them stays in memory. */
+void http_ws_guard(struct http_ws *ws, bool on);
 void http_ws_send(struct http_ws *ws, struct slice text);
 /* The same with text false for a binary message. */
 void http_ws_send_as(struct http_ws *ws, bool text, struct slice message);
