@@ -144,6 +144,8 @@ void metrics_ledger(struct metrics_out *o, struct tenants *tenants)
                 (double)s.commits);
     metrics_one(o, "realm_ledger_commit_seconds_total", METRICS_COUNTER, "Time spent on that.",
                 (double)s.commit_ns * 1e-9);
+    metrics_one(o, "realm_ledger_folded_rows_total", METRICS_COUNTER,
+                "Old rows that were added up by day.", (double)s.folded);
     metrics_one(o, "realm_ledger_rows_waiting", METRICS_GAUGE, "Rows that are not durable yet.",
                 s.waiting);
     metrics_one(o, "realm_ledger_writable", METRICS_GAUGE,
