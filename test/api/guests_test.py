@@ -66,7 +66,7 @@ def each_tenant_has_its_own_program(s):
     assert run(s, scripted, "s $0 mine", "z $0") == "mine\n"
     row = last_row(s, "scripted", 1)
     assert row["guest"] == f"{MODEL}@{version}", row
-    story = {"prompt": "Once upon a time", "max_tokens": 20, "temperature": 0}
+    story = {"prompt": "Once upon a time", "max_tokens": 200, "temperature": 0}
     wanted = ask(s, plain, story)["choices"][0]["text"]
     assert last_row(s, "plain", 1)["guest"] in ("", None)
     assert ask(s, streamed, story)["choices"][0]["text"] == wanted
