@@ -70,13 +70,13 @@ int api_open(struct api **out, const struct api_options *options, struct realm_e
         goto no_guests;
     status = copy_keys(a);
     if (!status)
-        status = workers_open(&a->workers, API_WORKERS_MAX);
+        status = parties_open(&a->parties);
     if (status)
-        goto no_workers;
+        goto no_parties;
     *out = a;
     return 0;
 
-no_workers:
+no_parties:
     free_keys(a);
     guests_close(a->guests);
 no_guests:
@@ -102,7 +102,7 @@ void api_close(struct api *a)
     api_attach(a, NULL);
     for (struct list *i = a->jobs.next; i != &a->jobs; i = i->next)
         atomic_store(&job_of(i)->cancelled, true);
-    workers_close(a->workers);
+    parties_stop(&a->parties);
     while (!list_empty(&a->jobs))
         job_drop(job_of(a->jobs.next));
     free_keys(a);
@@ -162,9 +162,9 @@ void api_cut(struct api *a)
 
 /* ---- the handler ---- */
 
-static bool on_head(void *ctx, const struct http_exchange *x)
+static bool on_head(void *ctx, const struct http_exchange *x, uint32_t *payer)
 {
-    return api_wants_body(ctx, x);
+    return api_wants_body(ctx, x, payer);
 }
 
 static void on_request(void *ctx, struct http_exchange *x)

@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "base/clock.h"
+#include "base/fair.h"
 #include "base/limits.h"
 #include "base/map.h"
 
@@ -96,7 +97,7 @@ int auth_refuse(struct auth *a, const struct http_exchange *x, struct api_error 
     return auth_shown(x) ? wrong(a, http_address(x), http_from_loopback(x), e) : missing(e);
 }
 
-bool auth_lets_in(const struct auth *a, const struct http_exchange *x)
+bool auth_lets_in(const struct auth *a, const struct http_exchange *x, uint32_t *payer)
 {
     struct tenant_pass pass;
     const char *key = shown(x);
@@ -104,6 +105,7 @@ bool auth_lets_in(const struct auth *a, const struct http_exchange *x)
         return true;
     if (!key || tenants_auth(a->tenants, key, strlen(key), &pass) != TENANT_AUTH_OK)
         return false;
+    *payer = fair_hash(tenant_view(&pass)->id);
     tenant_pass_drop(&pass);
     return true;
 }

@@ -47,8 +47,7 @@ static void job_free(struct job *j)
     buf_free(&j->text);
     buf_free(&j->reasoning);
     list_remove(&j->link);
-    a->n_jobs--;
-    a->jobs_bytes -= j->bytes;
+    party_leave(&a->parties, j->party, j->bytes);
     mem_free(j);
 }
 
@@ -78,11 +77,23 @@ void job_wake(void *j)
     wake(j, &(struct job_news){0});
 }
 
-static void work(struct work *w)
+static void run_guest(struct work *w)
+{
+    struct job *j = CONTAINER_OF(w, struct job, work);
+    j->failed = guest_run(j, &j->error) != 0;
+    wake(j, &(struct job_news){.worked = true});
+}
+
+static void prepare(struct work *w)
 {
     struct job *j = CONTAINER_OF(w, struct job, work);
     job_prepare(j);
-    wake(j, &(struct job_news){.worked = true});
+    if (j->guest && !j->failed) {
+        w->run = run_guest;
+        workers_run(j->api->parties.guest_workers, j->party->guest_line, w);
+    } else {
+        wake(j, &(struct job_news){.worked = true});
+    }
 }
 
 /* Of an answer that a worker writes. */
@@ -112,25 +123,28 @@ struct realm_wait job_wait(struct job *j)
 
 /* ---- opening ---- */
 
-/* bytes: of the request, which the job holds. */
-static int job_alloc(struct job **out, struct api *a, const struct door *door, const char *id,
-                     size_t bytes)
+/* pass: NULL for administration's; bytes: of the request, which the job holds. */
+static int job_alloc(struct job **out, struct api *a, const struct door *door,
+                     const struct tenant_pass *pass, const char *id, size_t bytes)
 {
+    struct party *party;
     *out = NULL;
-    if (a->n_jobs == API_JOBS_MAX || bytes > API_JOBS_BYTES_MAX - a->jobs_bytes)
-        return REALM_E_LIMIT;
+    int status = party_enter(&a->parties, pass ? tenant_view(pass)->id : NULL, bytes, &party);
+    if (status)
+        return status;
     struct job *j = mem_zalloc(sizeof(*j));
-    if (!j)
+    if (!j) {
+        party_leave(&a->parties, party, bytes);
         return REALM_E_NOMEM;
-    a->n_jobs++;
-    a->jobs_bytes += bytes;
+    }
+    j->party = party;
     j->bytes = bytes;
     j->api = a;
     j->door = door;
     list_init(&j->link);
     list_init(&j->ready_link);
     list_init(&j->work.link);
-    j->work.run = work;
+    j->work.run = prepare;
     buf_init(&j->body, HTTP_BODY_MAX + 1);
     buf_init(&j->out, JOB_OUT_BYTES_MAX);
     buf_init(&j->held, JOB_OUT_BYTES_MAX);
@@ -149,7 +163,7 @@ static void start(struct job *j)
     j->deadline_ns = j->arrived_ns + (uint64_t)atomic_load(&a->request_ms) * 1000000u;
     list_add_tail(&a->jobs, &j->link);
     if (account_open(j, &j->error) == 0) {
-        workers_run(a->workers, &j->work);
+        workers_run(a->parties.workers, j->party->line, &j->work);
         return;
     }
     /* As if a worker had found it so. */
@@ -171,7 +185,7 @@ static void open_http(struct api *a, struct http_exchange *x, const struct door 
 {
     struct slice body = http_body(x);
     struct job *j;
-    int status = job_alloc(&j, a, door, http_id(x), body.n);
+    int status = job_alloc(&j, a, door, pass, http_id(x), body.n);
     if (!status &&
         (buf_add(&j->body, body.p, body.n) || (param && !(j->param = mem_strdup(param))) ||
          (administers && !(j->query = mem_strdup(http_query(x))))))
@@ -211,7 +225,7 @@ void job_open_call(struct api *a, struct call *call, const struct door *door,
                    const struct tenant_pass *pass, const struct call_message *message)
 {
     struct job *j;
-    int status = job_alloc(&j, a, door, message->id, message->bytes);
+    int status = job_alloc(&j, a, door, pass, message->id, message->bytes);
     if (status) {
         struct api_error e = {0};
         json_decref(message->params);
@@ -232,7 +246,7 @@ void job_open_call(struct api *a, struct call *call, const struct door *door,
 void job_open_load(struct api *a, const char *id, bool pin)
 {
     struct job *j;
-    int status = job_alloc(&j, a, pin ? &door_pin : &door_load, "start", 0);
+    int status = job_alloc(&j, a, pin ? &door_pin : &door_load, NULL, "start", 0);
     if (!status && !(j->param = mem_strdup(id)))
         status = REALM_E_NOMEM;
     if (status) {
@@ -490,5 +504,5 @@ void job_finish(struct job *j)
     j->news.worked = false;
     mutex_unlock(&j->api->ready_lock);
     j->work.run = write_answer;
-    workers_run(j->api->workers, &j->work);
+    workers_run(j->api->parties.workers, j->party->line, &j->work);
 }

@@ -2,13 +2,13 @@
  *
  * A job goes through three stages.  While it is PREPARING a worker has it: the body is read,
  * the model opened, the template rendered, the generations started (prepare.c), or a whole
- * answer made (door.work).  While it is RUNNING the server's thread has it: events of its
- * generations become pieces of the answer (run.c), which the door writes in its own form; a
- * long one that is not streamed is written by a worker, and the job is PREPARING once more.
- * ENDING it has failed, or was cancelled, and what works for it comes to an end.  Before the last
- * of an answer, or why there is none, is sent the job is SETTLING: its row must be durable
- * (account.c).  It is OVER when its client has its answer or is gone; then it waits only for those
- * who still work for it, and is freed.
+ * answer made (door.work); a guest runs on another kind of worker then (guest.c).  While it is
+ * RUNNING the server's thread has it: events of its generations become pieces of the answer
+ * (run.c), which the door writes in its own form; a long one that is not streamed is written by
+ * a worker, and the job is PREPARING once more.  ENDING it has failed, or was cancelled, and what
+ * works for it comes to an end.  Before the last of an answer, or why there is none, is sent the
+ * job is SETTLING: its row must be durable (account.c).  It is OVER when its client has its answer
+ * or is gone; then it waits only for those who still work for it, and is freed.
  *
  * Threads: the server's, but for what says "worker" and for job_wake, which any may call.
  * `cancelled` tells workers, guests and waits that nobody wants the answer any more. */
@@ -21,6 +21,7 @@
 #include "api/ask.h"
 #include "api/catalog.h"
 #include "api/error.h"
+#include "api/party.h"
 #include "api/reason.h"
 #include "api/workers.h"
 #include "api/writer.h"
@@ -115,7 +116,8 @@ struct job {
     struct api *api;
     const struct door *door;
     struct list link;       /* in api.jobs */
-    size_t bytes;           /* of the request: its part of api.jobs_bytes */
+    struct party *party;    /* whose it is, or administration's */
+    size_t bytes;           /* of the request: its part of party.bytes */
     struct list ready_link; /* in api.ready, under its lock */
     bool ready;             /* under api's ready lock: is in api.ready */
     struct job_news news;   /* under api's ready lock */
@@ -269,7 +271,7 @@ struct rate_texts {
 size_t account_headers(const struct job *j, struct http_header *headers, struct rate_texts *t);
 
 /* prepare.c */
-/* Worker: all of PREPARING. */
+/* Worker: all of PREPARING, but for what a guest does then. */
 void job_prepare(struct job *j);
 /* Worker: opens the model that ask names; j->named and j->model. */
 int job_open_model(struct job *j, struct api_error *e);
@@ -303,9 +305,10 @@ const char *choice_reason(const struct choice *c, const char *stop, const char *
                           const char *filtered);
 
 /* guest.c */
-/* Whether a program answers j: the tenant's own, whose version is over 0, or the operator's. */
-bool guest_wanted(const struct job *j, uint64_t *version);
-int guest_run(struct job *j, uint64_t version, struct api_error *e); /* worker: start to end */
+/* Worker.  j->guest, when a program answers: the tenant's own, or the operator's. */
+int guest_set(struct job *j, struct api_error *e);
+/* Worker: from its start to its end. */
+int guest_run(struct job *j, struct api_error *e);
 void guest_take(struct job *j);
 /* Takes over what the guest used, however it ended; the worker is done with it. */
 void guest_used(struct job *j);

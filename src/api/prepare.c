@@ -41,8 +41,13 @@ int job_render(struct job *j, struct api_error *e)
 {
     struct realm_error err = {0};
     const struct realm_wait wait = job_wait(j);
-    int status = chat_render(j->api->options.chat, j->model, j->ask.messages, j->ask.variables,
-                             &wait, &j->rendered, &err);
+    const struct chat_request request = {
+        .messages = j->ask.messages,
+        .extra = j->ask.variables,
+        .tenant = j->party->id,
+        .wait = &wait,
+    };
+    int status = chat_render(j->api->options.chat, j->model, &request, &j->rendered, &err);
     if (status == REALM_E_UNSUPPORTED)
         return api_bad(e, "messages", "no_chat_template", "%s", err.message);
     return status ? api_from_status(e, status, &err) : 0;
@@ -281,8 +286,9 @@ static int generate(struct job *j, struct api_error *e)
         make_choices(j, e))
         return -1;
     j->prepared_ns = clock_ns(clock_system());
-    uint64_t version;
-    return guest_wanted(j, &version) ? guest_run(j, version, e) : start_all(j, e);
+    if (guest_set(j, e))
+        return -1;
+    return j->guest ? 0 : start_all(j, e);
 }
 
 /* The tenant's own defaults stand for what the request leaves out. */

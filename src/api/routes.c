@@ -254,13 +254,14 @@ void api_route(struct api *a, struct http_exchange *x)
 }
 
 /* Administration's bodies are small or let in by its own key. */
-bool api_wants_body(struct api *a, const struct http_exchange *x)
+bool api_wants_body(struct api *a, const struct http_exchange *x, uint32_t *payer)
 {
+    *payer = 0;
     if (http_tag(x) == API_ADMIN)
         return true;
     if (http_tag(x) == API_METRICS)
         return false;
     if (is_admin(x))
         return may_administer(a, x);
-    return auth_lets_in(&a->auth, x);
+    return auth_lets_in(&a->auth, x, payer);
 }

@@ -109,8 +109,9 @@ enum {
     TOKEN_PIECES_MAX = 256 << 10, /* tokens that /tokenize shows with their text */
     EMBEDDING_INPUTS_MAX = 2048,
     LOGIT_BIAS_MAX = 1024,
-    WS_CALLS_MAX = 64,     /* open on one connection */
-    API_WORKERS_MAX = 512, /* threads that load, render, tokenise and run guests */
+    WS_CALLS_MAX = 64,            /* open on one connection */
+    API_WORKERS_MAX = 256,        /* threads that load, render and tokenise */
+    API_GUEST_WORKERS_MAX = 1024, /* threads that run guests */
 
     AUTH_MISSES_PER_MIN_MAX = 20, /* wrong keys of one address, but of this machine */
     AUTH_WAIT_MS_MAX = 10000,     /* for the key of a WebSocket */

@@ -54,8 +54,9 @@ struct http_options {
 struct http_handler {
     /* Whether the body of x, whose head alone is there, is worth reading; if not, x is handed over
      * without it, and its connection closes after the answer.  So nobody who is going to be
-     * refused costs memory.  NULL: every body is. */
-    bool (*wants_body)(void *ctx, const struct http_exchange *x);
+     * refused costs memory.  *payer: any number for whoever sends it; no payer's bodies come to
+     * hold more than is left to all others (base/fair.h).  NULL: every body is, of payer 0. */
+    bool (*wants_body)(void *ctx, const struct http_exchange *x, uint32_t *payer);
     void (*request)(void *ctx, struct http_exchange *x);
     /* The client of x left before its answer was whole. */
     void (*gone)(void *ctx, struct http_exchange *x);

@@ -150,8 +150,13 @@ static int compile(struct wasm_host *h, struct slice wasm, struct buf *code,
                    wasmtime_module_t **out, struct realm_error *err)
 {
     buf_clear(code);
-    int status =
-        helper_call(h->helper, HELPER_COMPILE, &wasm, 1, HELPER_COMPILE_MS_MAX, NULL, code, err);
+    const struct helper_task task = {
+        .op = HELPER_COMPILE,
+        .parts = &wasm,
+        .n_parts = 1,
+        .timeout_ms = HELPER_COMPILE_MS_MAX,
+    };
+    int status = helper_call(h->helper, &task, code, err);
     if (status == REALM_E_DEADLINE)
         return err_set(err, REALM_E_LIMIT, "compiling the guest took longer than %d s",
                        HELPER_COMPILE_MS_MAX / 1000);

@@ -163,17 +163,24 @@ class Crowd:
 def retries(s, call):
     """Runs call while the server is full, which it is no longer half a second later; call
     returns how often its client came again, or None.  The server asks for a second; what
-    clients wait of their own accord is at most half of that."""
-    crowd = Crowd(s)
-    timer = threading.Timer(0.5, crowd.end)
-    timer.start()
-    start = time.monotonic()
-    try:
-        count = call()
-    finally:
-        timer.join()
-    took = time.monotonic() - start
-    assert count in (None, 1) and took >= 0.95, (count, took)
+    clients wait of their own accord is at most half of that.  Where an older client lets its
+    connection go meanwhile, the call gets its place: then it is tried anew."""
+    took = []
+    for _ in range(3):
+        crowd = Crowd(s)
+        timer = threading.Timer(0.5, crowd.end)
+        timer.start()
+        start = time.monotonic()
+        try:
+            count = call()
+            took.append(time.monotonic() - start)
+        finally:
+            timer.join()
+        assert count in (None, 0, 1), count
+        if took[-1] >= 0.95:
+            assert count != 0
+            return
+    raise AssertionError(took)
 
 
 def leaves(s, endpoint, begin, seconds=0.25):

@@ -485,6 +485,32 @@ def secrets_stay_with_their_tenant(s):
 
 
 @test
+def bodies_of_one_leave_room_for_others(s):
+    """A tenant that sends 80 bodies of 4 MiB at once, none of them whole, is refused some; another
+    is not."""
+    many, other = s.tenant("many"), s.tenant("other")
+    open_ones = []
+    try:
+        for _ in range(80):
+            c = socket.create_connection((s.host, s.port), timeout=10)
+            open_ones.append(c)
+            try:
+                c.sendall(f"POST /tokenize HTTP/1.1\r\nHost: localhost\r\nContent-Length: {4 << 20}"
+                          f"\r\nAuthorization: Bearer {many}\r\n\r\n".encode())
+                c.sendall(b" " * ((4 << 20) - 1))
+            except OSError:
+                pass  # it was refused before all was sent
+        text = STORY + " " * (3 << 20)
+        status, answer, _ = s.ask("/tokenize", {"content": text, "add_special": False}, other)
+        assert status == 200, (status, answer[:300])
+        status, answer, _ = s.ask("/tokenize", {"content": text}, many)
+        assert status == 503 and "overloaded" in answer, (status, answer[:300])
+    finally:
+        for c in open_ones:
+            c.close()
+
+
+@test
 def metrics_name_tenants_and_no_keys(s):
     text = s.metrics()
     assert text['realm_tenant_requests_total{tenant="exact",outcome="ok"}'] == 48
