@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Who may read /metrics.   usage: metrics_test.py REALM"""
+"""Who may read /metrics, what it names, and what guesses of keys come to.
+
+usage: metrics_test.py REALM
+"""
 import socket
 import sys
 import urllib.error
@@ -18,6 +21,12 @@ def scrape(url, key=None):
     except urllib.error.HTTPError as error:
         assert error.code != 401 or error.headers["WWW-Authenticate"] == "Bearer"
         return error.code, error.read().decode()
+
+
+def memory(s):
+    """Bytes that the server has."""
+    with open(f"/proc/{s.process.pid}/statm", encoding="ascii") as text:
+        return int(text.read().split()[1]) * 4096
 
 
 def free_port():
@@ -58,23 +67,10 @@ def metrics_are_the_operators(_):
         other.stop()
 
 
-def own_address():
-    """An address of this machine that is not for itself alone; None: there is none."""
-    for there in ("192.0.2.1", "198.51.100.1"):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-            try:
-                s.connect((there, 9))  # sends nothing
-            except OSError:
-                continue
-            if not s.getsockname()[0].startswith("127."):
-                return s.getsockname()[0]
-    return None
-
-
 @test
 def metrics_from_elsewhere(_):
     """On an address that others reach the key for metrics is the only one that helps."""
-    here = own_address()
+    here = server.own_address()
     if not here:
         print("# SKIP this machine has no address but its own")
         return
@@ -93,6 +89,50 @@ def metrics_from_elsewhere(_):
             assert not secret or found == 429
         finally:
             other.stop()
+
+
+@test
+def labels_do_not_grow(_):
+    """I09: the first hundred tenants have a name of their own, and all others share one."""
+    other = server.Server(sys.argv[1])
+    try:
+        for i in range(104):
+            key = other.tenant(f"many-{i}")
+            assert other.ask("/v1/completions", {"prompt": "a", "top_p": 2}, key)[0] == 400
+        found = {name: value for name, value in other.metrics().items()
+                 if value and "tenant_requests_total" in name and 'outcome="refused"' in name}
+        assert len(found) == 101 and sum(found.values()) == 104, len(found)
+        assert found['realm_tenant_requests_total{tenant="(others)",outcome="refused"}'] == 4
+    finally:
+        other.stop()
+
+
+@test
+def who_guesses_keys_is_held_back(_):
+    """A02: from one address twenty wrong keys in a minute; a right one is let in all the same."""
+    here = server.own_address()
+    if not here:
+        print("# SKIP this machine has no address but its own")
+        return
+    other = server.Server(sys.argv[1], "--host", "0.0.0.0",
+                          config="listen:\n  insecure_public: true\n")
+    try:
+        key = other.tenant("guessed")
+        there = other.url
+        other.url = f"http://{here}:{other.port}"
+        rss = memory(other)
+        found = [other.ask("/v1/models", key=f"rlm_{i:08}_{'x' * 49}") for i in range(1000)]
+        codes = [status for status, _, _ in found]
+        # A minute may have passed in between.
+        assert codes[:20] == [401] * 20 and codes.count(401) <= 40 and set(codes) == {401, 429}
+        status, text, head = found[codes.index(429)]
+        assert '"too_many_wrong_keys"' in text and int(head["Retry-After"]) > 0, text
+        assert other.ask("/v1/models", key=key)[0] == 200
+        assert memory(other) - rss < 4 << 20, "guesses take memory"
+        other.url = there.replace("0.0.0.0", "127.0.0.1")
+        assert {other.ask("/v1/models", key="rlm_x")[0] for _ in range(50)} == {401}
+    finally:
+        other.stop()
 
 
 if __name__ == "__main__":

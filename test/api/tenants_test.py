@@ -71,6 +71,7 @@ def keys_tell_who_calls(s):
 
 @test
 def who_has_no_key_is_not_let_in(s):
+    """A01: every wrong key is told the same, before a body is read."""
     key = s.tenant("wrong")
     off = s.admin("POST", "/admin/tenants/wrong/keys", {})
     s.admin("PATCH", f"/admin/keys/{off['id']}", {"disabled": True})
@@ -83,7 +84,8 @@ def who_has_no_key_is_not_let_in(s):
             {"Authorization": f"Bearer {key}x"}, {"Authorization": "Bearer " + "k" * 4000},
             {"Authorization": f"Bearer {unknown}"}, {"Authorization": f"Bearer {off['key']}"},
             {"Authorization": f"Bearer {old['key']}"}, {"x-api-key": key[:-1]},
-            {"Authorization": f"Bearer {key.swapcase()}"}):
+            {"Authorization": f"Bearer {key.swapcase()}"}, {"Authorization": f"Bearer  {key}"},
+            {"Authorization": f"Bearer {key} x"}, {"Authorization": key}, {"x-api-key": ""}):
         answer, head, _ = ask(s, None, "/v1/models", headers=headers, expect=401)
         assert head["WWW-Authenticate"] == "Bearer"
         error = answer["error"]
@@ -111,6 +113,7 @@ def who_has_no_key_is_not_let_in(s):
 
 @test
 def a_key_that_is_taken_away_ends_its_streams(s):
+    """A01: within a second and a half."""
     s.admin("POST", "/admin/tenants", {"id": "gone"})
     key = s.admin("POST", "/admin/tenants/gone/keys", {})
     body = {**server.STORY, "stream": True, "n": 1}
@@ -130,6 +133,7 @@ def a_key_that_is_taken_away_ends_its_streams(s):
 
 @test
 def models_that_are_not_allowed_are_not_there(s):
+    """A03: what a tenant may not use does not exist for it."""
     key = s.tenant("few", models=["other"])
     assert ask(s, key, "/v1/models")[0]["data"] == []
     hidden = chat(s, key, expect=404)[0]["error"]
@@ -221,6 +225,7 @@ def at_once(s):
 
 @test
 def a_budget_for_five_lets_five_in(s):
+    """A05: a hundred at once."""
     probe = s.tenant("probe")
     tokens = chat(s, probe, ignore_eos=True)[0]["usage"]["total_tokens"]
     key = s.tenant("five", limits={"budget_tokens": 5 * tokens, "budget_window": "day"})
@@ -245,6 +250,7 @@ def a_budget_for_five_lets_five_in(s):
 
 @test
 def a_budget_ends_an_answer_where_it_ends(s):
+    """A06: what is delivered is what is billed."""
     for stream in (True, False):
         name = f"ends{stream}".lower()
         key = s.tenant(name, limits={"budget_tokens": 400, "budget_window": "day"})
@@ -410,6 +416,7 @@ def sockets_without_a_key_say_little(s):
 
 @test
 def the_cache_tells_nobody_else(s):
+    """I01: what another tenant asked is no hit."""
     a, b = s.tenant("cache-a"), s.tenant("cache-b")
     text = "A fox and a hen went to the market, and there they bought a red hat. " * 4
 
@@ -425,8 +432,38 @@ def the_cache_tells_nobody_else(s):
 
 
 @test
+def a_known_prompt_costs_another_tenant_what_a_new_one_does(s):
+    """I01: of what one tenant asked before, another's time tells nothing: as much is computed."""
+    a, b = s.tenant("known-a"), s.tenant("known-b")
+
+    def computed(key, i):
+        text = f"{i:03} " + "A fox and a hen went to the market, and bought a red hat. " * 3
+        before = s.metric("realm_prompt_rows_total")
+        chat(s, key, text)
+        return s.metric("realm_prompt_rows_total") - before
+
+    for i in range(100, 112):
+        fresh = computed(a, i)
+        assert computed(b, i) == fresh, "what another tenant asked was not computed again"
+        assert computed(a, i) == 1 < fresh, "one's own is found"
+
+
+@test
+def lengths_of_events_tell_less(s):
+    """I12: with obfuscation, events of a stream are as long as a whole number of blocks."""
+    key = s.tenant("even")
+    for even in (True, False):
+        _, text, _ = s.ask("/v1/chat/completions", {
+            "messages": [{"role": "user", "content": STORY}], "stream": True, "max_tokens": 60,
+            "ignore_eos": True, "stream_options": {"include_obfuscation": even}}, key)
+        lengths = {len(line) - len("data: ") for line in text.splitlines()
+                   if line.startswith("data: {")}
+        assert all(n % 64 == 0 for n in lengths) == even, (even, lengths)
+
+
+@test
 def what_is_declared_public_is_shared(_):
-    """A declared system message is found by whoever says it, and nothing behind it."""
+    """I03: a declared system message is found by whoever says it, and nothing behind it."""
     public = "You know the streets and houses of the old town by the sea, and tell the way. " * 3
     other = server.Server(sys.argv[1],
                           config=f"models:\n  shared_prompts: [{json.dumps(public)}]\n")
@@ -451,7 +488,7 @@ def what_is_declared_public_is_shared(_):
 
 @test
 def secrets_stay_with_their_tenant(s):
-    """Words planted in prompts: in nobody else's answers, nor anywhere that the server writes."""
+    """I07: words planted in prompts stand in nobody else's answers, nor where the server writes."""
     secrets = {f"vault-{i}": f"zq{i}xkcd{i}canary" for i in range(4)}
     keys = {name: s.tenant(name) for name in secrets}
     answers = {name: "" for name in secrets}
