@@ -122,7 +122,7 @@ void metrics_tenants(struct metrics_out *o, struct api_counts *c, struct realm *
          METRICS_COUNTER, AT(guest_traps), 1},
         {"realm_tenant_guest_limits_total", "Of these, stopped at a limit of guests.",
          METRICS_COUNTER, AT(guest_limits), 1},
-        {"realm_tenant_guest_seconds_total", "Its programs' own running.", METRICS_COUNTER,
+        {"realm_tenant_guest_seconds_total", "Processor time of its programs.", METRICS_COUNTER,
          AT(guest_own_ms), 1e-3},
     };
 #undef AT

@@ -213,9 +213,10 @@ int32_t generation_next(struct instance *in, struct generation *g, struct realm_
 
 void generation_end(struct instance *in, struct generation *g)
 {
+    const struct realm_wait wait = instance_rest(in);
     struct realm_event event;
     realm_gen_cancel(g->gen);
-    while (realm_gen_next(g->gen, &event, NULL) == 0) {
+    while (realm_gen_next(g->gen, &event, &wait) == 0) {
         if (event.kind != REALM_EVENT_END)
             continue;
         in->prompt_tokens += event.usage.prompt_tokens;
