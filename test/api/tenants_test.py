@@ -3,7 +3,6 @@
 the clients counted.   usage: tenants_test.py REALM GUEST"""
 import asyncio
 import json
-import os
 import re
 import socket
 import sys
@@ -17,44 +16,7 @@ import websockets
 
 import server
 from server import test
-
-MODEL = "tiny-q8_0"
-STORY = "Once upon a time"
-
-
-def ask(s, key, path, body=None, headers=None, expect=200):
-    """The answer's JSON, head and status."""
-    status, text, head = s.ask(path, body, key, headers)
-    assert expect is None or status == expect, (status, text)
-    return json.loads(text), head, status
-
-
-def chat(s, key, text=STORY, expect=200, **more):
-    body = {"model": MODEL, "messages": [{"role": "user", "content": text}], "max_tokens": 8,
-            "temperature": 0, **more}
-    return ask(s, key, "/v1/chat/completions", body, expect=expect)
-
-
-def rows(s, tenant):
-    return s.admin("GET", f"/admin/requests?tenant={tenant}&limit=1000")["rows"]
-
-
-def used(s, tenant):
-    """Requests, prompt and completion tokens of a tenant in the ledger."""
-    found = s.admin("GET", f"/admin/usage?tenant={tenant}&group_by=tenant")["rows"]
-    if not found:
-        return (0, 0, 0)
-    return tuple(found[0][k] for k in ("requests", "prompt_tokens", "completion_tokens"))
-
-
-def settled(s, tenant, n):
-    """Waits until n rows of the tenant are in the ledger."""
-    for _ in range(200):
-        if used(s, tenant)[0] >= n:
-            return rows(s, tenant)
-        time.sleep(0.02)
-    raise AssertionError((used(s, tenant), n))
-
+from tenancy import MODEL, STORY, ask, chat, rows, settled, used
 
 # ---- keys ----
 
@@ -341,6 +303,15 @@ def whoever_leaves_has_a_row_of_what_was_done(s):
     assert row["prompt_tokens"] == row["completion_tokens"] == 0
 
 
+@test
+def metrics_name_tenants_and_no_keys(s):
+    text = s.metrics()
+    assert text['realm_tenant_requests_total{tenant="exact",outcome="ok"}'] == 48
+    assert 'realm_limit_refusals_total{limit="budget"}' in text
+    assert "rlm_" not in json.dumps(text)
+    assert "rlm_" not in s.text(), "a key is in the log"
+
+
 # ---- WebSocket ----
 
 @test
@@ -410,150 +381,6 @@ def sockets_without_a_key_say_little(s):
             assert json.loads(await ws.recv())["status"] == "complete"
 
     asyncio.run(talk())
-
-
-# ---- what tenants learn of each other ----
-
-@test
-def the_cache_tells_nobody_else(s):
-    """I01: what another tenant asked is no hit."""
-    a, b = s.tenant("cache-a"), s.tenant("cache-b")
-    text = "A fox and a hen went to the market, and there they bought a red hat. " * 4
-
-    def cached(key):
-        usage = chat(s, key, text)[0]["usage"]
-        return usage["prompt_tokens_details"]["cached_tokens"], usage["prompt_tokens"]
-
-    first, n = cached(a)
-    assert first < 16
-    assert cached(a) == (n - 1, n)
-    assert cached(b)[0] < 16, "another tenant's prompt was found in the cache"
-    assert cached(b) == (n - 1, n)
-
-
-@test
-def a_known_prompt_costs_another_tenant_what_a_new_one_does(s):
-    """I01: of what one tenant asked before, another's time tells nothing: as much is computed."""
-    a, b = s.tenant("known-a"), s.tenant("known-b")
-
-    def computed(key, i):
-        text = f"{i:03} " + "A fox and a hen went to the market, and bought a red hat. " * 3
-        before = s.metric("realm_prompt_rows_total")
-        chat(s, key, text)
-        return s.metric("realm_prompt_rows_total") - before
-
-    for i in range(100, 112):
-        fresh = computed(a, i)
-        assert computed(b, i) == fresh, "what another tenant asked was not computed again"
-        assert computed(a, i) == 1 < fresh, "one's own is found"
-
-
-@test
-def lengths_of_events_tell_less(s):
-    """I12: with obfuscation, events of a stream are as long as a whole number of blocks."""
-    key = s.tenant("even")
-    for even in (True, False):
-        _, text, _ = s.ask("/v1/chat/completions", {
-            "messages": [{"role": "user", "content": STORY}], "stream": True, "max_tokens": 60,
-            "ignore_eos": True, "stream_options": {"include_obfuscation": even}}, key)
-        lengths = {len(line) - len("data: ") for line in text.splitlines()
-                   if line.startswith("data: {")}
-        assert all(n % 64 == 0 for n in lengths) == even, (even, lengths)
-
-
-@test
-def what_is_declared_public_is_shared(_):
-    """I03: a declared system message is found by whoever says it, and nothing behind it."""
-    public = "You know the streets and houses of the old town by the sea, and tell the way. " * 3
-    other = server.Server(sys.argv[1],
-                          config=f"models:\n  shared_prompts: [{json.dumps(public)}]\n")
-    try:
-        keys = [other.tenant(name) for name in ("one", "two")]
-
-        def cached(key, system, text):
-            messages = [{"role": "system", "content": system}, {"role": "user", "content": text}]
-            usage = chat(other, key, messages=messages, max_tokens=2)[0]["usage"]
-            return usage["prompt_tokens_details"]["cached_tokens"], usage["prompt_tokens"]
-
-        question = "The word is amber. " * 8
-        assert cached(keys[0], public, question)[0] == 0
-        found, n = cached(keys[1], public, question)
-        alone = cached(keys[1], public, "")[1]
-        assert 16 <= found <= alone and found < n - 32, (found, alone, n)
-        assert cached(keys[0], "Private. " + public, question)[0] < 16
-        assert cached(keys[1], "Private. " + public, question)[0] < 16
-    finally:
-        other.stop()
-
-
-@test
-def secrets_stay_with_their_tenant(s):
-    """I07: words planted in prompts stand in nobody else's answers, nor where the server writes."""
-    secrets = {f"vault-{i}": f"zq{i}xkcd{i}canary" for i in range(4)}
-    keys = {name: s.tenant(name) for name in secrets}
-    answers = {name: "" for name in secrets}
-
-    def talk(name):
-        for i in range(6):
-            text = f"The secret word is {secrets[name]}. What is the secret word? {i % 2}"
-            for more in ({}, {"temperature": 1, "n": 2}):
-                out = chat(s, keys[name], text, max_tokens=24, **more)[0]
-                answers[name] += json.dumps(out)
-        answers[name] += json.dumps(chat(s, keys[name], secrets[name], 400, stop=[""])[0])
-
-    threads = [threading.Thread(target=talk, args=(name,)) for name in secrets]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
-    written = s.text() + json.dumps(s.metrics())
-    state = os.path.join(s.folder.name, "state")
-    for folder, _, names in os.walk(state):
-        for name in names:
-            path = os.path.join(folder, name)
-            if os.path.isfile(path):
-                with open(path, "rb") as data:
-                    written += data.read().decode("latin-1")
-    for name, secret in secrets.items():
-        assert secret not in written, f"{name}'s secret was written down"
-        assert keys[name] not in written, f"{name}'s key was written down"
-        for other, text in answers.items():
-            assert other == name or secret not in text, f"{other} was told {name}'s secret"
-
-
-@test
-def bodies_of_one_leave_room_for_others(s):
-    """A tenant that sends 80 bodies of 4 MiB at once, none of them whole, is refused some; another
-    is not."""
-    many, other = s.tenant("many"), s.tenant("other")
-    open_ones = []
-    try:
-        for _ in range(80):
-            c = socket.create_connection((s.host, s.port), timeout=10)
-            open_ones.append(c)
-            try:
-                c.sendall(f"POST /tokenize HTTP/1.1\r\nHost: localhost\r\nContent-Length: {4 << 20}"
-                          f"\r\nAuthorization: Bearer {many}\r\n\r\n".encode())
-                c.sendall(b" " * ((4 << 20) - 1))
-            except OSError:
-                pass  # it was refused before all was sent
-        text = STORY + " " * (3 << 20)
-        status, answer, _ = s.ask("/tokenize", {"content": text, "add_special": False}, other)
-        assert status == 200, (status, answer[:300])
-        status, answer, _ = s.ask("/tokenize", {"content": text}, many)
-        assert status == 503 and "overloaded" in answer, (status, answer[:300])
-    finally:
-        for c in open_ones:
-            c.close()
-
-
-@test
-def metrics_name_tenants_and_no_keys(s):
-    text = s.metrics()
-    assert text['realm_tenant_requests_total{tenant="exact",outcome="ok"}'] == 48
-    assert 'realm_limit_refusals_total{limit="budget"}' in text
-    assert "rlm_" not in json.dumps(text)
-    assert "rlm_" not in s.text(), "a key is in the log"
 
 
 if __name__ == "__main__":
