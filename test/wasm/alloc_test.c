@@ -12,12 +12,6 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
-    rig_close(*state);
-    return 0;
-}
-
 #define ALLOC(name, body) "(func (export \"" name "\") (param $n i32) (result i32) " body ")"
 /* Answers the prompt's first bytes. */
 #define FIRST_BYTES "(i32.load (local.get $p))"
@@ -120,12 +114,9 @@ static void test_no_allocators(void **state)
     }
 }
 
-int main(int argc, char **argv)
+int wasm_tests(void)
 {
-    int helper = util_main(argc, argv);
-    if (helper >= 0)
-        return helper;
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_allocators),
                                        cmocka_unit_test(test_no_allocators)};
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, rig_teardown);
 }

@@ -18,12 +18,6 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
-    rig_close(*state);
-    return 0;
-}
-
 /* Runs a module and expects it to end so; the processor time that it took. */
 static uint64_t expect_text(struct rig *rig, const char *text, int status, const char *sentence)
 {
@@ -305,11 +299,8 @@ static void test_left_open(void **state)
     free(text);
 }
 
-int main(int argc, char **argv)
+int wasm_tests(void)
 {
-    int helper = util_main(argc, argv);
-    if (helper >= 0)
-        return helper;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_own_time),       cmocka_unit_test(test_waits_are_free),
         cmocka_unit_test(test_host_calls),     cmocka_unit_test(test_stack),
@@ -318,5 +309,5 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_answer_is_text), cmocka_unit_test(test_not_waited_for),
         cmocka_unit_test(test_too_late),       cmocka_unit_test(test_left_open),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, rig_teardown);
 }

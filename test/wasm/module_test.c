@@ -11,18 +11,6 @@
 #include "base/mem.h"
 #include "util.h"
 
-static int setup(void **state)
-{
-    *state = rig_open(NULL);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    rig_close(*state);
-    return 0;
-}
-
 #define GENERATE "(func (export \"generate\") (param i32 i32 i32 i32) (result i32) "
 #define WORKING "(module (memory (export \"memory\") 1) " GENERATE "(i32.const 8)))"
 
@@ -497,11 +485,8 @@ static void test_cache_swapped(void **state)
     assert_int_equal(rmdir(c.dir), 0);
 }
 
-int main(int argc, char **argv)
+int wasm_tests(void)
 {
-    int helper = util_main(argc, argv);
-    if (helper >= 0)
-        return helper;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refused),          cmocka_unit_test(test_refused_bytes),
         cmocka_unit_test(test_odd_types),        cmocka_unit_test(test_unknown_imports),
@@ -510,5 +495,5 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_cache_swapped),    cmocka_unit_test(test_about),
         cmocka_unit_test(test_about_is_bounded),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, rig_setup, rig_teardown);
 }

@@ -189,11 +189,8 @@ static void test_who_waits_for_tokens_has_no_turn(void **state)
     end(&drawer, REALM_E_CANCELLED);
 }
 
-int main(int argc, char **argv)
+int wasm_tests(void)
 {
-    int helper = util_main(argc, argv);
-    if (helper >= 0)
-        return helper;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_another_tenant_answers),
         cmocka_unit_test(test_they_share),
