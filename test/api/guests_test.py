@@ -60,6 +60,7 @@ def last_row(s, tenant, n):
 
 @test
 def each_tenant_has_its_own_program(s):
+    """A03: a program answers for nobody else."""
     scripted, streamed, plain = (s.tenant(n) for n in ("scripted", "streamed", "plain"))
     version = put(s, "scripted", SCRIPT)
     put(s, "streamed", STREAM)
@@ -168,6 +169,7 @@ def a_program_that_refuses_says_so(s):
 
 @test
 def how_it_failed_can_be_read(s):
+    """W10: a trap ends its request, and is told to its tenant alone."""
     key = s.tenant("broken")
     other = s.tenant("whole")
     put(s, "broken", SCRIPT)

@@ -87,6 +87,7 @@ static long call_range(const struct range *r, const char *at, const char *length
     return run_number(&s);
 }
 
+/* W01: pointers and lengths that leave the memory, at each import. */
 static void ranges_out_of_bounds_have_their_code(void **state)
 {
     static const char *const bad[][2] = {
@@ -103,6 +104,7 @@ static void ranges_out_of_bounds_have_their_code(void **state)
         }
 }
 
+/* W01: no bytes are nowhere. */
 static void an_empty_range_is_nowhere(void **state)
 {
     static const char *const places[] = {"0", "^0", "0xffffffff", "$4096"};
@@ -115,7 +117,7 @@ static void an_empty_range_is_nowhere(void **state)
         }
 }
 
-/* Places that are no range: their size is known. */
+/* W02, W12: places that are no range: their size is known. */
 static void places_and_counts_of_items(void **state)
 {
     static const struct {
@@ -146,7 +148,7 @@ static void places_and_counts_of_items(void **state)
     }
 }
 
-/* The memory's size is that of the moment: what was beyond its end is within it
+/* W04: the memory's size is that of the moment: what was beyond its end is within it
  * once it has grown. */
 static void a_memory_that_grew_is_larger(void **state)
 {
@@ -205,6 +207,7 @@ static bool untouched(const char *text, long from)
     return true;
 }
 
+/* W03: too little room, by one byte and by all. */
 static void what_does_not_fit_is_not_written(void **state)
 {
     (void)state;
@@ -229,7 +232,7 @@ static void what_does_not_fit_is_not_written(void **state)
     }
 }
 
-/* Pieces of any room make up the same text, each whole UTF-8. */
+/* W03: pieces of any room make up the same text, each whole UTF-8. */
 static void pieces_are_whole(void **state)
 {
     static const int rooms[] = {4, 5, 7, 100};
@@ -275,6 +278,7 @@ static char *answer_at(const char *call, const char *out)
     return run(&s);
 }
 
+/* W03: output over input. */
 static void output_may_lie_on_input(void **state)
 {
     static const struct {
@@ -321,6 +325,7 @@ static char *sentence_about(struct wasm_tenant *who, const char *id)
     return text;
 }
 
+/* W09, A03: names and ids of another tenant. */
 static void another_tenants_model_is_no_model(void **state)
 {
     static const char *const forged[] = {"-1", "0x7fffffff", "0x80000000", "99"};
@@ -361,7 +366,7 @@ static void another_tenants_model_is_no_model(void **state)
     wasm_tenant_close(other);
 }
 
-/* A handle is of one instance: the next request's guest does not have it, although
+/* W09: a handle is of one instance: the next request's guest does not have it, although
  * it has the same tenant. */
 static void a_handle_ends_with_its_instance(void **state)
 {

@@ -88,6 +88,7 @@ static void beside(struct neighbour *n)
     assert_int_equal(atomic_load(&n->wrong), 0);
 }
 
+/* I10, W06: a neighbour that runs away. */
 static void a_bystander_answers(void **state)
 {
     static struct neighbour neighbours[] = {

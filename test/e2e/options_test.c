@@ -314,6 +314,7 @@ struct bad {
     uint32_t u; /* where the field is no float */
 };
 
+/* W02: each field beyond each bound, and no numbers. */
 static void a_field_out_of_range_is_refused(void **state)
 {
 #define FIELD(field) #field, offsetof(struct gen_options, field)
@@ -351,6 +352,7 @@ static void a_field_out_of_range_is_refused(void **state)
     }
 }
 
+/* W02: options that are partly outside. */
 static void options_out_of_bounds_are_refused(void **state)
 {
     static const char *const places[] = {"^0",         "^1",         "^31",

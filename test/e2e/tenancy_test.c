@@ -271,6 +271,7 @@ static void what_was_taken_for_the_guest_is_not_lost(void **state)
 
 /* ---- what is counted ---- */
 
+/* W10: tokens so far are in the row of what traps. */
 static void usage_is_exact_however_it_ends(void **state)
 {
     static const char *const ends[] = {"t", "0"};

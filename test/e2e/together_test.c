@@ -91,6 +91,7 @@ static void all_at_once(void)
     pthread_barrier_destroy(&barrier);
 }
 
+/* I06: through guests. */
 static void each_gets_what_it_gets_alone(void **state)
 {
     (void)state;
