@@ -216,10 +216,11 @@ static void text_comes_back(void **state)
 {
     (void)state;
     static const char *const pres[] = {
-        "default", "gpt-2",    "starcoder", "llama-bpe",    "stablelm2",      "falcon",
-        "gpt-4o",  "tekken",   "kimi-k2",   "tiny_aya",     "deepseek-coder", "deepseek-llm",
-        "jais-2",  "minicpm5", "youtu",     "deepseek-v3",  "exaone-moe",     "laguna",
-        "bloom",   "viking",   "seed-coder", "bailingmoe",  NULL};
+        "default",        "gpt-2",        "starcoder", "llama-bpe", "stablelm2",
+        "falcon",         "gpt-4o",       "tekken",    "kimi-k2",   "tiny_aya",
+        "deepseek-coder", "deepseek-llm", "jais-2",    "minicpm5",  "youtu",
+        "deepseek-v3",    "exaone-moe",   "laguna",    "bloom",     "viking",
+        "seed-coder",     "bailingmoe",   NULL};
     for (size_t p = 0; p <= ARRAY_LEN(pres); p++) {
         static struct small s;
         struct vocab *v;
@@ -254,7 +255,8 @@ static void text_comes_back(void **state)
                 i += block ? 3 : 1;
             }
             if (at != want_n)
-                fail_msg("%s, seed %d: %zu bytes of %zu", s.pre ? s.pre : "none", (int)seed, at, want_n);
+                fail_msg("%s, seed %d: %zu bytes of %zu", s.pre ? s.pre : "none", (int)seed, at,
+                         want_n);
             assert_memory_equal(back, want, want_n);
         }
         vocab_close(v);

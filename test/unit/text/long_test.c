@@ -1,12 +1,12 @@
 /* Hostile texts of 16 MiB: no tokeniser and no pre-tokeniser takes much longer over one
  * word than over many.  The bound is some twenty times what they take; a tokeniser whose
  * time grows with the square of the text would take days. */
-#include <time.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -63,10 +63,10 @@ static void pre_tokenisers(void **state)
 {
     (void)state;
     static const char *const pres[] = {
-        "qwen2",    "qwen35",       "gpt-4o",         "tekken",      "kimi-k2",    "tiny_aya",
-        "youtu",    "deepseek-llm", "deepseek-coder", "deepseek-v3", "exaone-moe", "jais-2",
-        "falcon",   "bailingmoe",   "minicpm5",       "viking",      "seed-coder", "laguna"};
-    static const char *const units[] = {"A",  "\u4e2d",         "7",    " ",   "\n",
+        "qwen2",  "qwen35",       "gpt-4o",         "tekken",      "kimi-k2",    "tiny_aya",
+        "youtu",  "deepseek-llm", "deepseek-coder", "deepseek-v3", "exaone-moe", "jais-2",
+        "falcon", "bailingmoe",   "minicpm5",       "viking",      "seed-coder", "laguna"};
+    static const char *const units[] = {"A",   "\u4e2d",       "7",       " ", "\n",
                                         " \n", "\u0301\u0323", "\u4e2dA", "'", "a \u0301"};
     static struct small s;
     for (size_t i = 0; i < ARRAY_LEN(pres); i++) {

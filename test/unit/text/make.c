@@ -169,9 +169,9 @@ void small_bpe(struct small *s)
 
 void small_wordpiece(struct small *s)
 {
-    static const char *const words[] = {"\u2581hello", "\u2581he", "\u2581th", "llo",  "e",
-                                        "\u2581!",     "\u2581a",  "a",         "aaa",  "\u2581.",
-                                        "\u2581\u4e2d", "s",       "\u2581'",  "in",   "\u2581in"};
+    static const char *const words[] = {"\u2581hello",  "\u2581he", "\u2581th", "llo", "e",
+                                        "\u2581!",      "\u2581a",  "a",        "aaa", "\u2581.",
+                                        "\u2581\u4e2d", "s",        "\u2581'",  "in",  "\u2581in"};
     *s = (struct small){.model = "bert", .bos = -1, .eos = -1, .unknown = -1};
     small_add(s, "[PAD]", TOKEN_CONTROL, 0);
     small_add(s, "[UNK]", TOKEN_UNKNOWN, 0);
@@ -186,9 +186,18 @@ void small_unigram(struct small *s)
     static const struct {
         const char *text;
         float score;
-    } words[] = {{"\u2581", -3},      {"\u2581hello", -4}, {"\u2581he", -3}, {"llo", -3}, {"l", -5},
-                 {"h", -5},           {"e", -5},           {"a", -2},        {"aa", -3},  {"aaaa", -9},
-                 {"\u2581\u2581", -4}, {"\u4e2d", -6}};
+    } words[] = {{"\u2581", -3},
+                 {"\u2581hello", -4},
+                 {"\u2581he", -3},
+                 {"llo", -3},
+                 {"l", -5},
+                 {"h", -5},
+                 {"e", -5},
+                 {"a", -2},
+                 {"aa", -3},
+                 {"aaaa", -9},
+                 {"\u2581\u2581", -4},
+                 {"\u4e2d", -6}};
     *s = (struct small){.model = "t5", .bos = -1, .eos = 1, .unknown = 0};
     small_add(s, "<unk>", TOKEN_UNKNOWN, 0);
     small_add(s, "</s>", TOKEN_CONTROL, 0);

@@ -22,7 +22,8 @@ static void check(const struct vocab *v, const char *text, unsigned flags, const
     char got[4096];
     size_t n, at = 0;
     assert_int_equal(vocab_encode(v, text, strlen(text), flags, ids, IDS_MAX, &n), 0);
-    assert_true(n <= vocab_bound(v, strlen(text)) && n >= vocab_least(v, text, strlen(text), flags));
+    assert_true(n <= vocab_bound(v, strlen(text)) &&
+                n >= vocab_least(v, text, strlen(text), flags));
     for (size_t i = 0; i < n; i++) {
         struct slice t = vocab_text(v, ids[i]);
         if (i)
@@ -155,7 +156,9 @@ static void memory_fails(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_best_sum), cmocka_unit_test(spaces),      cmocka_unit_test(damaged),
+        cmocka_unit_test(the_best_sum),
+        cmocka_unit_test(spaces),
+        cmocka_unit_test(damaged),
         cmocka_unit_test(memory_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

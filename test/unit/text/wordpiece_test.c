@@ -24,7 +24,8 @@ static void check(const struct vocab *v, const char *text, unsigned flags, const
     size_t n, at = 0, out_n = 0;
     struct detok d;
     assert_int_equal(vocab_encode(v, text, strlen(text), flags, ids, IDS_MAX, &n), 0);
-    assert_true(n <= vocab_bound(v, strlen(text)) && n >= vocab_least(v, text, strlen(text), flags));
+    assert_true(n <= vocab_bound(v, strlen(text)) &&
+                n >= vocab_least(v, text, strlen(text), flags));
     detok_init(&d, v, true, false);
     for (size_t i = 0; i < n; i++) {
         struct slice t = vocab_text(v, ids[i]);
@@ -55,7 +56,7 @@ static void words(void **state)
     check(v, "in.in!", 0, "\u2581in|\u2581.|\u2581in|\u2581!", "in. in!");
     check(v, "a\u4e2da", 0, "\u2581a|\u2581\u4e2d|\u2581a", "a \u4e2d a");
     check(v, "h\u200de", 0, "\u2581he", "he"); // a joiner is dropped
-    check(v, "\u2581hello", 0, "[UNK]", "");            // as text it is no mark of a beginning
+    check(v, "\u2581hello", 0, "[UNK]", "");   // as text it is no mark of a beginning
     check(v, "a\u2581in", 0, "[UNK]", "");
     check(v, "aaaaaa", 0, "\u2581a|aaa|a|a", "aaaaaa");
     check(v, "[SEP]", 0, "[UNK]|[UNK]|[UNK]", "");
