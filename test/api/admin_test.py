@@ -180,7 +180,7 @@ def wrong_members_of_keys_are_named(s):
 
 @test
 def ids_that_are_guessed(s):
-    """What follows an id that is known is nobody's, and keys of others do not show."""
+    """A03: what follows an id that is known is nobody's, and keys of others do not show."""
     make(s, "mine")
     make(s, "theirs")
     key = make_key(s, "theirs")["id"]
@@ -254,6 +254,7 @@ def guests_are_heard(s):
 
 @test
 def what_is_no_guest(s):
+    """W05, W08: what is no module is refused with its reason."""
     make(s, "careful")
     wasm, told = module(), len(audits(s))
     bodies = [b"", b"\0asm", wasm[:len(wasm) // 2], b"\0asm\2\0\0\0" + wasm[8:],
@@ -328,6 +329,7 @@ def methods(s):
 
 @test
 def who_may(s):
+    """A04: keys of tenants, and wrong ones, find nothing under /admin."""
     tenant_key = make_key(s, "plain")["key"]
     assert good(s, "GET", "/admin/tenants/plain", key=ADMIN_KEY)["id"] == "plain"
     for key in (tenant_key, ADMIN_KEY + "x", ADMIN_KEY[:-1], ""):

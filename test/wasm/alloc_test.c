@@ -1,4 +1,4 @@
-/* Allocators of guests that do not do what one is for: the host trusts nothing of
+/* W04: allocators of guests that do not do what one is for: the host trusts nothing of
  * what they answer, and looks at the memory anew after each. */
 #include <stdlib.h>
 #include <string.h>

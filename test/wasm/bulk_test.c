@@ -1,4 +1,4 @@
-/* Modules with too much of one thing: each runs, is refused, or is more than
+/* W07: modules with too much of one thing: each runs, is refused, or is more than
  * compiling may take; the bystander's guest never notices. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -500,6 +500,7 @@ static const char COMPLETION[] =
 
 #define START "(local.set $h (call $generate_start (local.get $p) (local.get $n)))"
 
+/* W09: handles that are forged, stale or closed. */
 static void test_handles(void **state)
 {
     struct rig *rig = *state;

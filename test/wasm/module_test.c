@@ -36,6 +36,7 @@ static void expect_refused(struct rig *rig, const void *wasm, size_t n, const ch
     assert_null(g);
 }
 
+/* W05: modules that are no guests. */
 static void test_refused(void **state)
 {
     static const struct {
@@ -76,6 +77,7 @@ static void test_refused(void **state)
     }
 }
 
+/* W08: bytes that are no module, compiled code among them. */
 static void test_refused_bytes(void **state)
 {
     size_t n;
@@ -175,6 +177,7 @@ static void unknown_imports(struct rig *rig)
     expect_trap(rig, "wasi_unstable", "fd_write", "not known");
 }
 
+/* W05: imports that nobody offers. */
 static void test_unknown_imports(void **state)
 {
     char *log = logged(*state, unknown_imports);
@@ -394,6 +397,7 @@ static mode_t mode_of(const char *path)
     return st.st_mode & 07777;
 }
 
+/* W08: what is not our own is compiled anew. */
 static void test_cache(void **state)
 {
     struct cached c = {.rig = *state};
@@ -451,7 +455,7 @@ static void test_cache(void **state)
     }
 }
 
-/* An artefact under the name of another guest is not that guest. */
+/* W08: an artefact under the name of another guest is not that guest. */
 static void test_cache_swapped(void **state)
 {
     struct cached c = {.rig = *state};
