@@ -96,6 +96,7 @@ enum {
     HTTP_UNSENT_BYTES_MAX = 64 << 20,
     HTTP_AHEAD_BYTES_MAX = 64 << 10, /* requests that come before the last one is answered */
     WS_MESSAGE_MAX = 1 << 20,
+    WS_KEY_MESSAGE_MAX = 4 << 10, /* of one whose key has not come yet */
     WS_FRAGMENTS_MAX = 1024,
     WS_PINGS_PER_S_MAX = 16,
     WS_PING_MS = 30000, /* of silence, until a client is asked; as long again, until it is gone */
@@ -103,14 +104,16 @@ enum {
     /* API */
     API_JOBS_MAX = 8192,
     API_JOBS_BYTES_MAX = 256 << 20, /* of their bodies and messages */
+    JOB_ENDING_MS_MAX = 500,        /* that a client waits to be told of a failure, for its row */
     JSON_DEPTH_MAX = 64,
     JSON_VALUES_MAX = 200000,
     CHOICES_MAX = 16,             /* n times prompts of one request */
     TOKEN_PIECES_MAX = 256 << 10, /* tokens that /tokenize shows with their text */
     EMBEDDING_INPUTS_MAX = 2048,
     LOGIT_BIAS_MAX = 1024,
-    WS_CALLS_MAX = 64,     /* open on one connection */
-    API_WORKERS_MAX = 512, /* threads that load, render, tokenise and run guests */
+    WS_CALLS_MAX = 64,            /* open on one connection */
+    API_WORKERS_MAX = 256,        /* threads that load, render and tokenise */
+    API_GUEST_WORKERS_MAX = 1024, /* threads that run guests */
 
     AUTH_MISSES_PER_MIN_MAX = 20, /* wrong keys of one address, but of this machine */
     AUTH_WAIT_MS_MAX = 10000,     /* for the key of a WebSocket */
@@ -130,6 +133,7 @@ enum {
     LEDGER_GROUP_MS_MAX = 3,
     LEDGER_NOTE_MS_MAX = 250,
     LEDGER_SPOOL_ROWS_MAX = 8192,
+    LEDGER_FOLD_ROWS_MAX = 128, /* that one transaction folds */
 
     /* realm pull */
     PULL_PAGE_BYTES_MAX = 8 << 20, /* of a hub's listing */

@@ -108,6 +108,7 @@ static void all_of_them_answer(void **state)
 {
     static struct one ones[GUESTS];
     struct workers *workers;
+    struct work_line *line;
     uint32_t most;
     (void)state;
     for (unsigned i = 0; i < KINDS; i++) {
@@ -116,13 +117,18 @@ static void all_of_them_answer(void **state)
             fail_msg("%s", alone[i].err.message);
     }
     const uint64_t before = rss_bytes() - world_stats(&world).kv_bytes;
-    assert_int_equal(workers_open(&workers, API_WORKERS_MAX), 0);
+    assert_int_equal(
+        workers_open(&workers, &(struct workers_options){.name = "realm-guest",
+                                                         .threads_max = API_GUEST_WORKERS_MAX}),
+        0);
+    assert_int_equal(workers_line_open(&line), 0);
     for (unsigned i = 0; i < GUESTS; i++) {
         ones[i] = (struct one){.work = {.run = run_one}, .index = i};
-        workers_run(workers, &ones[i].work);
+        workers_run(workers, line, &ones[i].work);
     }
     const uint64_t peak = watch(&most);
     workers_close(workers);
+    workers_line_close(NULL, line);
     assert_int_equal(atomic_load(&wrong), 0);
     print_message("# %u of %d guests waited at once: %.0f KiB each besides keys and values\n", most,
                   GUESTS, (double)(peak - before) / GUESTS / 1024);

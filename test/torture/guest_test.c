@@ -96,7 +96,8 @@ static int render(void *ctx)
     int status = chat_open(&chat, NULL);
     if (status)
         return status;
-    status = chat_render(chat, life->rig->model, life->messages, NULL, NULL, &prompt, NULL);
+    const struct chat_request request = {.messages = life->messages};
+    status = chat_render(chat, life->rig->model, &request, &prompt, NULL);
     if (!status) {
         assert_true(prompt.bytes > 0);
         mem_free(prompt.text);

@@ -262,8 +262,8 @@ char *direct_answer(struct rig *rig, const struct wasm_request *request)
     r.text_bytes = request->prompt_bytes;
     r.text_flags = REALM_TEXT_BOS;
     if (request->messages) {
-        assert_int_equal(
-            chat_render(rig->chat, rig->model, request->messages, NULL, NULL, &rendered, &err), 0);
+        const struct chat_request render = {.messages = request->messages};
+        assert_int_equal(chat_render(rig->chat, rig->model, &render, &rendered, &err), 0);
         r.text = rendered.text;
         r.text_bytes = rendered.bytes;
         r.text_flags = rendered.flags;
