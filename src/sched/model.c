@@ -63,7 +63,7 @@ int sched_model_open(struct sched_model **out, struct sched *s, const struct mod
         return REALM_E_NOMEM;
     m->sched = s;
     m->model = model;
-    m->cost = model->params ? (double)model->params : 1;
+    m->cost = model->params ? (double)(model->params - model->idle_params) : 1;
     list_init(&m->link);
     list_init(&m->running);
     int status =
