@@ -31,29 +31,41 @@ static float *carve_floats(struct carver *c, size_t rows, size_t stride)
     return carve(c, rows, stride * sizeof(float));
 }
 
-/* The longest row that any matrix of the model takes as `kind`; 0: none does. */
-static size_t longest_row(const struct model *m, enum act_kind kind)
+/* The bytes that the longest row of n matrices takes as `kind`; 0: none takes it so. */
+static size_t longest_row(const struct matrix *const *all, size_t n, enum act_kind kind)
 {
-    size_t k = act_kind_of(m->output.type) == kind ? m->output.k : 0;
+    size_t k = 0;
+    for (size_t i = 0; i < n; i++)
+        if (all[i]->rows && act_kind_of(all[i]->type) == kind)
+            k = max_size(k, all[i]->k);
+    return k ? act_bytes(kind, k) : 0;
+}
+
+/* What any product of the model reads as `kind`. */
+static size_t acts_bytes(const struct forward *f, enum act_kind kind)
+{
+    const struct model *m = f->model;
+    const struct matrix *const output[] = {&m->output};
+    size_t bytes = f->rows_max * longest_row(output, 1, kind);
     for (uint32_t i = 0; i < m->config.layers; i++) {
         const struct model_layer *l = &m->layers[i];
         const struct experts *x = &l->experts;
-        const struct matrix *const all[] = {
-            &l->q,         &l->k,           &l->v,         &l->o,           &l->ffn.gate,
-            &l->ffn.up,    &l->ffn.down,    &x->router,    &x->each.gate,   &x->each.up,
-            &x->each.down, &x->shared.gate, &x->shared.up, &x->shared.down, &x->shared_gate};
-        for (size_t j = 0; j < ARRAY_LEN(all); j++)
-            if (all[j]->rows && act_kind_of(all[j]->type) == kind)
-                k = max_size(k, all[j]->k);
+        const struct matrix *const by_row[] = {&l->q,         &l->k,           &l->v,
+                                               &l->o,         &l->ffn.gate,    &l->ffn.up,
+                                               &l->ffn.down,  &x->router,      &x->shared.gate,
+                                               &x->shared.up, &x->shared.down, &x->shared_gate};
+        const struct matrix *const by_entry[] = {&x->each.gate, &x->each.up, &x->each.down};
+        bytes = max_size(bytes, f->rows_max * longest_row(by_row, ARRAY_LEN(by_row), kind));
+        bytes = max_size(bytes, f->entries * longest_row(by_entry, ARRAY_LEN(by_entry), kind));
     }
-    return k;
+    return bytes;
 }
 
 static void carve_acts(struct forward *f, struct carver *c)
 {
     for (unsigned kind = 0; kind < ACT_KINDS; kind++) {
-        size_t k = longest_row(f->model, (enum act_kind)kind);
-        f->acts[kind] = k ? carve(c, f->act_rows, act_bytes((enum act_kind)kind, k)) : NULL;
+        size_t bytes = acts_bytes(f, (enum act_kind)kind);
+        f->acts[kind] = bytes ? carve(c, bytes, 1) : NULL;
     }
 }
 
@@ -68,8 +80,8 @@ static void carve_rows(struct forward *f, struct carver *c)
     f->v = carve_floats(c, rows, f->kv_stride);
     f->q_heads = carve_floats(c, rows * cfg->heads, f->dim_stride);
     f->att = carve_floats(c, rows, f->att_stride);
-    f->gate = carve_floats(c, f->act_rows, f->ffn_stride);
-    f->up = carve_floats(c, f->act_rows, f->ffn_stride);
+    f->gate = carve_floats(c, max_size(rows, f->entries), f->ffn_stride);
+    f->up = carve_floats(c, max_size(rows, f->entries), f->ffn_stride);
     f->cs = carve_floats(c, rows * f->model->n_ropes, cfg->rope_dim);
     f->norm = carve_floats(c, pool_threads(f->pool) * TILE_TOKENS, f->width_stride);
     f->logits = carve_floats(c, f->logits_max, f->logits_stride);
@@ -134,7 +146,6 @@ static void set_strides(struct forward *f)
     f->ffn_stride = round_up(ffn, PANEL_ROWS);
     f->experts_stride = round_up(c->experts, PANEL_ROWS);
     f->entries = f->rows_max * c->experts_used;
-    f->act_rows = max_size(f->rows_max, f->entries);
     f->logits_stride = round_up(c->vocab, PANEL_ROWS);
     f->dim_stride = round_up(c->head_dim, ATTN_DIM_PAD);
 }

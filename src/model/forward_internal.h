@@ -39,7 +39,6 @@ struct forward {
     size_t logits_stride;
     size_t dim_stride; /* of one head */
     size_t entries;    /* rows that all experts take together, at most; 0: no experts */
-    size_t act_rows;   /* that acts have room for */
 
     float *x;              /* (rows, width): the residual stream */
     float *branch;         /* (rows, width): what the last product adds to it */

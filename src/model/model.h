@@ -137,9 +137,10 @@ struct model {
     struct model_layer *layers;
     void *memory; /* all weights */
     uint64_t memory_bytes;
-    uint64_t params;     /* weights, embeddings included */
-    uint32_t tensors;    /* in the file */
-    uint64_t file_bytes; /* tensor data as the file has it */
+    uint64_t params;                  /* weights, embeddings included */
+    uint64_t idle_params, idle_bytes; /* of these and of memory, experts that a token leaves out */
+    uint32_t tensors;                 /* in the file */
+    uint64_t file_bytes;              /* tensor data as the file has it */
 };
 
 /* What loading will take. */

@@ -147,6 +147,10 @@ static int bind_tensor(struct binding *b, const struct part *part, const struct 
     b->w->n++;
     b->model->params += t->dims[0] * rows * count;
     b->model->file_bytes += t->bytes / of * rows;
+    if (part->each) {
+        b->model->idle_params += t->dims[0] * rows * (count - c->experts_used);
+        b->model->idle_bytes += bytes / count * (count - c->experts_used);
+    }
     return 0;
 }
 

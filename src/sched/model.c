@@ -7,6 +7,8 @@
 #define SMALL_BYTES (128 * KiB)
 #define PARTS_BYTES (32 * MiB)
 
+enum { PRODUCTS_FLOATS = 32 }; /* an expert's two in the list of products */
+
 static int grow_scratch(struct sched *s, size_t vocab)
 {
     if (vocab <= s->vocab_max)
@@ -61,7 +63,7 @@ int sched_model_open(struct sched_model **out, struct sched *s, const struct mod
         return REALM_E_NOMEM;
     m->sched = s;
     m->model = model;
-    m->cost = model->params ? (double)model->params : 1;
+    m->cost = model->params ? (double)(model->params - model->idle_params) : 1;
     list_init(&m->link);
     list_init(&m->running);
     int status =
@@ -96,13 +98,13 @@ static uint64_t parts_bytes(const struct model_config *c)
     return row > PARTS_BYTES ? row : most < PARTS_BYTES ? most : PARTS_BYTES;
 }
 
-/* Floats that experts take for one row: gate and up, and what the products read and
+/* Floats that experts take for one row: gate and up, what the products read and what they
  * give, once for each expert that the row uses; the router's; and the shared one's. */
 static uint64_t expert_floats(const struct model_config *c)
 {
     uint64_t ffn = c->expert_ffn > c->shared_ffn ? c->expert_ffn : c->shared_ffn;
     uint64_t longest = ffn > c->width ? ffn : c->width;
-    return c->experts_used * (3 * ffn + longest + c->width + 8 * (uint64_t)PANEL_ROWS) +
+    return c->experts_used * (2 * ffn + longest + c->width + 8 * (uint64_t)PANEL_ROWS) +
            c->experts + c->width + PANEL_ROWS;
 }
 
@@ -117,6 +119,7 @@ uint64_t sched_model_bytes(const struct model_config *c, unsigned threads)
                    ROPES_MAX * (uint64_t)c->rope_dim + 8 * (uint64_t)PANEL_ROWS + c->heads;
     uint64_t floats = row * BATCH_ROWS_MAX +
                       (uint64_t)round_up(c->vocab, PANEL_ROWS) * FORWARD_LOGITS_MAX +
+                      (uint64_t)c->experts * PRODUCTS_FLOATS +
                       (uint64_t)threads * TILE_TOKENS * round_up(c->width, PANEL_ROWS);
     return floats * sizeof(float) + parts_bytes(c) + SMALL_BYTES +
            threads * sample_scratch_bytes(c->vocab);

@@ -1,11 +1,12 @@
 """Compares each architecture's log-probabilities with arch_ref.py's, and sees that files
 which contradict themselves are refused; prints TAP.
 
-    arch_test.py LOGITS [NAME...]
+    arch_test.py LOGITS INVARIANCE [NAME...]
 
-LOGITS is the program of logits.c.  Weights, keys and values are F32, so only float32
-arithmetic differs: no log-probability of any token may be off by 1e-4.  A prompt is cut in
-steps of 40 rows, and longer than the window where a model has one.
+LOGITS is the program of logits.c, INVARIANCE the unit test of that name, which says
+whether a model gives the same bits in every batch.  Weights, keys and values are F32, so
+only float32 arithmetic differs: no log-probability of any token may be off by 1e-4.  A
+prompt is cut in steps of 40 rows, and longer than the window where a model has one.
 """
 
 import os
@@ -156,12 +157,15 @@ def compare(tap, logits, path, name):
 
 
 def main():
-    logits, *names = sys.argv[1:]
+    logits, invariance, *names = sys.argv[1:]
     tap = Tap()
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.gguf")
         for name in names or SPECS:
             compare(tap, logits, path, name)
+            done = subprocess.run([invariance, path], capture_output=True, text=True)
+            note = done.stdout + done.stderr if done.returncode else ""
+            tap.check(done.returncode == 0, f"{name}, the same bits in every batch", note)
         for name, change, words in () if names else WRONG:
             make(name, path, change)
             good, said = refused(logits, path, words)
