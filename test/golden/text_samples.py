@@ -57,6 +57,8 @@ def known():
         dropped = category[c] in ("Cc", "Cf", "Co") and c not in "\t\n\r" or c == "\ufffd"
         if (nfc.normalize_str(c) != unicodedata.normalize("NFC", c)
                 or nfd.normalize_str(c) != unicodedata.normalize("NFD", c)
+                or any(nfd.normalize_str(t) != unicodedata.normalize("NFD", t)
+                       for t in (f"a\u0301{c}", f"a{c}\u0334"))  # its place among marks
                 or strip.normalize_str(c) != bare
                 or (clean.normalize_str(c) == "") != dropped):
             doubtful.add(c)
