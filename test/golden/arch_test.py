@@ -1,10 +1,11 @@
 """Compares each architecture's log-probabilities with arch_ref.py's, and sees that files
 which contradict themselves are refused; prints TAP.
 
-    arch_test.py LOGITS INVARIANCE [NAME...]
+    arch_test.py LOGITS INVARIANCE REUSE [NAME...]
 
-LOGITS is the program of logits.c, INVARIANCE the unit test of that name, which says
-whether a model gives the same bits in every batch.  Weights, keys and values are F32, so
+LOGITS is the program of logits.c.  The two others are the unit tests of these names: one
+says whether a model gives the same bits in every batch, the other whether it does with
+whatever is in the cache of pages, which windows could spoil.  Weights, keys and values are F32, so
 only float32 arithmetic differs: no log-probability of any token may be off by 1e-4.  A
 prompt is cut in steps of 40 rows, and longer than the window where a model has one.
 """
@@ -15,7 +16,7 @@ import sys
 import tempfile
 
 import numpy as np
-from arch_models import CONTEXT, SPECS, VOCAB, make
+from arch_models import SIZES, SPECS, TINY, make
 from arch_ref import log_softmax, open_model
 from gguf import GGUFValueType
 
@@ -75,7 +76,7 @@ WRONG = [
     ("qwen2", key("qwen2.rope.dimension_count", 26), "rope dimension 26"),
     ("qwen2", key("qwen2.expert_count", 4), "experts are not supported there"),
     ("qwen2", key("qwen2." + WINDOW, 64), "windows are not supported there"),
-    ("qwen2", key("qwen2." + WINDOW, CONTEXT), ""),
+    ("qwen2", key("qwen2." + WINDOW, SIZES["context"]), ""),
     ("qwen2", tensor("blk.1.attn_k.bias", None), "tensor blk.1.attn_k.bias is missing"),
     ("qwen2", tensor("blk.1.attn_k.bias", [47]),
      "blk.1.attn_k.bias has shape 47x1x1x1, want 48x1"),
@@ -145,27 +146,33 @@ class Tap:
         self.failed += not good
         print("ok" if good else "not ok", self.n, "-", name, "#", note, flush=True)
 
+    def run(self, args, name):
+        done = subprocess.run(args, capture_output=True, text=True)
+        note = done.stdout + done.stderr if done.returncode else ""
+        self.check(done.returncode == 0, name, note)
+
 
 def compare(tap, logits, path, name):
     make(name, path)
     model = open_model(path)
     for tokens in (TOKENS, LONG) if name in WITH_LONG else (TOKENS,):
-        ids = np.random.default_rng(7).integers(0, VOCAB, tokens)
+        ids = np.random.default_rng(7).integers(0, SIZES["vocab"], tokens)
         got, want = run(logits, path, ids, model.width), model.logprobs(ids)
         worst = np.abs(got - want).max()
         tap.check(worst < LIMIT, f"{name}, {tokens} tokens", f"{worst:.1e}, limit {LIMIT:.0e}")
 
 
 def main():
-    logits, invariance, *names = sys.argv[1:]
+    logits, invariance, reuse, *names = sys.argv[1:]
     tap = Tap()
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.gguf")
         for name in names or SPECS:
             compare(tap, logits, path, name)
-            done = subprocess.run([invariance, path], capture_output=True, text=True)
-            note = done.stdout + done.stderr if done.returncode else ""
-            tap.check(done.returncode == 0, f"{name}, the same bits in every batch", note)
+            tap.run([invariance, path], f"{name}, the same bits in every batch")
+        if not names:
+            make("gpt-oss", path, sizes=TINY)
+            tap.run([reuse, path], "gpt-oss, the same with pages of the cache")
         for name, change, words in () if names else WRONG:
             make(name, path, change)
             good, said = refused(logits, path, words)
