@@ -6,8 +6,8 @@
 For measuring speed and memory, which depend on shapes alone: the text that such
 a model writes means nothing.  The architecture is llama's for all of them, and
 the vocabulary is one of bytes, letters and fillers, of the real one's size.
-Rows that are no multiple of 256 are Q8_0 in place of Q4_K and Q6_K, as `realm
-quantize` makes them.  Tensors are written one by one, in pieces.
+Rows that are no multiple of 256 fall back to a type in blocks of 32, as with `realm
+quantize`.  Tensors are written one by one, in pieces.
 """
 import argparse
 import struct
@@ -23,7 +23,20 @@ SHAPES = {  # width, layers, heads, kv heads, ffn, vocabulary, tied, rope base, 
 }
 # GGUF's number, items and bytes per block, general.file_type
 TYPES = {"F32": (0, 1, 4, 0), "F16": (1, 1, 2, 1), "BF16": (30, 1, 2, 32), "Q8_0": (8, 32, 34, 7),
-         "Q4_0": (2, 32, 18, 2), "Q4_K": (12, 256, 144, 14), "Q6_K": (14, 256, 210, 18)}
+         "Q4_0": (2, 32, 18, 2), "Q4_K": (12, 256, 144, 14), "Q6_K": (14, 256, 210, 18),
+         "Q4_1": (3, 32, 20, 3), "Q5_0": (6, 32, 22, 8), "Q5_1": (7, 32, 24, 9),
+         "Q2_K": (10, 256, 84, 10), "Q3_K": (11, 256, 110, 11), "Q5_K": (13, 256, 176, 16),
+         "IQ4_NL": (20, 32, 18, 25), "IQ4_XS": (23, 256, 136, 30), "MXFP4": (39, 32, 17, 38)}
+# Mixes: most matrices, those that matter most, general.file_type
+MIXES = {"Q4_K_M": ("Q4_K", "Q6_K", 15), "Q5_K_M": ("Q5_K", "Q6_K", 17)}
+FALLBACK = {"Q6_K": "Q8_0", "Q5_K": "Q5_1", "Q4_K": "Q5_0", "Q3_K": "Q4_0", "Q2_K": "Q4_0",
+            "IQ4_XS": "IQ4_NL"}
+# Of the types whose blocks may be any bits: the items' deviation with a scale of 1, and
+# where f16 scales stand, by how much of it each is; a min makes the mean 0.
+PLAIN = {"Q8_0": (73.9, {0: 1}), "Q4_0": (4.61, {0: 1}), "Q4_1": (4.61, {0: 1, 2: -7.5}),
+         "Q5_0": (9.23, {0: 1}), "Q5_1": (9.23, {0: 1, 2: -15.5}), "IQ4_NL": (71, {0: 1}),
+         "IQ4_XS": (1310, {0: 1}), "Q2_K": (14, {80: 1, 82: 1.5}), "Q3_K": (43, {108: 1}),
+         "Q5_K": (400, {0: 1, 2: 15.5})}
 SIGMA = 0.02
 PIECE = 1 << 22  # items made at once
 ALIGN = 32
@@ -89,16 +102,14 @@ def more_bits(layer, layers):
 def fit(type_name, row):
     if row % TYPES[type_name][1] == 0:
         return type_name
-    return "Q8_0" if row % 32 == 0 else "F16"
+    return FALLBACK.get(type_name, "Q8_0") if row % 32 == 0 else "F16"
 
 
 def tensors(shape, type_name):
     """Name, dimensions (the row's length first) and type of each."""
     width, layers, heads, kv_heads, ffn, vocab, tied, _, _ = shape
     kv = width // heads * kv_heads
-    mixed = type_name == "Q4_K_M"
-    plain = "Q4_K" if mixed else type_name
-    best = "Q6_K" if mixed else type_name
+    plain, best = MIXES.get(type_name, (type_name, type_name))[:2]
     yield "token_embd.weight", (width, vocab), fit(best if tied else plain, width)
     for i in range(layers):
         high = best if more_bits(i, layers) else plain
@@ -141,10 +152,13 @@ def blocks(rng, type_name, items):
         u = x.view(np.uint32)
         return ((u + 0x7fff + (u >> 16 & 1)) >> 16).astype("<u2")
     bits = np.frombuffer(rng.bytes(n * TYPES[type_name][2]), np.uint8).reshape(n, -1).copy()
-    if type_name == "Q8_0":
-        bits[:, :2] = scale(rng, n, SIGMA / 73.9)  # the deviation of a random int8
-    elif type_name == "Q4_0":
-        bits[:, :2] = scale(rng, n, SIGMA / 4.61)
+    if type_name in PLAIN:
+        deviation, scales = PLAIN[type_name]
+        d = rng.uniform(0.8, 1.25, n) * SIGMA / deviation
+        for at, share in scales.items():
+            bits[:, at:at + 2] = half(share * d)
+    elif type_name == "MXFP4":
+        bits[:, 0] = 120  # 2^-8 times a deviation of 5.9
     elif type_name == "Q4_K":  # min = 7.5 * scale centres the items on zero
         d = np.asarray(SIGMA / 4.61 / 44 * rng.uniform(0.8, 1.25, n), "<f2")
         bits[:, 0:2], bits[:, 2:4] = half(d), half(7.5 * d.astype(np.float32))
@@ -172,12 +186,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("shape", choices=SHAPES)
     parser.add_argument("out")
-    parser.add_argument("--type", choices=[*TYPES, "Q4_K_M"], default="F16")
+    parser.add_argument("--type", choices=[*TYPES, *MIXES], default="F16")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
 
     shape = SHAPES[args.shape]
-    file_type = 15 if args.type == "Q4_K_M" else TYPES[args.type][3]
+    file_type = MIXES[args.type][2] if args.type in MIXES else TYPES[args.type][3]
     values = header_values(args.shape, shape, file_type)
     listed = list(tensors(shape, args.type))
     rng = np.random.Generator(np.random.SFC64(args.seed))

@@ -16,7 +16,8 @@ static const struct opt_help help = {
     .about =
         "Fetches a GGUF model from a hub.  TYPE is one of weights, as Q8_0, in any case of\n"
         "letters; FILE is a file's name.  Without either, the first that is there of Q4_K_M,\n"
-        "Q8_0, Q6_K, Q4_K, Q4_0, BF16, F16, F32.  All parts of a split model come.\n"
+        "Q5_K_M, Q8_0, Q6_K, other types of 5 and 4 bits, BF16, F16, F32, of 3 and 2 bits.  All\n"
+        "parts of a split model come.\n"
         "\n"
         "What was begun goes on where it ended, and is checked against the hub's sha256 when it\n"
         "is whole.  $HF_TOKEN, if set, is shown to the hub and to no other host.",

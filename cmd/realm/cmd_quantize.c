@@ -23,10 +23,13 @@
 static const struct opt_help help = {
     .usage = "quantize IN.gguf OUT.gguf TYPE [--threads N]",
     .about =
-        "Writes the model IN to OUT with its matrices as TYPE: F32, F16, BF16, Q8_0, Q4_0,\n"
-        "Q4_K, Q6_K, or Q4_K_M, which is Q4_K with the matrices that matter most as Q6_K.\n"
-        "Vectors stay F32.  Rows that are no multiple of 256 become Q8_0 in place of Q4_K and\n"
-        "Q6_K.  Begin with a model of F32, F16 or BF16: what is quantised twice loses twice.",
+        "Writes the model IN to OUT with its matrices as TYPE:\n"
+        "  F32, F16, BF16\n"
+        "  Q8_0, Q6_K, Q5_K, Q5_1, Q5_0, Q4_K, Q4_1, Q4_0, IQ4_NL, IQ4_XS, MXFP4, Q3_K, Q2_K\n"
+        "  Q5_K_M, Q4_K_M, Q3_K_M: those that matter most with more bits, up to Q6_K\n"
+        "Vectors stay F32.  Rows that are no multiple of 256 get the nearest type in blocks of\n"
+        "32 in place of Q6_K (Q8_0), Q5_K (Q5_1), Q4_K (Q5_0), Q3_K and Q2_K (Q4_0) and IQ4_XS\n"
+        "(IQ4_NL).  Begin with a model of F32, F16 or BF16: what is quantised twice loses twice.",
     .examples = "  realm quantize llama-f16.gguf llama-q4_k_m.gguf Q4_K_M",
 };
 
@@ -239,8 +242,6 @@ int cmd_quantize(int argc, char **argv)
         return cmd_usage("quantize", "name IN, OUT and a TYPE");
     struct job j = {.mix = quant_mix_find(argv[2])};
     if (!j.mix)
-        return cmd_usage("quantize",
-                         "'%s' is no type; F32, F16, BF16, Q8_0, Q4_0, Q4_K, Q6_K and Q4_K_M are",
-                         argv[2]);
+        return cmd_usage("quantize", "'%s' is no type; %s are", argv[2], quant_mix_names());
     return quantize(&j, argv[0], argv[1], threads);
 }

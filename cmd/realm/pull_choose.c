@@ -15,8 +15,13 @@
 enum { LISTED_MAX = 60, PART_ENDING = 20 /* -00001-of-00003.gguf */ };
 
 /* What this build runs, the best first: quality that is hardly worse than the original at the
- * least memory; then what loses less, then what loses more, then what is not quantised. */
-static const char *const order[] = {"Q4_K_M", "Q8_0", "Q6_K", "Q4_K", "Q4_0", "BF16", "F16", "F32"};
+ * least memory; then what loses less, then what loses more, then what is not quantised, and
+ * at last what loses much. */
+static const char *const order[] = {
+    "Q4_K_M", "Q5_K_M", "Q8_0",   "Q6_K", "Q5_K_S", "Q5_K",   "Q5_1",      "Q5_0", "Q4_K_S",
+    "Q4_K",   "IQ4_XS", "IQ4_NL", "Q4_1", "Q4_0",   "BF16",   "F16",       "F32",  "MXFP4",
+    "Q3_K_L", "Q3_K_M", "Q3_K_S", "Q3_K", "Q2_K",   "Q2_K_S", "MXFP4_MOE",
+};
 
 struct candidate {
     const struct pull_file *first;

@@ -4,10 +4,16 @@
 #include <strings.h>
 
 static const struct quant_mix mixes[] = {
-    {"F32", DTYPE_F32, DTYPE_F32, 0},     {"F16", DTYPE_F16, DTYPE_F16, 1},
-    {"BF16", DTYPE_BF16, DTYPE_BF16, 32}, {"Q8_0", DTYPE_Q8_0, DTYPE_Q8_0, 7},
-    {"Q4_0", DTYPE_Q4_0, DTYPE_Q4_0, 2},  {"Q4_K", DTYPE_Q4_K, DTYPE_Q4_K, 14},
-    {"Q6_K", DTYPE_Q6_K, DTYPE_Q6_K, 18}, {"Q4_K_M", DTYPE_Q4_K, DTYPE_Q6_K, 15},
+    {"F32", DTYPE_F32, MIX_NONE, 0},        {"F16", DTYPE_F16, MIX_NONE, 1},
+    {"BF16", DTYPE_BF16, MIX_NONE, 32},     {"Q8_0", DTYPE_Q8_0, MIX_NONE, 7},
+    {"Q6_K", DTYPE_Q6_K, MIX_NONE, 18},     {"Q5_K_M", DTYPE_Q5_K, MIX_MORE, 17},
+    {"Q5_K", DTYPE_Q5_K, MIX_NONE, 16},     {"Q5_1", DTYPE_Q5_1, MIX_NONE, 9},
+    {"Q5_0", DTYPE_Q5_0, MIX_NONE, 8},      {"Q4_K_M", DTYPE_Q4_K, MIX_MORE, 15},
+    {"Q4_K", DTYPE_Q4_K, MIX_NONE, 14},     {"Q4_1", DTYPE_Q4_1, MIX_NONE, 3},
+    {"Q4_0", DTYPE_Q4_0, MIX_NONE, 2},      {"IQ4_NL", DTYPE_IQ4_NL, MIX_NONE, 25},
+    {"IQ4_XS", DTYPE_IQ4_XS, MIX_NONE, 30}, {"MXFP4", DTYPE_MXFP4, MIX_NONE, 38},
+    {"Q3_K_M", DTYPE_Q3_K, MIX_Q3, 12},     {"Q3_K", DTYPE_Q3_K, MIX_NONE, 11},
+    {"Q2_K", DTYPE_Q2_K, MIX_NONE, 10},
 };
 
 const struct quant_mix *quant_mix_find(const char *name)
@@ -49,19 +55,71 @@ static bool is_part(const char *part, size_t n, const char *want)
     return part && n == strlen(want) && memcmp(part, want, n) == 0;
 }
 
-static bool matters_most(const struct gguf_file *f, const struct gguf_tensor *t)
+static bool is_output(const struct gguf_file *f, struct slice name)
 {
-    if (slice_is(t->name, "output.weight"))
-        return true;
-    if (slice_is(t->name, "token_embd.weight"))
-        return !gguf_file_find(f, "output.weight");
-    uint32_t layer, layers = layers_of(f);
-    size_t n;
-    const char *part = layer_part(t->name, &layer, &n);
-    if (!is_part(part, n, "attn_v.weight") && !is_part(part, n, "ffn_down.weight"))
-        return false;
+    return slice_is(name, "output.weight") ||
+           (slice_is(name, "token_embd.weight") && !gguf_file_find(f, "output.weight"));
+}
+
+/* Of the layers that get more bits: the first and the last eighth, and every third between. */
+static bool is_more(uint32_t layer, uint32_t layers)
+{
     uint32_t eighth = layers / 8;
     return layer < eighth || layer >= 7 * layers / 8 || (layer - eighth) % 3 == 2;
+}
+
+static enum dtype more_type(const struct quant_mix *mix, const char *part, size_t n, bool more)
+{
+    if (is_part(part, n, "attn_qkv.weight"))
+        return mix->type == DTYPE_Q4_K ? DTYPE_Q5_K : DTYPE_Q6_K;
+    bool matters = is_part(part, n, "attn_v.weight") || is_part(part, n, "ffn_down.weight");
+    return matters && more ? DTYPE_Q6_K : mix->type;
+}
+
+static enum dtype q3_type(const char *part, size_t n, uint32_t layer, uint32_t layers)
+{
+    if (is_part(part, n, "attn_v.weight"))
+        return layer < 2 ? DTYPE_Q5_K : DTYPE_Q4_K;
+    if (is_part(part, n, "ffn_down.weight"))
+        return layer < layers / 16 ? DTYPE_Q5_K : DTYPE_Q4_K;
+    if (is_part(part, n, "attn_output.weight") || is_part(part, n, "attn_qkv.weight"))
+        return DTYPE_Q4_K;
+    return DTYPE_Q3_K;
+}
+
+/* For a row of any length. */
+static enum dtype wanted_type(const struct quant_mix *mix, const struct gguf_file *f,
+                              struct slice name)
+{
+    uint32_t layer, layers = layers_of(f);
+    size_t n;
+    const char *part = layer_part(name, &layer, &n);
+    if (mix->rule == MIX_NONE)
+        return mix->type;
+    if (is_output(f, name))
+        return DTYPE_Q6_K;
+    return mix->rule == MIX_Q3 ? q3_type(part, n, layer, layers)
+                               : more_type(mix, part, n, is_more(layer, layers));
+}
+
+/* In blocks of 32 with about as many bits; the type itself when there is none. */
+static enum dtype in_blocks_of_32(enum dtype type)
+{
+    switch (type) {
+    case DTYPE_Q6_K:
+        return DTYPE_Q8_0;
+    case DTYPE_Q5_K:
+        return DTYPE_Q5_1;
+    case DTYPE_Q4_K:
+        return DTYPE_Q5_0;
+    case DTYPE_Q3_K:
+    case DTYPE_Q2_K:
+        return DTYPE_Q4_0;
+    case DTYPE_IQ4_XS:
+        return DTYPE_IQ4_NL;
+    default:
+        return type;
+    }
 }
 
 enum dtype quant_mix_type(const struct quant_mix *mix, const struct gguf_file *f,
@@ -72,9 +130,15 @@ enum dtype quant_mix_type(const struct quant_mix *mix, const struct gguf_file *f
     const char *part = layer_part(t->name, &layer, &n);
     if (t->n_dims < 2 || is_part(part, n, "ffn_gate_inp.weight"))
         return DTYPE_F32;
-    enum dtype type =
-        mix->more_bits != mix->type && matters_most(f, t) ? mix->more_bits : mix->type;
-    if (t->dims[0] % dtype_info(type)->block_items == 0)
-        return type;
-    return t->dims[0] % dtype_info(DTYPE_Q8_0)->block_items == 0 ? DTYPE_Q8_0 : DTYPE_F16;
+    enum dtype type = wanted_type(mix, f, t->name);
+    if (t->dims[0] % dtype_info(type)->block_items != 0)
+        type = in_blocks_of_32(type);
+    return t->dims[0] % dtype_info(type)->block_items == 0 ? type : DTYPE_F16;
+}
+
+const char *quant_mix_names(void)
+{
+    return "F32, F16, BF16, Q8_0, Q6_K, Q5_K_M, Q5_K, Q5_1, Q5_0, Q4_K_M, Q4_K, Q4_1, Q4_0, "
+           "IQ4_NL, "
+           "IQ4_XS, MXFP4, Q3_K_M, Q3_K and Q2_K";
 }

@@ -32,7 +32,11 @@ enum {
     MODEL_VOCAB_MAX = 1 << 21,
     MODEL_NAME_MAX = 256,
     TOKEN_TEXT_MAX = 64 << 10,
-    TOKEN_SPECIAL_MAX = 256, /* bytes of a token that is looked for at every place of a text */
+    TOKEN_SPECIAL_MAX = 256,   /* bytes of a token that is looked for at every place of a text */
+    TOKEN_NODES_MAX = 8 << 20, /* of the tree of a vocabulary's tokens */
+    CHARSMAP_BYTES_MAX = 4 << 20,
+    CHARSMAP_KEY_MAX = 64,    /* bytes that are replaced as one */
+    CHARSMAP_GROWTH_MAX = 32, /* bytes that come of one */
 
     /* engine */
     POOL_THREADS_MAX = 256,

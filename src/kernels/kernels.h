@@ -38,8 +38,8 @@ enum {
 enum act_kind {
     ACT_F32,    /* as they are: F32 and F16 weights */
     ACT_BF16,   /* rounded to bf16, in pairs: BF16 weights */
-    ACT_Q8_32,  /* int8, one f32 scale for 32: Q8_0, Q4_0; k a multiple of 32 */
-    ACT_Q8_256, /* int8, one f32 scale for 256, sums of 16 in i16: Q4_K, Q6_K; k % 256 == 0 */
+    ACT_Q8_32,  /* int8, one f32 scale for 32: types in blocks of 32; k % 32 == 0 */
+    ACT_Q8_256, /* int8, one f32 scale for 256, with sums: blocks of 256; k % 256 == 0 */
     ACT_KINDS
 };
 
@@ -52,8 +52,17 @@ enum gemm_type {
     GEMM_BF16,
     GEMM_Q8_0,
     GEMM_Q4_0,
+    GEMM_Q4_1,
+    GEMM_Q5_0,
+    GEMM_Q5_1,
+    GEMM_IQ4_NL,
+    GEMM_MXFP4,
+    GEMM_Q2_K,
+    GEMM_Q3_K,
     GEMM_Q4_K,
+    GEMM_Q5_K,
     GEMM_Q6_K,
+    GEMM_IQ4_XS,
     GEMM_TYPES
 };
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/ckd.h"
+#include "tensor/codes.h"
 #include "tensor/half.h"
 
 /* The rows that panel_pack was given. */
@@ -14,6 +15,165 @@ struct rows {
     size_t row_bytes;
     size_t n;
 };
+
+/* n items of `size` bytes that follow each other in a block; in the panel each has an
+ * array of 16 rows, `step` bytes apart, the first `at` bytes into the struct. */
+struct move {
+    uint16_t file;
+    uint8_t size, n;
+    uint16_t at, step;
+};
+
+/* Items go to the panel by records of lines.  A plane of tensor/codes.h stands for the
+ * dwords of one row; its dword i is in line lines[i] of the record. */
+struct panel_type {
+    enum dtype dtype;
+    uint16_t bytes;                /* of the struct */
+    uint8_t blocks;                /* in it */
+    uint8_t records, record_lines; /* of a block */
+    uint16_t first;                /* where the first record stands */
+    struct plane planes[2];        /* at: not used */
+    uint8_t lines[2][8];
+    struct move moves[5]; /* what stands before the codes */
+};
+
+#define NIBBLES     \
+    {               \
+        0, 4, 16, 0 \
+    }
+#define FIFTH_BITS \
+    {              \
+        0, 1, 4, 4 \
+    }
+
+static const struct panel_type types[GEMM_TYPES] = {
+    [GEMM_Q8_0] = {DTYPE_Q8_0,
+                   sizeof(struct panel_q8_0),
+                   2,
+                   1,
+                   8,
+                   64,
+                   {{0, 8, 32, 0}},
+                   {{0, 1, 2, 3, 4, 5, 6, 7}},
+                   {{0, 2, 1, 0, 0}}},
+    [GEMM_Q4_0] = {DTYPE_Q4_0,
+                   sizeof(struct panel_q4_0),
+                   2,
+                   1,
+                   4,
+                   64,
+                   {NIBBLES},
+                   {{0, 1, 2, 3}},
+                   {{0, 2, 1, 0, 0}}},
+    [GEMM_Q4_1] = {DTYPE_Q4_1,
+                   sizeof(struct panel_q4_1),
+                   1,
+                   1,
+                   4,
+                   64,
+                   {NIBBLES},
+                   {{0, 1, 2, 3}},
+                   {{0, 2, 2, 0, 32}}},
+    [GEMM_Q5_0] = {DTYPE_Q5_0,
+                   sizeof(struct panel_q5_0),
+                   2,
+                   1,
+                   5,
+                   64,
+                   {NIBBLES, FIFTH_BITS},
+                   {{1, 2, 3, 4}, {0}},
+                   {{0, 2, 1, 0, 0}}},
+    [GEMM_Q5_1] = {DTYPE_Q5_1,
+                   sizeof(struct panel_q5_1),
+                   1,
+                   1,
+                   5,
+                   64,
+                   {NIBBLES, FIFTH_BITS},
+                   {{1, 2, 3, 4}, {0}},
+                   {{0, 2, 2, 0, 32}}},
+    [GEMM_IQ4_NL] = {DTYPE_IQ4_NL,
+                     sizeof(struct panel_q4_0),
+                     2,
+                     1,
+                     4,
+                     64,
+                     {NIBBLES},
+                     {{0, 1, 2, 3}},
+                     {{0, 2, 1, 0, 0}}},
+    [GEMM_MXFP4] = {DTYPE_MXFP4,
+                    sizeof(struct panel_mxfp4),
+                    4,
+                    1,
+                    4,
+                    64,
+                    {NIBBLES},
+                    {{0, 1, 2, 3}},
+                    {{0, 1, 1, 0, 0}}},
+    [GEMM_Q2_K] = {DTYPE_Q2_K,
+                   sizeof(struct panel_q2_k),
+                   1,
+                   16,
+                   1,
+                   5 * 64,
+                   {{0, 2, 4, 0}},
+                   {{0}},
+                   {{80, 2, 2, 0, 32}, {0, 4, 4, 64, 64}}},
+    [GEMM_Q3_K] = {DTYPE_Q3_K,
+                   sizeof(struct panel_q3_k),
+                   1,
+                   8,
+                   3,
+                   4 * 64,
+                   {{0, 2, 4, 0}, {0, 1, 4, 2}},
+                   {{1, 2}, {0}},
+                   {{108, 2, 1, 0, 0}, {96, 4, 3, 64, 64}}},
+    [GEMM_Q4_K] = {DTYPE_Q4_K,
+                   sizeof(struct panel_q4_k),
+                   1,
+                   8,
+                   4,
+                   4 * 64,
+                   {NIBBLES},
+                   {{0, 1, 2, 3}},
+                   {{0, 2, 2, 0, 32}, {4, 4, 3, 64, 64}}},
+    [GEMM_Q5_K] = {DTYPE_Q5_K,
+                   sizeof(struct panel_q5_k),
+                   1,
+                   8,
+                   5,
+                   4 * 64,
+                   {NIBBLES, FIFTH_BITS},
+                   {{1, 2, 3, 4}, {0}},
+                   {{0, 2, 2, 0, 32}, {4, 4, 3, 64, 64}}},
+    [GEMM_Q6_K] = {DTYPE_Q6_K,
+                   sizeof(struct panel_q6_k),
+                   1,
+                   4,
+                   13,
+                   64,
+                   {NIBBLES, {0, 2, 16, 4}},
+                   {{1, 3, 5, 7, 9, 10, 11, 12}, {2, 4, 6, 8}},
+                   {{208, 2, 1, 0, 0},
+                    {192, 1, 4, 64, 16},
+                    {196, 1, 4, 14 * 64, 16},
+                    {200, 1, 4, 27 * 64, 16},
+                    {204, 1, 4, 40 * 64, 16}}},
+    [GEMM_IQ4_XS] = {DTYPE_IQ4_XS,
+                     sizeof(struct panel_iq4_xs),
+                     1,
+                     8,
+                     4,
+                     2 * 64,
+                     {NIBBLES},
+                     {{0, 1, 2, 3}},
+                     {{0, 2, 2, 0, 32}, {4, 4, 1, 64, 0}}},
+};
+
+const struct panel_type *panel_type(enum gemm_type type)
+{
+    return types[type].bytes ? &types[type] : NULL;
+}
 
 enum gemm_type gemm_type_of(enum dtype type)
 {
@@ -24,48 +184,28 @@ enum gemm_type gemm_type_of(enum dtype type)
         return GEMM_F16;
     case DTYPE_BF16:
         return GEMM_BF16;
-    case DTYPE_Q8_0:
-        return GEMM_Q8_0;
-    case DTYPE_Q4_0:
-        return GEMM_Q4_0;
-    case DTYPE_Q4_K:
-        return GEMM_Q4_K;
-    case DTYPE_Q6_K:
-        return GEMM_Q6_K;
+    default:
+        for (enum gemm_type i = 0; i < GEMM_TYPES; i++)
+            if (types[i].bytes && types[i].dtype == type)
+                return i;
     }
     return GEMM_TYPES;
 }
 
 enum act_kind act_kind_of(enum gemm_type type)
 {
-    static const enum act_kind kinds[GEMM_TYPES] = {
-        [GEMM_F32] = ACT_F32,     [GEMM_F16] = ACT_F32,    [GEMM_BF16] = ACT_BF16,
-        [GEMM_Q8_0] = ACT_Q8_32,  [GEMM_Q4_0] = ACT_Q8_32, [GEMM_Q4_K] = ACT_Q8_256,
-        [GEMM_Q6_K] = ACT_Q8_256,
-    };
-    return kinds[type];
+    if (types[type].bytes)
+        return code_type(types[type].dtype)->items == QK ? ACT_Q8_32 : ACT_Q8_256;
+    return type == GEMM_BF16 ? ACT_BF16 : ACT_F32;
 }
 
 size_t panel_bytes(enum gemm_type type, size_t k)
 {
-    switch (type) {
-    case GEMM_F32:
-        return k * LINE_BYTES;
-    case GEMM_F16:
-    case GEMM_BF16:
-        return (k + 1) / 2 * LINE_BYTES;
-    case GEMM_Q8_0:
-        return (k / QK + 1) / 2 * sizeof(struct panel_q8_0);
-    case GEMM_Q4_0:
-        return (k / QK + 1) / 2 * sizeof(struct panel_q4_0);
-    case GEMM_Q4_K:
-        return k / QK_K * sizeof(struct panel_q4_k);
-    case GEMM_Q6_K:
-        return k / QK_K * sizeof(struct panel_q6_k);
-    case GEMM_TYPES:
-        break;
-    }
-    return 0;
+    const struct panel_type *t = &types[type];
+    if (!t->bytes)
+        return type == GEMM_F32 ? k * LINE_BYTES : (k + 1) / 2 * LINE_BYTES;
+    const size_t blocks = k / code_type(t->dtype)->items;
+    return (blocks + t->blocks - 1) / t->blocks * t->bytes;
 }
 
 size_t act_bytes(enum act_kind kind, size_t k)
@@ -81,18 +221,6 @@ size_t act_bytes(enum act_kind kind, size_t k)
 static const uint8_t *row_at(const struct rows *rows, size_t r, size_t byte)
 {
     return rows->first + r * rows->row_bytes + byte;
-}
-
-static uint32_t load_u32(const uint8_t *p)
-{
-    uint32_t word;
-    memcpy(&word, p, 4);
-    return word;
-}
-
-static void store_u32(uint8_t *p, uint32_t word)
-{
-    memcpy(p, &word, 4);
 }
 
 static void pack_f32(float *out, const struct rows *rows, size_t k)
@@ -116,93 +244,99 @@ static void pack_bf16(uint16_t *out, const struct rows *rows, size_t k)
             memcpy(&out[(i / 2 * PANEL_ROWS + r) * 2 + i % 2], row_at(rows, r, i * 2), 2);
 }
 
-static void put_q8_0(struct panel_q8_0 *p, size_t b, size_t r, const struct block_q8_0 *block)
+/* Where dword i of a plane stands, of row r, in a record of block b of the struct. */
+static uint32_t *dword_at(const struct panel_type *t, const void *group, size_t b, size_t record,
+                          const uint8_t *lines, size_t i, size_t r)
 {
-    p->d[b][r] = block->d;
-    for (size_t g = 0; g < 8; g++) // int8 plus 128: the top bit flips
-        store_u32(p->q[b][g][r], load_u32((const uint8_t *)block->qs + 4 * g) ^ 0x80808080);
+    size_t line = (b * t->records + record) * t->record_lines + lines[i];
+    return (uint32_t *)((uint8_t *)group + t->first + line * LINE_BYTES) + r;
 }
 
-static void put_q4_0(struct panel_q4_0 *p, size_t b, size_t r, const struct block_q4_0 *block)
+static size_t plane_dwords(const struct plane *p, size_t items)
 {
-    p->d[b][r] = block->d;
-    for (size_t g = 0; g < 4; g++)
-        store_u32(p->q[b][g][r], load_u32(block->qs + 4 * g));
+    return items * p->bits / 32;
 }
 
-static void put_q4_k(struct panel_q4_k *p, size_t r, const struct block_q4_k *block)
+/* The codes of one block of one row: into its lines, which are all 0, or back. */
+static void codes_put(const struct panel_type *t, void *group, size_t b, size_t r,
+                      const uint8_t *codes)
 {
-    const uint32_t low = 0x0f0f0f0f;
-    p->d[r] = block->d;
-    p->dmin[r] = block->dmin;
-    for (size_t i = 0; i < 3; i++)
-        store_u32(p->scales[i][r], load_u32(block->scales + 4 * i));
-    for (size_t s = 0; s < 8; s++)
-        for (size_t g = 0; g < 4; g++) {
-            const uint8_t *qs = block->qs + s / 2 * 32 + 4 * g;
-            uint32_t first = load_u32(qs) >> s % 2 * 4 & low;
-            uint32_t second = load_u32(qs + 16) >> s % 2 * 4 & low;
-            store_u32(p->q[s][g][r], first | second << 4);
+    const size_t items = code_type(t->dtype)->items / t->records;
+    uint32_t dwords[8];
+    for (size_t record = 0; record < t->records; record++, codes += items)
+        for (size_t i = 0; i < 2 && t->planes[i].bits; i++) {
+            memset(dwords, 0, sizeof(dwords));
+            plane_write(&t->planes[i], (uint8_t *)dwords, items, codes);
+            for (size_t w = 0; w < plane_dwords(&t->planes[i], items); w++)
+                *dword_at(t, group, b, record, t->lines[i], w, r) = dwords[w];
         }
 }
 
-/* The file keeps each half of a block (128) in ql[64], items 0 to 63 in the low
- * nibbles, and in qh[32], items 0 to 31 in the lowest two bits. */
-static void put_q6_k(struct panel_q6_k *p, size_t r, const struct block_q6_k *block)
+static void codes_get(const struct panel_type *t, const void *group, size_t b, size_t r,
+                      uint8_t *codes)
 {
-    p->d[r] = f32_from_f16(block->d);
-    for (size_t s = 0; s < 16; s++)
-        p->quarter[s / 4].scales[s % 4][r] = block->scales[s];
-    for (size_t i = 0; i < QK_K; i += 4) {
-        struct panel_q6_k_quarter *quarter = &p->quarter[i / 64];
-        size_t s = i / 16 % 4, g = i % 16 / 4, half = i / 128, at = i % 128;
-        uint8_t *ql = s < 2 ? quarter->first[g].ql[r] : quarter->second[g][r];
-        uint8_t *qh = quarter->first[g].qh[r];
-        uint32_t low = load_u32(block->ql + half * 64 + at % 64) >> at / 64 * 4 & 0x0f0f0f0f;
-        uint32_t high = load_u32(block->qh + half * 32 + at % 32) >> at / 32 * 2 & 0x03030303;
-        store_u32(ql, load_u32(ql) | low << s % 2 * 4);
-        store_u32(qh, load_u32(qh) | high << 2 * s);
-    }
+    const size_t items = code_type(t->dtype)->items / t->records;
+    uint32_t dwords[8];
+    memset(codes, 0, items * t->records);
+    for (size_t record = 0; record < t->records; record++, codes += items)
+        for (size_t i = 0; i < 2 && t->planes[i].bits; i++) {
+            for (size_t w = 0; w < plane_dwords(&t->planes[i], items); w++)
+                dwords[w] = *dword_at(t, group, b, record, t->lines[i], w, r);
+            plane_read(&t->planes[i], (const uint8_t *)dwords, items, codes);
+        }
 }
 
-static void pack_q8_0(struct panel_q8_0 *out, const struct rows *rows, size_t k)
+/* A few bytes: a call would take longer than the copy. */
+static void copy(uint8_t *to, const uint8_t *from, size_t n)
 {
-    for (size_t b = 0; b < k / QK; b++)
+    for (size_t i = 0; i < n; i++)
+        to[i] = from[i];
+}
+
+/* What stands before the codes: blocks of one struct have their arrays side by side. */
+static void moves_put(const struct panel_type *t, void *group, size_t b, size_t r,
+                      const uint8_t *block)
+{
+    for (const struct move *m = t->moves; m < t->moves + 5 && m->n; m++)
+        for (size_t i = 0; i < m->n; i++)
+            copy((uint8_t *)group + m->at + i * m->step + (b * PANEL_ROWS + r) * m->size,
+                 block + m->file + i * m->size, m->size);
+}
+
+static void moves_get(const struct panel_type *t, const void *group, size_t b, size_t r,
+                      uint8_t *block)
+{
+    for (const struct move *m = t->moves; m < t->moves + 5 && m->n; m++)
+        for (size_t i = 0; i < m->n; i++)
+            copy(block + m->file + i * m->size,
+                 (const uint8_t *)group + m->at + i * m->step + (b * PANEL_ROWS + r) * m->size,
+                 m->size);
+}
+
+static void pack_blocks(const struct panel_type *t, uint8_t *panel, const struct rows *rows,
+                        size_t k)
+{
+    const struct code_type *code = code_type(t->dtype);
+    const size_t size = dtype_info(t->dtype)->block_bytes;
+    uint8_t codes[QK_K];
+    for (size_t b = 0; b < k / code->items; b++)
         for (size_t r = 0; r < rows->n; r++) {
-            struct block_q8_0 block;
-            memcpy(&block, row_at(rows, r, b * sizeof(block)), sizeof(block));
-            put_q8_0(&out[b / 2], b % 2, r, &block);
+            const uint8_t *block = row_at(rows, r, b * size);
+            uint8_t *group = panel + b / t->blocks * t->bytes;
+            block_codes(t->dtype, block, codes);
+            codes_put(t, group, b % t->blocks, r, codes);
+            moves_put(t, group, b % t->blocks, r, block);
         }
 }
 
-static void pack_q4_0(struct panel_q4_0 *out, const struct rows *rows, size_t k)
+void panel_block_read(struct panel_block *out, const struct panel_type *t, const void *panel,
+                      size_t b, size_t r)
 {
-    for (size_t b = 0; b < k / QK; b++)
-        for (size_t r = 0; r < rows->n; r++) {
-            struct block_q4_0 block;
-            memcpy(&block, row_at(rows, r, b * sizeof(block)), sizeof(block));
-            put_q4_0(&out[b / 2], b % 2, r, &block);
-        }
-}
-
-static void pack_q4_k(struct panel_q4_k *out, const struct rows *rows, size_t k)
-{
-    for (size_t b = 0; b < k / QK_K; b++)
-        for (size_t r = 0; r < rows->n; r++) {
-            struct block_q4_k block;
-            memcpy(&block, row_at(rows, r, b * sizeof(block)), sizeof(block));
-            put_q4_k(&out[b], r, &block);
-        }
-}
-
-static void pack_q6_k(struct panel_q6_k *out, const struct rows *rows, size_t k)
-{
-    for (size_t b = 0; b < k / QK_K; b++)
-        for (size_t r = 0; r < rows->n; r++) {
-            struct block_q6_k block;
-            memcpy(&block, row_at(rows, r, b * sizeof(block)), sizeof(block));
-            put_q6_k(&out[b], r, &block);
-        }
+    const uint8_t *group = (const uint8_t *)panel + b / t->blocks * t->bytes;
+    codes_get(t, group, b % t->blocks, r, out->codes);
+    code_integers(code_type(t->dtype), out->codes, out->q);
+    moves_get(t, group, b % t->blocks, r, out->head);
+    block_scales(t->dtype, out->head, &out->scales);
 }
 
 void panel_pack(enum gemm_type type, void *panel, const void *rows, size_t row_bytes, size_t n_rows,
@@ -210,108 +344,40 @@ void panel_pack(enum gemm_type type, void *panel, const void *rows, size_t row_b
 {
     const struct rows from = {rows, row_bytes, n_rows};
     memset(panel, 0, panel_bytes(type, k)); // absent rows and blocks
-    switch (type) {
-    case GEMM_F32:
+    if (types[type].bytes)
+        pack_blocks(&types[type], panel, &from, k);
+    else if (type == GEMM_F32)
         pack_f32(panel, &from, k);
-        break;
-    case GEMM_F16:
+    else if (type == GEMM_F16)
         pack_f16(panel, &from, k);
-        break;
-    case GEMM_BF16:
+    else
         pack_bf16(panel, &from, k);
-        break;
-    case GEMM_Q8_0:
-        pack_q8_0(panel, &from, k);
-        break;
-    case GEMM_Q4_0:
-        pack_q4_0(panel, &from, k);
-        break;
-    case GEMM_Q4_K:
-        pack_q4_k(panel, &from, k);
-        break;
-    case GEMM_Q6_K:
-        pack_q6_k(panel, &from, k);
-        break;
-    case GEMM_TYPES:
-        break;
-    }
 }
 
-static void unpack_q8_0(const struct panel_q8_0 *panel, size_t r, size_t k, float *out)
+static void unpack_blocks(const struct panel_type *t, const void *panel, size_t r, size_t k,
+                          float *out)
 {
-    for (size_t b = 0; b < k / QK; b++) {
-        const struct panel_q8_0 *p = &panel[b / 2];
-        float d = f32_from_f16(p->d[b % 2][r]);
-        for (size_t i = 0; i < QK; i++)
-            out[b * QK + i] = d * (float)(p->q[b % 2][i / 4][r][i % 4] - 128);
+    const struct code_type *code = code_type(t->dtype);
+    struct panel_block block;
+    for (size_t b = 0; b < k / code->items; b++) {
+        panel_block_read(&block, t, panel, b, r);
+        block_values(code, &block.scales, block.q, out + b * code->items);
     }
-}
-
-static void unpack_q4_0(const struct panel_q4_0 *panel, size_t r, size_t k, float *out)
-{
-    for (size_t b = 0; b < k / QK; b++) {
-        const struct panel_q4_0 *p = &panel[b / 2];
-        float d = f32_from_f16(p->d[b % 2][r]);
-        for (size_t i = 0; i < QK; i++) {
-            int q = p->q[b % 2][i % 16 / 4][r][i % 4] >> i / 16 * 4 & 15;
-            out[b * QK + i] = d * (float)(q - 8);
-        }
-    }
-}
-
-static void unpack_q4_k(const struct panel_q4_k *panel, size_t r, size_t k, float *out)
-{
-    for (const struct panel_q4_k *p = panel; p < panel + k / QK_K; p++) {
-        float d = f32_from_f16(p->d[r]), dmin = f32_from_f16(p->dmin[r]);
-        for (size_t s = 0; s < 8; s++) {
-            float scale = d * (float)panel_q4_k_scale(p, r, s);
-            float min = dmin * (float)panel_q4_k_min(p, r, s);
-            for (size_t i = 0; i < 32; i++) {
-                int q = p->q[s][i % 16 / 4][r][i % 4] >> i / 16 * 4 & 15;
-                *out++ = scale * (float)q - min;
-            }
-        }
-    }
-}
-
-static void unpack_q6_k(const struct panel_q6_k *panel, size_t r, size_t k, float *out)
-{
-    for (const struct panel_q6_k *p = panel; p < panel + k / QK_K; p++)
-        for (size_t i = 0; i < QK_K; i++)
-            *out++ = p->d[r] * (float)panel_q6_k_scale(p, r, i / 16) *
-                     (float)(panel_q6_k_item(p, r, i) - 32);
 }
 
 void panel_unpack_row(enum gemm_type type, const void *panel, size_t r, size_t k, float *out)
 {
     const float *f32 = panel;
     const uint16_t *half = panel;
-    switch (type) {
-    case GEMM_F32:
+    if (types[type].bytes)
+        unpack_blocks(&types[type], panel, r, k, out);
+    else if (type == GEMM_F32)
         for (size_t i = 0; i < k; i++)
             out[i] = f32[i * PANEL_ROWS + r];
-        break;
-    case GEMM_F16:
+    else if (type == GEMM_F16)
         for (size_t i = 0; i < k; i++)
             out[i] = f32_from_f16(half[i * PANEL_ROWS + r]);
-        break;
-    case GEMM_BF16:
+    else
         for (size_t i = 0; i < k; i++)
             out[i] = f32_from_bf16(half[(i / 2 * PANEL_ROWS + r) * 2 + i % 2]);
-        break;
-    case GEMM_Q8_0:
-        unpack_q8_0(panel, r, k, out);
-        break;
-    case GEMM_Q4_0:
-        unpack_q4_0(panel, r, k, out);
-        break;
-    case GEMM_Q4_K:
-        unpack_q4_k(panel, r, k, out);
-        break;
-    case GEMM_Q6_K:
-        unpack_q6_k(panel, r, k, out);
-        break;
-    case GEMM_TYPES:
-        break;
-    }
 }

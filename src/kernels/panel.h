@@ -12,6 +12,7 @@
 
 #include "kernels/kernels.h"
 #include "tensor/block.h"
+#include "tensor/codes.h"
 
 enum { LINE_BYTES = 64 };
 
@@ -19,28 +20,75 @@ enum { LINE_BYTES = 64 };
  * F32   float [k][16]
  * F16   f16 [k][16], padded to a whole line
  * BF16  bf16 [(k + 1) / 2][16][2]: pairs of k; an odd k ends with a zero
- * the others: arrays of the structs below, blocks of 32 in pairs (the second of
- * an odd count is zero), blocks of 256 one by one. */
+ * the others: arrays of the structs below; blocks that only fill the last are 0. */
 
-/* Two blocks; q holds the file's int8 plus 128, for unsigned times signed products. */
+/* Two blocks; q holds the file's int8 plus 128, for unsigned times signed products;
+ * line g: k = 4g .. 4g + 3 of the block. */
 struct panel_q8_0 {
-    uint16_t d[2][PANEL_ROWS];      /* f16 */
-    uint8_t q[2][8][PANEL_ROWS][4]; /* line g: k = 4g .. 4g + 3 of the block */
+    uint16_t d[2][PANEL_ROWS]; /* f16 */
+    uint8_t q[2][8][PANEL_ROWS][4];
 };
 
-/* Two blocks; line g: k = 4g .. 4g + 3 in the low nibbles, 16 + those in the high ones. */
+/* Two blocks, of IQ4_NL too; line g: k = 4g .. 4g + 3 in the low nibbles, 16 + those
+ * in the high ones. */
 struct panel_q4_0 {
     uint16_t d[2][PANEL_ROWS]; /* f16 */
     uint8_t q[2][4][PANEL_ROWS][4];
 };
 
-/* scales: the file's 12 bytes per row, cut in dwords.  q: as in panel_q4_0, for
- * each of the 8 sub-blocks of 32. */
+/* Two blocks; the fifth bits come first: bit g of a byte belongs to k = 4g + its
+ * place in the dword.  Then lines as in panel_q4_0. */
+struct panel_q5_0 {
+    uint16_t d[2][PANEL_ROWS]; /* f16 */
+    uint8_t q[2][5][PANEL_ROWS][4];
+};
+
+/* One block; q as in panel_q4_0, panel_q5_0. */
+struct panel_q4_1 {
+    uint16_t d[PANEL_ROWS], m[PANEL_ROWS]; /* f16 */
+    uint8_t q[4][PANEL_ROWS][4];
+};
+
+struct panel_q5_1 {
+    uint16_t d[PANEL_ROWS], m[PANEL_ROWS]; /* f16 */
+    uint8_t q[5][PANEL_ROWS][4];
+};
+
+/* Four blocks; q as in panel_q4_0. */
+struct panel_mxfp4 {
+    uint8_t e[4][PANEL_ROWS];
+    uint8_t q[4][4][PANEL_ROWS][4];
+};
+
+/* scales: the file's 12 bytes per row, cut in dwords.  q: as in panel_q4_0 and
+ * panel_q5_0, for each of the 8 sub-blocks of 32. */
 struct panel_q4_k {
-    uint16_t d[PANEL_ROWS];    /* f16 */
-    uint16_t dmin[PANEL_ROWS]; /* f16 */
+    uint16_t d[PANEL_ROWS], dmin[PANEL_ROWS]; /* f16 */
     uint8_t scales[3][PANEL_ROWS][4];
     uint8_t q[8][4][PANEL_ROWS][4];
+};
+
+struct panel_q5_k {
+    uint16_t d[PANEL_ROWS], dmin[PANEL_ROWS]; /* f16 */
+    uint8_t scales[3][PANEL_ROWS][4];
+    uint8_t q[8][5][PANEL_ROWS][4];
+};
+
+/* scales: the file's 16 bytes per row, cut in dwords.  A line holds a sub-block of
+ * 16: k = 4g .. 4g + 3 in bits 2g, 2g + 1. */
+struct panel_q2_k {
+    uint16_t d[PANEL_ROWS], dmin[PANEL_ROWS]; /* f16 */
+    uint8_t scales[4][PANEL_ROWS][4];
+    uint8_t q[16][PANEL_ROWS][4];
+};
+
+/* scales: the file's 12 bytes per row, cut in dwords.  q: for each two sub-blocks of
+ * 16 a line of third bits, bit g for k = 4g .. 4g + 3, then a line for each as in
+ * panel_q2_k. */
+struct panel_q3_k {
+    uint16_t d[PANEL_ROWS], unused[PANEL_ROWS]; /* f16 */
+    uint8_t scales[3][PANEL_ROWS][4];
+    uint8_t q[8][3][PANEL_ROWS][4];
 };
 
 /* A quarter holds 4 sub-blocks of 16, of 4 lines each, in the order in which they
@@ -48,7 +96,7 @@ struct panel_q4_k {
  * has its low 4 bits in the low and high nibbles of first[g].ql, that of 2 and 3
  * in second[g]; the high 2 bits of sub-block s are bits 2s, 2s + 1 of first[g].qh. */
 struct panel_q6_k {
-    float d[PANEL_ROWS];
+    uint16_t d[PANEL_ROWS], unused[PANEL_ROWS]; /* f16 */
     struct panel_q6_k_quarter {
         int8_t scales[4][PANEL_ROWS];
         struct {
@@ -59,41 +107,48 @@ struct panel_q6_k {
     } quarter[4];
 };
 
-_Static_assert(sizeof(struct panel_q8_0) == 2 * 16 * sizeof(struct block_q8_0), "as in the file");
-_Static_assert(sizeof(struct panel_q4_0) == 2 * 16 * sizeof(struct block_q4_0), "as in the file");
-_Static_assert(sizeof(struct panel_q4_k) == 16 * sizeof(struct block_q4_k), "as in the file");
-_Static_assert(sizeof(struct panel_q6_k) == 53 * LINE_BYTES, "d is f32: two bytes more a row");
+/* The scales are the file's; q as in panel_q4_0 for each of the 8 sub-blocks. */
+struct panel_iq4_xs {
+    uint16_t d[PANEL_ROWS], scales_h[PANEL_ROWS]; /* f16; bits */
+    uint8_t scales_l[PANEL_ROWS][4];
+    uint8_t q[8][4][PANEL_ROWS][4];
+};
 
-/* Scale and min of sub-block s (0 to 7) of row r, 0 to 63. */
-static inline int panel_q4_k_scale(const struct panel_q4_k *p, size_t r, size_t s)
-{
-    if (s < 4)
-        return p->scales[0][r][s] & 63;
-    return (p->scales[2][r][s - 4] & 15) | p->scales[0][r][s - 4] >> 6 << 4;
-}
+#define AS_IN_THE_FILE(type, blocks)                                      \
+    _Static_assert(sizeof(struct panel_##type) ==                         \
+                       (blocks)*PANEL_ROWS * sizeof(struct block_##type), \
+                   "a panel takes the bytes of the file")
+AS_IN_THE_FILE(q8_0, 2);
+AS_IN_THE_FILE(q4_0, 2);
+AS_IN_THE_FILE(q5_0, 2);
+AS_IN_THE_FILE(q4_1, 1);
+AS_IN_THE_FILE(q5_1, 1);
+AS_IN_THE_FILE(mxfp4, 4);
+AS_IN_THE_FILE(q4_k, 1);
+AS_IN_THE_FILE(q5_k, 1);
+AS_IN_THE_FILE(q2_k, 1);
+AS_IN_THE_FILE(iq4_xs, 1);
+#undef AS_IN_THE_FILE
+_Static_assert(sizeof(struct panel_q6_k) == 53 * LINE_BYTES, "two bytes more a row");
+_Static_assert(sizeof(struct panel_q3_k) == 28 * LINE_BYTES, "two bytes more a row");
 
-static inline int panel_q4_k_min(const struct panel_q4_k *p, size_t r, size_t s)
-{
-    if (s < 4)
-        return p->scales[1][r][s] & 63;
-    return p->scales[2][r][s - 4] >> 4 | p->scales[1][r][s - 4] >> 6 << 4;
-}
+/* How a quantised type's blocks become such a struct (panel.c). */
+struct panel_type;
 
-/* Scale of sub-block s (0 to 15) of row r. */
-static inline int panel_q6_k_scale(const struct panel_q6_k *p, size_t r, size_t s)
-{
-    return p->quarter[s / 4].scales[s % 4][r];
-}
+/* NULL for floats. */
+const struct panel_type *panel_type(enum gemm_type type);
 
-/* Item i (0 to 255) of row r, 0 to 63. */
-static inline int panel_q6_k_item(const struct panel_q6_k *p, size_t r, size_t i)
-{
-    const struct panel_q6_k_quarter *quarter = &p->quarter[i / 64];
-    size_t s = i / 16 % 4, g = i % 16 / 4;
-    int low = s < 2 ? quarter->first[g].ql[r][i % 4] : quarter->second[g][r][i % 4];
-    int high = quarter->first[g].qh[r][i % 4];
-    return (low >> s % 2 * 4 & 15) | (high >> 2 * s & 3) << 4;
-}
+/* A block of one row as tensor/codes.h takes it apart.  One for many blocks: what is
+ * local is cleared at each call. */
+struct panel_block {
+    struct block_scales scales;
+    int8_t q[QK_K];
+    uint8_t codes[QK_K], head[sizeof(struct block_q6_k)]; /* on the way to the above */
+};
+
+/* Reads block b of row r. */
+void panel_block_read(struct panel_block *out, const struct panel_type *t, const void *panel,
+                      size_t b, size_t r);
 
 /* ---- activations: tiles of T tokens ----
  * ACT_F32   float [k][T]
@@ -103,16 +158,18 @@ static inline int panel_q6_k_item(const struct panel_q6_k *p, size_t r, size_t i
  *             int8  q[block / 4][T][4]
  *             float d[T]
  *   32:       int32 bias[T]         -128 * the sum of q
- *   256:      int16 pairs[4][T][2]  sums of 32 q: blocks (0,2) (1,3) (4,6) (5,7)
- *             int32 bias[16][T]     -32 * the sum of 16 q */
+ *   256:      int16 pairs[4][T][2]    sums of 32 q: blocks (0,2) (1,3) (4,6) (5,7)
+ *             int16 pairs16[8][T][2]  sums of 16 q, in the same order
+ *             int32 bias[16][T]       -32 * the sum of 16 q */
 enum {
     ACT32_D = 32,
     ACT32_BIAS = 36,
     ACT32_BYTES = 40,
     ACT256_D = 256,
     ACT256_PAIRS = 260,
-    ACT256_BIAS = 276,
-    ACT256_BYTES = 340,
+    ACT256_PAIRS16 = 276,
+    ACT256_BIAS = 308,
+    ACT256_BYTES = 372,
 };
 
 /* Blocks whose greatest |x| is below this become zeros, so that 127 / max is finite. */

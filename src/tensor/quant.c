@@ -1,4 +1,4 @@
-/* Rows of each type; the types in blocks of 256 are in quant_k.c.
+/* Rows of each type, and the quantisers of types with one scale for 32 items.
  *
  * Every quantiser first settles the scales it will store, in the precision it
  * stores them, and then takes for each item the nearest value these allow: no
@@ -11,6 +11,7 @@
 #include "base/assert.h"
 #include "realm/status.h"
 #include "tensor/block.h"
+#include "tensor/codes.h"
 #include "tensor/half.h"
 #include "tensor/quant_impl.h"
 
@@ -20,6 +21,14 @@ bool quant_all_finite(const float *x, int n)
     for (int i = 0; i < n; i++)
         sum += x[i] * 0.0f;
     return sum == 0;
+}
+
+bool quant_in_range(const float *x, int n)
+{
+    float peak = 0;
+    for (int i = 0; i < n; i++)
+        peak = fmaxf(peak, fabsf(x[i]));
+    return quant_all_finite(x, n) && peak <= QUANT_MAGNITUDE_MAX;
 }
 
 /* Fits one scale to the integers that the trial 1 / inverse gives and returns
@@ -57,16 +66,6 @@ float quant_symmetric_scale(const float *x, int n, int levels)
     return best;
 }
 
-static void q8_0_decode(const void *row, float *out, uint64_t k)
-{
-    const struct block_q8_0 *b = row;
-    for (const float *end = out + k; out < end; b++, out += QK) {
-        float d = f32_from_f16(b->d);
-        for (int i = 0; i < QK; i++)
-            out[i] = d * (float)b->qs[i];
-    }
-}
-
 static bool q8_0_block(const float *x, struct block_q8_0 *b)
 {
     memset(b, 0, sizeof(*b));
@@ -85,8 +84,9 @@ static bool q8_0_block(const float *x, struct block_q8_0 *b)
     return true;
 }
 
-static bool q8_0_encode(const float *x, void *out, uint64_t k)
+bool q8_0_encode(enum dtype type, const float *x, void *out, uint64_t k)
 {
+    (void)type;
     struct block_q8_0 *b = out;
     bool finite = true;
     for (const float *end = x + k; x < end; b++, x += QK)
@@ -94,57 +94,67 @@ static bool q8_0_encode(const float *x, void *out, uint64_t k)
     return finite;
 }
 
-static void q4_0_decode(const void *row, float *out, uint64_t k)
+static bool symmetric_block(const struct code_type *t, const float *x, uint16_t *d_half,
+                            uint8_t *codes)
 {
-    const struct block_q4_0 *b = row;
-    for (const float *end = out + k; out < end; b++, out += QK) {
-        float d = f32_from_f16(b->d);
-        for (int i = 0; i < QK / 2; i++) {
-            out[i] = d * (float)((b->qs[i] & 15) - 8);
-            out[i + QK / 2] = d * (float)((b->qs[i] >> 4) - 8);
-        }
-    }
-}
-
-static uint8_t q4_0_item(float x, float d)
-{
-    return (uint8_t)(quant_clamp(quant_round(x / d), -8, 7) + 8);
-}
-
-static bool q4_0_block(const float *x, struct block_q4_0 *b)
-{
-    memset(b->qs, 0x88, sizeof(b->qs));
-    b->d = 0;
+    memset(codes, t->offset, QK);
+    *d_half = 0;
     if (!quant_all_finite(x, QK))
         return false;
-    uint16_t half = f16_from_f32(quant_symmetric_scale(x, QK, 8));
-    float d = f32_from_f16(half);
+    uint16_t half = f16_from_f32(quant_symmetric_scale(x, QK, t->offset));
+    float d = f32_from_f16(half), low = -(float)t->offset;
     if (!isfinite(d))
         return false;
     if (d == 0)
         return true;
-    b->d = half;
-    for (int i = 0; i < QK / 2; i++)
-        b->qs[i] = (uint8_t)(q4_0_item(x[i], d) | q4_0_item(x[i + QK / 2], d) << 4);
+    *d_half = half;
+    for (int i = 0; i < QK; i++)
+        codes[i] = (uint8_t)(quant_clamp(quant_round(x[i] / d), low, -low - 1) - low);
     return true;
 }
 
-static bool q4_0_encode(const float *x, void *out, uint64_t k)
+bool symmetric_encode(enum dtype type, const float *x, void *out, uint64_t k)
 {
-    struct block_q4_0 *b = out;
+    const struct code_type *t = code_type(type);
+    const uint32_t bytes = dtype_info(type)->block_bytes;
     bool finite = true;
-    for (const float *end = x + k; x < end; b++, x += QK)
-        finite &= q4_0_block(x, b);
+    uint8_t *block = out, codes[QK];
+    for (const float *end = x + k; x < end; block += bytes, x += QK) {
+        uint16_t d;
+        finite &= symmetric_block(t, x, &d, codes);
+        memset(block, 0, bytes);
+        memcpy(block, &d, 2);
+        block_set_codes(type, block, codes);
+    }
     return finite;
 }
 
-static void f32_decode(const void *row, float *out, uint64_t k)
+/* All quantised types. */
+static void blocks_decode(enum dtype type, const void *row, float *out, uint64_t k)
 {
+    const struct code_type *t = code_type(type);
+    const uint8_t *block = row;
+    for (const float *end = out + k; out < end; out += t->items) {
+        uint8_t codes[QK_K];
+        int8_t q[QK_K];
+        struct block_scales scales;
+        block_codes(type, block, codes);
+        block_scales(type, block, &scales);
+        code_integers(t, codes, q);
+        block_values(t, &scales, q, out);
+        block += dtype_info(type)->block_bytes;
+    }
+}
+
+static void f32_decode(enum dtype type, const void *row, float *out, uint64_t k)
+{
+    (void)type;
     memcpy(out, row, (size_t)k * sizeof(*out));
 }
 
-static bool f32_encode(const float *x, void *row, uint64_t k)
+static bool f32_encode(enum dtype type, const float *x, void *row, uint64_t k)
 {
+    (void)type;
     float *out = row;
     bool finite = true;
     for (uint64_t i = 0; i < k; i++) {
@@ -155,15 +165,17 @@ static bool f32_encode(const float *x, void *row, uint64_t k)
     return finite;
 }
 
-static void f16_decode(const void *row, float *out, uint64_t k)
+static void f16_decode(enum dtype type, const void *row, float *out, uint64_t k)
 {
+    (void)type;
     const uint16_t *half = row;
     for (uint64_t i = 0; i < k; i++)
         out[i] = f32_from_f16(half[i]);
 }
 
-static bool f16_encode(const float *x, void *row, uint64_t k)
+static bool f16_encode(enum dtype type, const float *x, void *row, uint64_t k)
 {
+    (void)type;
     uint16_t *out = row;
     bool finite = true;
     for (uint64_t i = 0; i < k; i++) {
@@ -175,15 +187,17 @@ static bool f16_encode(const float *x, void *row, uint64_t k)
     return finite;
 }
 
-static void bf16_decode(const void *row, float *out, uint64_t k)
+static void bf16_decode(enum dtype type, const void *row, float *out, uint64_t k)
 {
+    (void)type;
     const uint16_t *half = row;
     for (uint64_t i = 0; i < k; i++)
         out[i] = f32_from_bf16(half[i]);
 }
 
-static bool bf16_encode(const float *x, void *row, uint64_t k)
+static bool bf16_encode(enum dtype type, const float *x, void *row, uint64_t k)
 {
+    (void)type;
     uint16_t *out = row;
     bool finite = true;
     for (uint64_t i = 0; i < k; i++) {
@@ -196,17 +210,29 @@ static bool bf16_encode(const float *x, void *row, uint64_t k)
 }
 
 struct codec {
-    void (*decode)(const void *row, float *out, uint64_t k);
-    bool (*encode)(const float *x, void *row, uint64_t k);
+    void (*decode)(enum dtype type, const void *row, float *out, uint64_t k);
+    bool (*encode)(enum dtype type, const float *x, void *row, uint64_t k);
 };
 
 static const struct codec *codec_of(enum dtype type, uint64_t k)
 {
     static const struct codec codecs[] = {
-        [DTYPE_F32] = {f32_decode, f32_encode},    [DTYPE_F16] = {f16_decode, f16_encode},
-        [DTYPE_BF16] = {bf16_decode, bf16_encode}, [DTYPE_Q8_0] = {q8_0_decode, q8_0_encode},
-        [DTYPE_Q4_0] = {q4_0_decode, q4_0_encode}, [DTYPE_Q4_K] = {q4_k_decode, q4_k_encode},
-        [DTYPE_Q6_K] = {q6_k_decode, q6_k_encode},
+        [DTYPE_F32] = {f32_decode, f32_encode},
+        [DTYPE_F16] = {f16_decode, f16_encode},
+        [DTYPE_BF16] = {bf16_decode, bf16_encode},
+        [DTYPE_Q8_0] = {blocks_decode, q8_0_encode},
+        [DTYPE_Q4_0] = {blocks_decode, symmetric_encode},
+        [DTYPE_Q4_1] = {blocks_decode, affine_encode},
+        [DTYPE_Q5_0] = {blocks_decode, symmetric_encode},
+        [DTYPE_Q5_1] = {blocks_decode, affine_encode},
+        [DTYPE_IQ4_NL] = {blocks_decode, iq4_nl_encode},
+        [DTYPE_MXFP4] = {blocks_decode, mxfp4_encode},
+        [DTYPE_Q2_K] = {blocks_decode, affine_k_encode},
+        [DTYPE_Q3_K] = {blocks_decode, symmetric_k_encode},
+        [DTYPE_Q4_K] = {blocks_decode, affine_k_encode},
+        [DTYPE_Q5_K] = {blocks_decode, affine_k_encode},
+        [DTYPE_Q6_K] = {blocks_decode, symmetric_k_encode},
+        [DTYPE_IQ4_XS] = {blocks_decode, iq4_xs_encode},
     };
     ASSERT(type < ARRAY_LEN(codecs) && codecs[type].decode);
     ASSERT(k % dtype_info(type)->block_items == 0);
@@ -215,10 +241,10 @@ static const struct codec *codec_of(enum dtype type, uint64_t k)
 
 void dequantize_row(enum dtype type, const void *row, float *out, uint64_t k)
 {
-    codec_of(type, k)->decode(row, out, k);
+    codec_of(type, k)->decode(type, row, out, k);
 }
 
 int quantize_row(enum dtype type, const float *row, void *out, uint64_t k)
 {
-    return codec_of(type, k)->encode(row, out, k) ? 0 : REALM_E_NUMERIC;
+    return codec_of(type, k)->encode(type, row, out, k) ? 0 : REALM_E_NUMERIC;
 }

@@ -166,7 +166,7 @@ static int await(struct turn *u, const struct realm_wait *wait)
     while (!u->held && !status) {
         status = wait_given_up(wait, &t->lock);
         if (!status && !u->held)
-            wait_sleep(wait, &u->wake, &t->lock);
+            wait_sleep_among(wait, &u->wake, &t->lock, t->waiting);
     }
     if (!status)
         return 0;

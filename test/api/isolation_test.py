@@ -1,12 +1,10 @@
 #!/usr/bin/env python3
-"""What tenants learn of each other, and others of them.   usage: isolation_test.py REALM"""
+"""What tenants learn of each other.   usage: isolation_test.py REALM"""
 import json
 import os
 import socket
 import sys
 import threading
-import urllib.error
-import urllib.request
 
 import server
 from server import test
@@ -15,6 +13,7 @@ from tenancy import STORY, ask, chat
 
 @test
 def the_cache_tells_nobody_else(s):
+    """I01: what another tenant asked is no hit."""
     a, b = s.tenant("cache-a"), s.tenant("cache-b")
     text = "A fox and a hen went to the market, and there they bought a red hat. " * 4
 
@@ -30,8 +29,38 @@ def the_cache_tells_nobody_else(s):
 
 
 @test
+def a_known_prompt_costs_another_tenant_what_a_new_one_does(s):
+    """I01: of what one tenant asked before, another's time tells nothing: as much is computed."""
+    a, b = s.tenant("known-a"), s.tenant("known-b")
+
+    def computed(key, i):
+        text = f"{i:03} " + "A fox and a hen went to the market, and bought a red hat. " * 3
+        before = s.metric("realm_prompt_rows_total")
+        chat(s, key, text)
+        return s.metric("realm_prompt_rows_total") - before
+
+    for i in range(100, 112):
+        fresh = computed(a, i)
+        assert computed(b, i) == fresh, "what another tenant asked was not computed again"
+        assert computed(a, i) == 1 < fresh, "one's own is found"
+
+
+@test
+def lengths_of_events_tell_less(s):
+    """I12: with obfuscation, events of a stream are as long as a whole number of blocks."""
+    key = s.tenant("even")
+    for even in (True, False):
+        _, text, _ = s.ask("/v1/chat/completions", {
+            "messages": [{"role": "user", "content": STORY}], "stream": True, "max_tokens": 60,
+            "ignore_eos": True, "stream_options": {"include_obfuscation": even}}, key)
+        lengths = {len(line) - len("data: ") for line in text.splitlines()
+                   if line.startswith("data: {")}
+        assert all(n % 64 == 0 for n in lengths) == even, (even, lengths)
+
+
+@test
 def what_is_declared_public_is_shared(_):
-    """A declared system message is found by whoever says it, and nothing behind it."""
+    """I03: a declared system message is found by whoever says it, and nothing behind it."""
     public = "You know the streets and houses of the old town by the sea, and tell the way. " * 3
     other = server.Server(sys.argv[1],
                           config=f"models:\n  shared_prompts: [{json.dumps(public)}]\n")
@@ -56,7 +85,7 @@ def what_is_declared_public_is_shared(_):
 
 @test
 def secrets_stay_with_their_tenant(s):
-    """Words planted in prompts: in nobody else's answers, nor anywhere that the server writes."""
+    """I07: words planted in prompts stand in nobody else's answers, nor where the server writes."""
     secrets = {f"vault-{i}": f"zq{i}xkcd{i}canary" for i in range(4)}
     keys = {name: s.tenant(name) for name in secrets}
     answers = {name: "" for name in secrets}
@@ -121,92 +150,6 @@ def bodies_of_one_leave_room_for_others(s):
     finally:
         for c in open_ones:
             c.close()
-
-
-def scrape(url, key=None):
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
-    try:
-        with urllib.request.urlopen(urllib.request.Request(url + "/metrics", headers=headers),
-                                    timeout=60) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        assert error.code != 401 or error.headers["WWW-Authenticate"] == "Bearer"
-        return error.code, error.read().decode()
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-@test
-def metrics_are_the_operators(_):
-    """I09: what is told of tenants is told to nobody else once there are keys."""
-    secrets = {"REALM_METRICS_KEY": "scrape-me", "REALM_ADMIN_KEY": "run-me"}
-    for public in (False, True):
-        port = free_port()
-        other = server.Server(sys.argv[1], env=secrets, config=(
-            f"listen:\n  metrics_port: {port}\n  metrics_public: {str(public).lower()}\n"))
-        try:
-            urls = (other.url, f"http://127.0.0.1:{port}")
-            assert all(scrape(url)[0] == 200 for url in urls), "there are no keys yet"
-            key = other.tenant("seen")
-            chat(other, key)
-            for url in urls:
-                for shown in (None, key, "scrape-mf", "scrape-me2", "", "run"):
-                    status, text = scrape(url, shown)
-                    assert status == (200 if public else 401), (url, shown, status)
-                    assert public or "seen" not in text, text
-                for shown in secrets.values():
-                    status, text = scrape(url, shown)
-                    assert status == 200 and 'tenant="seen"' in text, (url, shown, status)
-            assert any("seen" in name for name in other.metrics())
-        finally:
-            other.stop()
-    other = server.Server(sys.argv[1])
-    try:
-        other.tenant("a")
-        assert [scrape(other.url, shown)[0] for shown in (None, "x")] == [401, 401]
-    finally:
-        other.stop()
-
-
-def own_address():
-    """An address of this machine that is not for itself alone; None: there is none."""
-    for there in ("192.0.2.1", "198.51.100.1"):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-            try:
-                s.connect((there, 9))  # sends nothing
-            except OSError:
-                continue
-            if not s.getsockname()[0].startswith("127."):
-                return s.getsockname()[0]
-    return None
-
-
-@test
-def metrics_from_elsewhere(_):
-    """On an address that others reach the key for metrics is the only one that helps."""
-    here = own_address()
-    if not here:
-        print("# SKIP this machine has no address but its own")
-        return
-    for secret, status in (("scrape-me", 401), (None, 404)):
-        env = {"REALM_ADMIN_KEY": "run-me", **({"REALM_METRICS_KEY": secret} if secret else {})}
-        other = server.Server(sys.argv[1], "--host", "0.0.0.0", env=env,
-                              config="listen:\n  insecure_public: true\n")
-        try:
-            key, url = other.tenant("seen"), f"http://{here}:{other.port}"
-            for shown in (None, key, "run-me"):
-                assert scrape(url, shown)[0] == status, (secret, shown)
-            if secret:
-                assert scrape(url, secret)[0] == 200
-            for _ in range(30 if secret else 0):
-                found = scrape(url, "guess")[0]
-            assert not secret or found == 429
-        finally:
-            other.stop()
 
 
 if __name__ == "__main__":

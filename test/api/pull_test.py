@@ -334,7 +334,7 @@ def listings_that_are_none():
 
 def split_models():
     parts = {f"Q8_0/t-{i:05}-of-00003.gguf": DATA for i in (1, 2, 3)}
-    with Hub(parts | {"t-Q2_K.gguf": DATA}) as hub, Folder() as to:
+    with Hub(parts | {"t-IQ2_XS.gguf": DATA}) as hub, Folder() as to:
         for wish in ["", ":q8_0", ":t-00002-of-00003.gguf", ":Q8_0/t-00001-of-00003.gguf"]:
             shows(to.pull(hub, "o/m" + wish), 0, f"realm run -m {to.path}/t-00001-of-00003.gguf")
         assert to.names() == [f"t-{i:05}-of-00003.gguf" for i in (1, 2, 3)]
@@ -346,21 +346,21 @@ def split_models():
 
 
 def the_choice():
-    files = {f"m-{q}.gguf": DATA for q in ("Q2_K", "Q4_0", "Q8_0", "q4_k_m", "Q5_K_M", "F16")}
+    files = {f"m-{q}.gguf": DATA for q in ("IQ2_XS", "Q4_0", "Q8_0", "q4_k_m", "Q5_K_M", "F16")}
     files |= {"mmproj-m-F32.gguf": DATA, "m.bin": DATA}
     for wish, name in [("", "m-q4_k_m.gguf"), (":Q4_k_M", "m-q4_k_m.gguf"), (":f16", "m-F16.gguf"),
-                       (":m-Q2_K.gguf", "m-Q2_K.gguf")]:
+                       (":m-IQ2_XS.gguf", "m-IQ2_XS.gguf")]:
         with Hub(files) as hub, Folder() as to:
             got = to.pull(hub, "o/m" + wish)
             shows(got, 0)
             assert to.holds(name), to.names()
-            assert ("does not run Q2_K" in got[2]) == (name == "m-Q2_K.gguf")
+            assert ("does not run IQ2_XS" in got[2]) == (name == "m-IQ2_XS.gguf")
     with Hub(files) as hub, Folder() as to:
         shows(to.pull(hub, "o/m:Q3_K"), 1, "has no Q3_K", "m-q4_k_m.gguf", "m-F16.gguf", "4.8 MB")
         hub.files = files | {"n-Q4_K_M.gguf": DATA}
         shows(to.pull(hub), 1, "2 models as Q4_K_M", "n-Q4_K_M.gguf", "m-q4_k_m.gguf")
-        hub.files = {"m-Q5_K_M.gguf": DATA}
-        shows(to.pull(hub), 1, "no file's name says", "m-Q5_K_M.gguf")
+        hub.files = {"m-IQ3_M.gguf": DATA}
+        shows(to.pull(hub), 1, "no file's name says", "m-IQ3_M.gguf")
         hub.files = {"m.bin": DATA}
         shows(to.pull(hub), 1, "no model in GGUF files")
         assert to.names() == [] and hub.ranges() == []

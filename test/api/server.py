@@ -131,6 +131,19 @@ class Server:
             self.folder.cleanup()
 
 
+def own_address():
+    """An address of this machine that is not for itself alone; None: there is none."""
+    for there in ("192.0.2.1", "198.51.100.1"):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            try:
+                s.connect((there, 9))  # sends nothing
+            except OSError:
+                continue
+            if not s.getsockname()[0].startswith("127."):
+                return s.getsockname()[0]
+    return None
+
+
 # The configuration of a server that can be filled.
 SMALL = "limits:\n  connections: 100\n"
 # Answers that take seconds.

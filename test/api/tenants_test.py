@@ -33,6 +33,7 @@ def keys_tell_who_calls(s):
 
 @test
 def who_has_no_key_is_not_let_in(s):
+    """A01: every wrong key is told the same, before a body is read."""
     key = s.tenant("wrong")
     off = s.admin("POST", "/admin/tenants/wrong/keys", {})
     s.admin("PATCH", f"/admin/keys/{off['id']}", {"disabled": True})
@@ -45,7 +46,8 @@ def who_has_no_key_is_not_let_in(s):
             {"Authorization": f"Bearer {key}x"}, {"Authorization": "Bearer " + "k" * 4000},
             {"Authorization": f"Bearer {unknown}"}, {"Authorization": f"Bearer {off['key']}"},
             {"Authorization": f"Bearer {old['key']}"}, {"x-api-key": key[:-1]},
-            {"Authorization": f"Bearer {key.swapcase()}"}):
+            {"Authorization": f"Bearer {key.swapcase()}"}, {"Authorization": f"Bearer  {key}"},
+            {"Authorization": f"Bearer {key} x"}, {"Authorization": key}, {"x-api-key": ""}):
         answer, head, _ = ask(s, None, "/v1/models", headers=headers, expect=401)
         assert head["WWW-Authenticate"] == "Bearer"
         error = answer["error"]
@@ -73,6 +75,7 @@ def who_has_no_key_is_not_let_in(s):
 
 @test
 def a_key_that_is_taken_away_ends_its_streams(s):
+    """A01: within a second and a half."""
     s.admin("POST", "/admin/tenants", {"id": "gone"})
     key = s.admin("POST", "/admin/tenants/gone/keys", {})
     body = {**server.STORY, "stream": True, "n": 1}
@@ -92,6 +95,7 @@ def a_key_that_is_taken_away_ends_its_streams(s):
 
 @test
 def models_that_are_not_allowed_are_not_there(s):
+    """A03: what a tenant may not use does not exist for it."""
     key = s.tenant("few", models=["other"])
     assert ask(s, key, "/v1/models")[0]["data"] == []
     hidden = chat(s, key, expect=404)[0]["error"]
@@ -183,6 +187,7 @@ def at_once(s):
 
 @test
 def a_budget_for_five_lets_five_in(s):
+    """A05: a hundred at once."""
     probe = s.tenant("probe")
     tokens = chat(s, probe, ignore_eos=True)[0]["usage"]["total_tokens"]
     key = s.tenant("five", limits={"budget_tokens": 5 * tokens, "budget_window": "day"})
@@ -207,6 +212,7 @@ def a_budget_for_five_lets_five_in(s):
 
 @test
 def a_budget_ends_an_answer_where_it_ends(s):
+    """A06: what is delivered is what is billed."""
     for stream in (True, False):
         name = f"ends{stream}".lower()
         key = s.tenant(name, limits={"budget_tokens": 400, "budget_window": "day"})

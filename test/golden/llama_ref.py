@@ -15,7 +15,9 @@ from gguf import GGMLQuantizationType as T
 from gguf import GGUFReader
 from gguf.quants import dequantize
 
-BLOCK_OF = {T.Q8_0: 32, T.Q4_0: 32, T.Q4_K: 256, T.Q6_K: 256}
+BY_32 = [T.Q8_0, T.Q4_0, T.Q4_1, T.Q5_0, T.Q5_1, T.IQ4_NL, T.MXFP4]
+BY_256 = [T.Q2_K, T.Q3_K, T.Q4_K, T.Q5_K, T.Q6_K, T.IQ4_XS]
+BLOCK_OF = {t: 32 for t in BY_32} | {t: 256 for t in BY_256}
 
 
 def round_int8(x, block):

@@ -23,6 +23,15 @@ SPECS = {
     "q4_0": {"types": [T.Q4_0], "tied": False},
     "q4_k": {"types": [T.Q4_K], "tied": True},
     "q6_k": {"types": [T.Q6_K], "tied": False},
+    "q5_0": {"types": [T.Q5_0], "tied": True},
+    "q5_k": {"types": [T.Q5_K], "tied": False},
+    "q4_1": {"types": [T.Q4_1], "tied": True},
+    "q5_1": {"types": [T.Q5_1], "tied": False},
+    "q3_k": {"types": [T.Q3_K], "tied": True},
+    "q2_k": {"types": [T.Q2_K], "tied": False},
+    "iq4_nl": {"types": [T.IQ4_NL], "tied": True},
+    "iq4_xs": {"types": [T.IQ4_XS], "tied": False},
+    "mxfp4": {"types": [T.MXFP4], "tied": True},
     "mixed": {"types": [T.Q4_K, T.Q8_0, T.Q6_K, T.F16, T.BF16], "tied": False, **LLAMA3},
 }
 
@@ -31,25 +40,33 @@ def f16_bytes(value, n):
     return np.full((n, 1), value, np.float16).view(np.uint8)
 
 
-def random_q4_k(rng, rows, k):
-    """Blocks of random bits; d and dmin make the values' mean 0, their size 1 / sqrt(k)."""
-    n = rows * k // 256
-    d = 1 / (200 * math.sqrt(k))
-    bits = rng.integers(0, 256, (n, 140), np.uint8)
-    return np.hstack([f16_bytes(d, n), f16_bytes(7.5 * d, n), bits]).reshape(rows, -1)
+# Types that the package does not quantise: items and bytes of a block, the deviation of
+# values with d = 1, and where f16 scales stand, by how much of d each is.  The mins of
+# random bits make the mean 0.
+RANDOM = {
+    T.Q4_K: (256, 144, 200, {0: 1, 2: 7.5}),
+    T.Q5_K: (256, 176, 400, {0: 1, 2: 15.5}),
+    T.Q2_K: (256, 84, 14, {80: 1, 82: 1.5}),
+    T.Q3_K: (256, 110, 43, {108: 1}),
+    T.Q6_K: (256, 210, 1370, {208: 1}),
+    T.IQ4_NL: (32, 18, 71, {0: 1}),
+    T.IQ4_XS: (256, 136, 1310, {0: 1}),
+}
 
 
-def random_q6_k(rng, rows, k):
-    n = rows * k // 256
-    bits = rng.integers(0, 256, (n, 208), np.uint8)
-    return np.hstack([bits, f16_bytes(1 / (1370 * math.sqrt(k)), n)]).reshape(rows, -1)
+def random_blocks(rng, kind, rows, k):
+    """Blocks of random bits; values have mean 0 and size 1 / sqrt(k)."""
+    items, size, deviation, scales = RANDOM[kind]
+    n = rows * k // items
+    data = rng.integers(0, 256, (n, size), np.uint8)
+    for at, share in scales.items():
+        data[:, at:at + 2] = f16_bytes(share / (deviation * math.sqrt(k)), n)
+    return data.reshape(rows, -1)
 
 
 def add_matrix(writer, rng, name, kind, rows, k):
-    if kind == T.Q4_K:
-        data = random_q4_k(rng, rows, k)
-    elif kind == T.Q6_K:
-        data = random_q6_k(rng, rows, k)
+    if kind in RANDOM:
+        data = random_blocks(rng, kind, rows, k)
     else:
         data = quantize(rng.standard_normal((rows, k)).astype(np.float32) / math.sqrt(k), kind)
     writer.add_tensor(name + ".weight", data, raw_dtype=kind)

@@ -18,7 +18,7 @@ import sys
 U8, I8, U16, I16, U32, I32, F32, BOOL, STRING, ARRAY, U64, I64, F64 = range(13)
 PACK = {U8: "B", I8: "b", U16: "H", I16: "h", U32: "I", I32: "i", F32: "f", BOOL: "B",
         U64: "Q", I64: "q", F64: "d"}
-DT_F32, DT_F16, DT_Q8_0, DT_Q5_0 = 0, 1, 8, 6
+DT_F32, DT_F16, DT_Q8_0, DT_Q8_1 = 0, 1, 8, 9
 
 
 def string(s):
@@ -79,9 +79,9 @@ def pattern(n, start):
 
 def full(version):
     tensors = [tensor("tok", [32, 2], DT_F32, 0), tensor("half", [5], DT_F16, 256),
-               tensor("quant", [64, 3, 1, 2], DT_Q8_0, 288), tensor("named", [32, 2], DT_Q5_0, 704)]
+               tensor("quant", [64, 3, 1, 2], DT_Q8_0, 288), tensor("named", [32, 2], DT_Q8_1, 704)]
     data = (pattern(256, 1) + pattern(10, 2) + bytes(22) + pattern(408, 3) + bytes(8) +
-            pattern(44, 4))
+            pattern(72, 4))
     return gguf(every_type(), tensors, data, version)
 
 
@@ -152,4 +152,5 @@ def main():
     parts(out)
 
 
-main()
+if __name__ == "__main__":
+    main()

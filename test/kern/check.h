@@ -85,8 +85,9 @@ bool check_same(const void *want, const void *got, size_t bytes, size_t item_siz
 /* True when all 4-byte words from p on still hold the canary. */
 bool check_canary(const void *p, size_t bytes, const char *what);
 
-/* GOP/s of multiply-adds (two each) of int8 that this core can do at most, by a
- * loop of vpdpbusd on registers; 0 without the instruction. */
-double int8_limit(void);
+/* GOP/s of multiply-adds (two each) of int8 that this core can do at most, at this
+ * moment, by the instructions of a level. */
+double int8_limit_avx2(void);
+double int8_limit_vnni(void);
 
 #endif

@@ -7,6 +7,7 @@
 #include "base/rng.h"
 #include "check.h"
 #include "rows.h"
+#include "tensor/block.h"
 
 /* ---- data ---- */
 
@@ -45,6 +46,14 @@ static void bf16_tiny_rows(uint16_t *row, size_t k)
     }
 }
 
+/* A row of the lowest scales: 0 to 2 are the exponents whose powers come out subnormal,
+ * or just not. */
+static void mxfp4_tiny_row(uint8_t *row, size_t k)
+{
+    for (size_t b = 0; b < k / QK; b++)
+        row[b * sizeof(struct block_mxfp4)] = (uint8_t)(b % 3);
+}
+
 static void product_open(struct product *p, enum gemm_type type, struct shape shape, size_t pad,
                          uint64_t seed)
 {
@@ -65,6 +74,8 @@ static void product_open(struct product *p, enum gemm_type type, struct shape sh
         rows_random(type, rows, PANEL_ROWS, shape.k, seed + i);
         if (type == GEMM_BF16)
             bf16_tiny_rows((uint16_t *)rows, shape.k);
+        if (type == GEMM_MXFP4)
+            mxfp4_tiny_row(rows, shape.k);
         panel_pack(type, p->panels + i * panel_bytes(type, shape.k), rows, row_size, PANEL_ROWS,
                    shape.k);
     }
@@ -251,8 +262,11 @@ static bool bench_pack(const struct check_op *op, size_t i, struct bench_case *o
 
 static const struct check_op gemm_ops[] = {
     GEMM(F32, NO_VNNI, NO_BF16), GEMM(F16, NO_VNNI, NO_BF16), GEMM(BF16, NO_VNNI, NULL),
-    GEMM(Q8_0, NULL, NO_BF16),   GEMM(Q4_0, NULL, NO_BF16),   GEMM(Q4_K, NULL, NO_BF16),
-    GEMM(Q6_K, NULL, NO_BF16),   PACK(F32, MOVES, MOVES),     PACK(BF16, SMALL, SMALL),
+    GEMM(Q8_0, NULL, NO_BF16),   GEMM(Q4_0, NULL, NO_BF16),   GEMM(Q4_1, NULL, NO_BF16),
+    GEMM(Q5_0, NULL, NO_BF16),   GEMM(Q5_1, NULL, NO_BF16),   GEMM(IQ4_NL, NULL, NO_BF16),
+    GEMM(MXFP4, NULL, NO_BF16),  GEMM(Q2_K, NULL, NO_BF16),   GEMM(Q3_K, NULL, NO_BF16),
+    GEMM(Q4_K, NULL, NO_BF16),   GEMM(Q5_K, NULL, NO_BF16),   GEMM(Q6_K, NULL, NO_BF16),
+    GEMM(IQ4_XS, NULL, NO_BF16), PACK(F32, MOVES, MOVES),     PACK(BF16, SMALL, SMALL),
     PACK(Q8_32, NULL, NULL),     PACK(Q8_256, NULL, NULL),
 };
 

@@ -158,11 +158,8 @@ static int teardown(void **state)
     return 0;
 }
 
-int main(int argc, char **argv)
+int wasm_tests(void)
 {
-    int helped = util_main(argc, argv);
-    if (helped >= 0)
-        return helped;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_request_with_a_cached_guest),
         cmocka_unit_test(a_request_with_a_guest_to_compile),

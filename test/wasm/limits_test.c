@@ -18,12 +18,6 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
-    rig_close(*state);
-    return 0;
-}
-
 /* Runs a module and expects it to end so; the processor time that it took. */
 static uint64_t expect_text(struct rig *rig, const char *text, int status, const char *sentence)
 {
@@ -52,6 +46,7 @@ static uint64_t expect(struct rig *rig, const char *extra, const char *body, int
 #define HEAD "(module (memory (export \"memory\") 2)"
 #define GENERATE "(func (export \"generate\") (param i32 i32 i32 i32) (result i32) "
 
+/* W06: loops, at the start of a module too. */
 static void test_own_time(void **state)
 {
     static const struct {
@@ -91,6 +86,7 @@ static void test_waits_are_free(void **state)
     }
 }
 
+/* W06: a loop of cheap host calls. */
 static void test_host_calls(void **state)
 {
     expect(*state, "",
@@ -109,6 +105,7 @@ static void test_host_calls(void **state)
     assert_int_equal(out.result.host_calls, 500);
 }
 
+/* W06: recursion without end. */
 static void test_stack(void **state)
 {
     expect(*state,
@@ -117,6 +114,7 @@ static void test_stack(void **state)
            "(call $f (i32.const 0))", REALM_E_LIMIT, "stack");
 }
 
+/* W07: memory and tables beyond their limit. */
 static void test_memory(void **state)
 {
     struct rig *rig = *state;
@@ -142,6 +140,7 @@ static void test_memory(void **state)
     assert_null(g);
 }
 
+/* W11: text without end. */
 static void test_output(void **state)
 {
     expect(*state, "",
@@ -154,6 +153,7 @@ static void test_output(void **state)
                 REALM_E_LIMIT, "1000 bytes");
 }
 
+/* W10: a trap ends its request alone. */
 static void test_traps(void **state)
 {
     struct rig *rig = *state;
@@ -228,6 +228,7 @@ static bool gone(void *ctx)
     " (local.get $o) (i32.const 4096) (i32.const 8192)))"                                \
     "(br_if $l (i32.gt_s (local.get $c) (i32.const 0)))) (local.get $c)"
 
+/* W10: whose caller is gone, or too late, in a loop and in a generation. */
 static void test_not_waited_for(void **state)
 {
     struct rig *rig = *state;
@@ -277,7 +278,7 @@ static void test_too_late(void **state)
     wasm_guest_close(g);
 }
 
-/* Generations that a guest leaves open, by its end or by a trap, are ended. */
+/* W10: generations that a guest leaves open, by its end or by a trap, are ended. */
 static void test_left_open(void **state)
 {
     struct rig *rig = *state;
@@ -298,11 +299,8 @@ static void test_left_open(void **state)
     free(text);
 }
 
-int main(int argc, char **argv)
+int wasm_tests(void)
 {
-    int helper = util_main(argc, argv);
-    if (helper >= 0)
-        return helper;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_own_time),       cmocka_unit_test(test_waits_are_free),
         cmocka_unit_test(test_host_calls),     cmocka_unit_test(test_stack),
@@ -311,5 +309,5 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_answer_is_text), cmocka_unit_test(test_not_waited_for),
         cmocka_unit_test(test_too_late),       cmocka_unit_test(test_left_open),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, rig_teardown);
 }

@@ -3,175 +3,172 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/compiler.h"
 #include "kernels/panel.h"
 #include "kernels/scalar/gemm.h"
 #include "tensor/half.h"
 
-/* What one token has in one block of a tile. */
-struct act {
-    const int8_t *q; /* four at q + g * step for k group g */
-    size_t step;
-    const uint8_t *block;
-    size_t width, t;
+/* How a block becomes a step of the sum: docs/kernels.md has the table. */
+enum shape {
+    INTS = 0,   /* one integer for the block */
+    FLOATS = 1, /* one float operation for each sub-block */
+    MINS = 2,   /* mins come first; a flag */
 };
 
-static struct act act_at(const void *tile, size_t b, size_t block_bytes, size_t width, size_t t)
+/* One block of one row of weights. */
+struct weights {
+    const struct code_type *code;
+    enum shape shape;
+    struct panel_block b;
+};
+
+/* The same of one token; an item of q is four int8. */
+struct act {
+    uint32_t q[QK_K / 4];
+    float d;
+};
+
+static uint32_t load_u32(const uint8_t *p)
 {
-    const uint8_t *block = (const uint8_t *)tile + b * block_bytes * width;
-    return (struct act){(const int8_t *)block + t * 4, width * 4, block, width, t};
+    uint32_t word;
+    memcpy(&word, p, 4);
+    return word;
 }
 
-/* The f32 of this token in the array that starts `at` bytes (for one token). */
-static float act_f32(const struct act *a, size_t at)
+static void act_read(struct act *a, const uint8_t *tile, size_t b, size_t items, size_t width,
+                     size_t t)
 {
-    float value;
-    memcpy(&value, a->block + at * a->width + a->t * 4, sizeof(value));
-    return value;
+    const size_t size = items == QK ? ACT32_BYTES : ACT256_BYTES;
+    const uint8_t *block = tile + b * size * width;
+    for (size_t g = 0; g < items / 4; g++)
+        a->q[g] = load_u32(block + (g * width + t) * 4);
+    memcpy(&a->d, block + (items == QK ? ACT32_D : ACT256_D) * width + t * 4, 4);
 }
 
-/* Sum of the q of sub-block s of 32. */
-static int32_t act_sum32(const struct act *a, size_t s)
+/* n: a multiple of 16. */
+static int32_t dot(const int8_t *a, const int8_t *b, size_t n)
 {
     int32_t sum = 0;
-    for (size_t i = 0; i < 32; i++)
-        sum += a->q[(s * 8 + i / 4) * a->step + i % 4];
+    for (const int8_t *end = a + n; a < end; a += 16, b += 16)
+        for (size_t i = 0; i < 16; i++) // a constant: becomes vectors
+            sum += a[i] * b[i];
     return sum;
 }
 
-/* Adds the four products of one line to the sum of each row; bytes of the line
- * are shifted right and masked, less `zero`. */
-static void line_sum(int32_t sum[PANEL_ROWS], uint8_t const line[PANEL_ROWS][4], int shift,
-                     int mask, int zero, const int8_t *x)
+static int32_t sum_of(const int8_t *x, size_t n)
 {
-    for (size_t r = 0; r < PANEL_ROWS; r++)
-        for (size_t i = 0; i < 4; i++)
-            sum[r] += ((line[r][i] >> shift & mask) - zero) * x[i];
+    int32_t sum = 0;
+    for (const int8_t *end = x + n; x < end; x += 16)
+        for (size_t i = 0; i < 16; i++)
+            sum += x[i];
+    return sum;
 }
 
-/* acc = fma(float(sum) * d_w, d_x, acc): the step of the blocks of 32. */
-static void block32_end(float acc[PANEL_ROWS], const int32_t sum[PANEL_ROWS],
-                        const uint16_t d[PANEL_ROWS], float dx)
+/* -min * float(sum of m * sum of x) */
+static float mins_of(const struct weights *w, const int8_t *x)
 {
-    for (size_t r = 0; r < PANEL_ROWS; r++)
-        acc[r] = fmaf((float)sum[r] * f32_from_f16(d[r]), dx, acc[r]);
+    const size_t n = w->code->sub_items;
+    int32_t sum = 0;
+    for (size_t i = 0; i < w->code->items; i += n)
+        sum += w->b.scales.m[i / n] * sum_of(x + i, n);
+    return (float)sum * -w->b.scales.min;
 }
 
-static void dot_q8_0(float y[PANEL_ROWS], const void *panel, const void *tile, size_t width,
-                     size_t t, size_t k)
+static float floats_of(const struct weights *w, const int8_t *x, float blk)
 {
-    float acc[PANEL_ROWS] = {0};
-    for (size_t b = 0; b < k / QK; b++) {
-        const struct panel_q8_0 *p = (const struct panel_q8_0 *)panel + b / 2;
-        struct act a = act_at(tile, b, ACT32_BYTES, width, t);
-        int32_t sum[PANEL_ROWS] = {0};
-        for (size_t g = 0; g < 8; g++)
-            line_sum(sum, p->q[b % 2][g], 0, 255, 128, a.q + g * a.step);
-        block32_end(acc, sum, p->d[b % 2], act_f32(&a, ACT32_D));
-    }
-    memcpy(y, acc, sizeof(acc));
+    const size_t n = w->code->sub_items;
+    for (size_t i = 0; i < w->code->items; i += n)
+        blk = fmaf((float)dot(w->b.q + i, x + i, n), w->b.scales.d * (float)w->b.scales.sc[i / n],
+                   blk);
+    return blk;
 }
 
-/* Adds the 32 products of a sub-block whose halves of 16 stand in low and high nibbles. */
-static void nibbles_sum(int32_t sum[PANEL_ROWS], uint8_t const lines[4][PANEL_ROWS][4], int zero,
-                        const int8_t *x, size_t step)
+static int32_t ints_of(const struct weights *w, const int8_t *x)
 {
-    for (size_t g = 0; g < 4; g++) {
-        line_sum(sum, lines[g], 0, 15, zero, x + g * step);
-        line_sum(sum, lines[g], 4, 15, zero, x + (g + 4) * step);
-    }
+    const size_t n = w->code->sub_items;
+    int32_t sum = 0;
+    for (size_t i = 0; i < w->code->items; i += n)
+        sum += w->b.scales.sc[i / n] * dot(w->b.q + i, x + i, n);
+    return sum;
 }
 
-static void dot_q4_0(float y[PANEL_ROWS], const void *panel, const void *tile, size_t width,
-                     size_t t, size_t k)
+static float step(const struct weights *w, const struct act *a, float acc)
 {
-    float acc[PANEL_ROWS] = {0};
-    for (size_t b = 0; b < k / QK; b++) {
-        const struct panel_q4_0 *p = (const struct panel_q4_0 *)panel + b / 2;
-        struct act a = act_at(tile, b, ACT32_BYTES, width, t);
-        int32_t sum[PANEL_ROWS] = {0};
-        nibbles_sum(sum, p->q[b % 2], 8, a.q, a.step);
-        block32_end(acc, sum, p->d[b % 2], act_f32(&a, ACT32_D));
-    }
-    memcpy(y, acc, sizeof(acc));
+    const int8_t *x = (const int8_t *)a->q;
+    float blk = w->shape & MINS ? mins_of(w, x) : 0;
+    if (w->shape & FLOATS)
+        return fmaf(floats_of(w, x, blk), a->d, acc);
+    const float sum = (float)ints_of(w, x);
+    if (w->shape & MINS)
+        return fmaf(fmaf(sum, w->b.scales.d, blk), a->d, acc);
+    return fmaf(sum * w->b.scales.d, a->d, acc);
 }
 
-/* blk = -dmin * float(sum of min * sum of q): where a block of Q4_K begins. */
-static void q4_k_mins(float blk[PANEL_ROWS], const struct panel_q4_k *p, const struct act *a)
+/* One row of one panel against all tokens; y: of the row, from the first token on. */
+static void row_gemm(float *y, size_t y_stride, const struct panel_type *type, struct weights *w,
+                     const uint8_t *panel, size_t r, const uint8_t *acts, size_t k, size_t tokens)
 {
-    int32_t sums[8];
-    for (size_t s = 0; s < 8; s++)
-        sums[s] = act_sum32(a, s);
-    for (size_t r = 0; r < PANEL_ROWS; r++) {
-        int32_t sum = 0;
-        for (size_t s = 0; s < 8; s++)
-            sum += panel_q4_k_min(p, r, s) * sums[s];
-        blk[r] = (float)sum * -f32_from_f16(p->dmin[r]);
-    }
-}
-
-static void dot_q4_k(float y[PANEL_ROWS], const void *panel, const void *tile, size_t width,
-                     size_t t, size_t k)
-{
-    float acc[PANEL_ROWS] = {0}, blk[PANEL_ROWS];
-    for (size_t b = 0; b < k / QK_K; b++) {
-        const struct panel_q4_k *p = (const struct panel_q4_k *)panel + b;
-        struct act a = act_at(tile, b, ACT256_BYTES, width, t);
-        q4_k_mins(blk, p, &a);
-        for (size_t s = 0; s < 8; s++) {
-            int32_t sum[PANEL_ROWS] = {0};
-            nibbles_sum(sum, p->q[s], 0, a.q + s * 8 * a.step, a.step);
-            for (size_t r = 0; r < PANEL_ROWS; r++) {
-                float d = f32_from_f16(p->d[r]) * (float)panel_q4_k_scale(p, r, s);
-                blk[r] = fmaf((float)sum[r], d, blk[r]);
+    const size_t items = w->code->items;
+    const size_t token_size = act_bytes(items == QK ? ACT_Q8_32 : ACT_Q8_256, k);
+    struct act a;
+    for (size_t b = 0; b < k / items; b++) {
+        panel_block_read(&w->b, type, panel, b, r);
+        for (size_t t0 = 0, width; t0 < tokens; t0 += width) {
+            width = tile_width(t0, tokens);
+            for (size_t t = 0; t < width; t++) {
+                act_read(&a, acts + t0 * token_size, b, items, width, t);
+                float *out = y + (t0 + t) * y_stride;
+                *out = step(w, &a, b ? *out : 0);
             }
         }
-        for (size_t r = 0; r < PANEL_ROWS; r++)
-            acc[r] = fmaf(blk[r], act_f32(&a, ACT256_D), acc[r]);
     }
-    memcpy(y, acc, sizeof(acc));
 }
 
-static void dot_q6_k(float y[PANEL_ROWS], const void *panel, const void *tile, size_t width,
-                     size_t t, size_t k)
+static void quant_gemm(enum gemm_type gemm, enum dtype dtype, enum shape shape, float *y,
+                       size_t y_stride, const void *panels, size_t n_panels, const void *acts,
+                       size_t k, size_t tokens)
 {
-    float acc[PANEL_ROWS] = {0};
-    for (size_t b = 0; b < k / QK_K; b++) {
-        const struct panel_q6_k *p = (const struct panel_q6_k *)panel + b;
-        struct act a = act_at(tile, b, ACT256_BYTES, width, t);
-        float blk[PANEL_ROWS] = {0};
-        for (size_t s = 0; s < 16; s++)
-            for (size_t r = 0; r < PANEL_ROWS; r++) {
-                int32_t sum = 0;
-                for (size_t i = s * 16; i < s * 16 + 16; i++)
-                    sum += (panel_q6_k_item(p, r, i) - 32) * a.q[i / 4 * a.step + i % 4];
-                blk[r] = fmaf((float)sum, p->d[r] * (float)panel_q6_k_scale(p, r, s), blk[r]);
-            }
+    struct weights w = {.code = code_type(dtype), .shape = shape};
+    for (size_t p = 0; p < n_panels; p++)
         for (size_t r = 0; r < PANEL_ROWS; r++)
-            acc[r] = fmaf(blk[r], act_f32(&a, ACT256_D), acc[r]);
+            row_gemm(y + p * PANEL_ROWS + r, y_stride, panel_type(gemm), &w,
+                     (const uint8_t *)panels + p * panel_bytes(gemm, k), r, acts, k, tokens);
+}
+
+#define GEMM(name, type, shape)                                                              \
+    static void gemm_##name(float *y, size_t y_stride, const void *panels, size_t n_panels,  \
+                            const void *acts, size_t k, size_t tokens)                       \
+    {                                                                                        \
+        quant_gemm(GEMM_##type, DTYPE_##type, shape, y, y_stride, panels, n_panels, acts, k, \
+                   tokens);                                                                  \
     }
-    memcpy(y, acc, sizeof(acc));
-}
+GEMM(q8_0, Q8_0, INTS)
+GEMM(q4_0, Q4_0, INTS)
+GEMM(q4_1, Q4_1, INTS | MINS)
+GEMM(q5_0, Q5_0, INTS)
+GEMM(q5_1, Q5_1, INTS | MINS)
+GEMM(iq4_nl, IQ4_NL, INTS)
+GEMM(mxfp4, MXFP4, INTS)
+GEMM(q2_k, Q2_K, INTS | MINS)
+GEMM(q3_k, Q3_K, INTS)
+GEMM(q4_k, Q4_K, FLOATS | MINS)
+GEMM(q5_k, Q5_K, FLOATS | MINS)
+GEMM(q6_k, Q6_K, FLOATS)
+GEMM(iq4_xs, IQ4_XS, INTS)
 
-void gemm_q8_0_scalar(float *y, size_t y_stride, const void *panels, size_t n_panels,
-                      const void *acts, size_t k, size_t tokens)
+void scalar_gemm_quant_init(struct kernels *k)
 {
-    scalar_gemm(GEMM_Q8_0, dot_q8_0, y, y_stride, panels, n_panels, acts, k, tokens);
-}
-
-void gemm_q4_0_scalar(float *y, size_t y_stride, const void *panels, size_t n_panels,
-                      const void *acts, size_t k, size_t tokens)
-{
-    scalar_gemm(GEMM_Q4_0, dot_q4_0, y, y_stride, panels, n_panels, acts, k, tokens);
-}
-
-void gemm_q4_k_scalar(float *y, size_t y_stride, const void *panels, size_t n_panels,
-                      const void *acts, size_t k, size_t tokens)
-{
-    scalar_gemm(GEMM_Q4_K, dot_q4_k, y, y_stride, panels, n_panels, acts, k, tokens);
-}
-
-void gemm_q6_k_scalar(float *y, size_t y_stride, const void *panels, size_t n_panels,
-                      const void *acts, size_t k, size_t tokens)
-{
-    scalar_gemm(GEMM_Q6_K, dot_q6_k, y, y_stride, panels, n_panels, acts, k, tokens);
+    k->gemm[GEMM_Q8_0] = gemm_q8_0;
+    k->gemm[GEMM_Q4_0] = gemm_q4_0;
+    k->gemm[GEMM_Q4_1] = gemm_q4_1;
+    k->gemm[GEMM_Q5_0] = gemm_q5_0;
+    k->gemm[GEMM_Q5_1] = gemm_q5_1;
+    k->gemm[GEMM_IQ4_NL] = gemm_iq4_nl;
+    k->gemm[GEMM_MXFP4] = gemm_mxfp4;
+    k->gemm[GEMM_Q2_K] = gemm_q2_k;
+    k->gemm[GEMM_Q3_K] = gemm_q3_k;
+    k->gemm[GEMM_Q4_K] = gemm_q4_k;
+    k->gemm[GEMM_Q5_K] = gemm_q5_k;
+    k->gemm[GEMM_Q6_K] = gemm_q6_k;
+    k->gemm[GEMM_IQ4_XS] = gemm_iq4_xs;
 }

@@ -12,6 +12,10 @@
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
+/* The vector is computed here: else gcc puts off the additions of a long integer sum and
+ * keeps the summands on the stack. */
+#define HERE(vector) __asm__("" : "+v"(vector))
+
 #define JOIN_(a, b) a##b
 #define JOIN(a, b) JOIN_(a, b)
 

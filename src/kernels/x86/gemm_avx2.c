@@ -8,19 +8,9 @@
 #include "kernels/tmpl/inline.h"
 #include "kernels/x86/simd256.inc"
 
-ALWAYS_INLINE vi v_set16(int x)
-{
-    return _mm256_set1_epi16((short)x);
-}
-
 ALWAYS_INLINE vi v_add16(vi a, vi b)
 {
     return _mm256_add_epi16(a, b);
-}
-
-ALWAYS_INLINE vi v_add32(vi a, vi b)
-{
-    return _mm256_add_epi32(a, b);
 }
 
 ALWAYS_INLINE vi v_maddubs(vi a, vi b)
@@ -37,9 +27,10 @@ typedef struct {
     vi magnitude, value;
 } w8;
 
-ALWAYS_INLINE w8 w8_load(const void *p)
+/* Of weights plus 128. */
+ALWAYS_INLINE w8 w8_make(vi stored)
 {
-    const vi value = _mm256_xor_si256(v_load(p), v_set8(-128));
+    const vi value = _mm256_xor_si256(stored, v_set8(-128));
     return (w8){_mm256_abs_epi8(value), value};
 }
 
@@ -62,8 +53,5 @@ void gemm_init_avx2(struct kernels *k)
     k->gemm[GEMM_F32] = gemm_f32_avx2;
     k->gemm[GEMM_F16] = gemm_f16_avx2;
     k->gemm[GEMM_BF16] = gemm_bf16_flushed_avx2;
-    k->gemm[GEMM_Q8_0] = gemm_q8_0_avx2;
-    k->gemm[GEMM_Q4_0] = gemm_q4_0_avx2;
-    k->gemm[GEMM_Q4_K] = gemm_q4_k_avx2;
-    k->gemm[GEMM_Q6_K] = gemm_q6_k_avx2;
+    gemm_quant_init_avx2(k);
 }

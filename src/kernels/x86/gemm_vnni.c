@@ -9,47 +9,70 @@
 #include "kernels/tmpl/inline.h"
 #include "kernels/x86/simd512.inc"
 
-typedef vi w8;
+typedef vi w8; // plus 128
+
+#define DOT_RUN(bits) 8
+#define W8_UNSIGNED 1
 
 ALWAYS_INLINE vi v_madd16add(vi sum, vi a, vi b)
 {
     return _mm512_dpwssd_epi32(sum, a, b);
 }
 
-ALWAYS_INLINE vi dot4_begin(vi bias)
-{
-    return bias;
-}
-
-ALWAYS_INLINE vi dot4(vi sum, vi w, vi x)
-{
-    return _mm512_dpbusd_epi32(sum, w, x);
-}
-
-ALWAYS_INLINE vi dot4_end(vi sum, vi bias)
-{
-    (void)bias;
-    return sum;
-}
-
-ALWAYS_INLINE vi dot6(vi sum, vi w0, vi x0, vi w1, vi x1)
-{
-    return _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(sum, w0, x0), w1, x1);
-}
-
-ALWAYS_INLINE w8 w8_load(const void *p)
-{
-    return v_load(p);
-}
-
-ALWAYS_INLINE vi dot8_begin(const void *bias)
+ALWAYS_INLINE vi dot8_bias(const void *bias)
 {
     return v_bcast(bias);
 }
 
-ALWAYS_INLINE vi dot8(vi sum, w8 w, vi x)
+ALWAYS_INLINE w8 w8_make(vi stored)
 {
-    return _mm512_dpbusd_epi32(sum, w, x);
+    return stored;
+}
+
+ALWAYS_INLINE vi dot_begin(vi sum)
+{
+    return sum;
+}
+
+ALWAYS_INLINE vi dot_end(vi sum, vi part, vi by)
+{
+    (void)sum, (void)by;
+    return part;
+}
+
+ALWAYS_INLINE vi dot_scaled_begin(vi sum)
+{
+    (void)sum;
+    return v_set32(0);
+}
+
+ALWAYS_INLINE vi dot7(vi part, vi w, vi x)
+{
+    return _mm512_dpbusd_epi32(part, w, x);
+}
+
+#define dot8 dot7
+
+/* The lowest byte of each dword, signed. */
+ALWAYS_INLINE vi scale_wide(vi quad)
+{
+    return v_sra32(v_sll32(quad, 24), 24);
+}
+
+ALWAYS_INLINE vi dot_wide_end(vi sum, vi part, vi by)
+{
+    return v_add32(sum, _mm512_mullo_epi32(part, by));
+}
+
+/* For parts of 16 bits: the upper half of what they are multiplied by is 0. */
+ALWAYS_INLINE vi scale_small(vi quad)
+{
+    return v_srl32(v_sll32(v_sra16(v_sll16(quad, 8), 8), 16), 16);
+}
+
+ALWAYS_INLINE vi dot_small_end(vi sum, vi part, vi by)
+{
+    return v_madd16add(sum, part, by);
 }
 
 #define ISA _vnni
@@ -58,8 +81,5 @@ ALWAYS_INLINE vi dot8(vi sum, w8 w, vi x)
 
 void gemm_init_vnni(struct kernels *k)
 {
-    k->gemm[GEMM_Q8_0] = gemm_q8_0_vnni;
-    k->gemm[GEMM_Q4_0] = gemm_q4_0_vnni;
-    k->gemm[GEMM_Q4_K] = gemm_q4_k_vnni;
-    k->gemm[GEMM_Q6_K] = gemm_q6_k_vnni;
+    gemm_quant_init_vnni(k);
 }

@@ -194,7 +194,36 @@ static enum dtype type_of(const struct gguf_file *f, const char *name)
     return (enum dtype)t->dtype;
 }
 
-/* Every value of OUT against what was made, to the share of 1 that its type allows. */
+/* By how much a value of magnitude 1 or less may be off. */
+static float allowed_for(uint32_t type)
+{
+    switch (type) {
+    case DTYPE_F32:
+        return 0;
+    case DTYPE_Q2_K:
+        return 0.67f;
+    case DTYPE_Q3_K:
+    case DTYPE_MXFP4:
+        return 0.34f;
+    case DTYPE_IQ4_NL:
+    case DTYPE_IQ4_XS:
+        return 0.22f;
+    case DTYPE_Q4_0:
+    case DTYPE_Q4_1:
+    case DTYPE_Q4_K:
+        return 0.14f;
+    case DTYPE_Q5_0:
+    case DTYPE_Q5_1:
+    case DTYPE_Q5_K:
+        return 0.07f;
+    case DTYPE_Q6_K:
+        return 0.04f;
+    default:
+        return 0.005f;
+    }
+}
+
+/* Every value of OUT against what was made. */
 static void check_values(const struct gguf_file *f, bool tied)
 {
     static struct made list[LAYERS * 5 + 4];
@@ -209,12 +238,8 @@ static void check_values(const struct gguf_file *f, bool tied)
         uint64_t items = t->dims[0] * t->dims[1];
         assert_int_equal(gguf_file_read(f, t, 0, raw, (size_t)t->bytes, &err), 0);
         dequantize_row((enum dtype)t->dtype, raw, x, items);
-        float allowed = t->dtype == DTYPE_F32                              ? 0
-                        : t->dtype == DTYPE_Q4_0 || t->dtype == DTYPE_Q4_K ? 0.14f
-                        : t->dtype == DTYPE_Q6_K                           ? 0.04f
-                                                                           : 0.005f;
         for (uint64_t j = 0; j < items; j++)
-            assert_true(fabsf(x[j] - weight(i, j)) <= allowed);
+            assert_true(fabsf(x[j] - weight(i, j)) <= allowed_for(t->dtype));
     }
 }
 
@@ -231,8 +256,17 @@ static void every_type_is_written(void **state)
         {"BF16", DTYPE_BF16, DTYPE_BF16, DTYPE_BF16, 32},
         {"Q8_0", DTYPE_Q8_0, DTYPE_Q8_0, DTYPE_F16, 7},
         {"q4_0", DTYPE_Q4_0, DTYPE_Q4_0, DTYPE_F16, 2},
-        {"Q4_K", DTYPE_Q4_K, DTYPE_Q8_0, DTYPE_F16, 14},
+        {"Q4_1", DTYPE_Q4_1, DTYPE_Q4_1, DTYPE_F16, 3},
+        {"Q5_0", DTYPE_Q5_0, DTYPE_Q5_0, DTYPE_F16, 8},
+        {"Q5_1", DTYPE_Q5_1, DTYPE_Q5_1, DTYPE_F16, 9},
+        {"iq4_nl", DTYPE_IQ4_NL, DTYPE_IQ4_NL, DTYPE_F16, 25},
+        {"MXFP4", DTYPE_MXFP4, DTYPE_MXFP4, DTYPE_F16, 38},
+        {"Q2_K", DTYPE_Q2_K, DTYPE_Q4_0, DTYPE_F16, 10},
+        {"Q3_K", DTYPE_Q3_K, DTYPE_Q4_0, DTYPE_F16, 11},
+        {"Q4_K", DTYPE_Q4_K, DTYPE_Q5_0, DTYPE_F16, 14},
+        {"Q5_K", DTYPE_Q5_K, DTYPE_Q5_1, DTYPE_F16, 16},
         {"Q6_K", DTYPE_Q6_K, DTYPE_Q8_0, DTYPE_F16, 18},
+        {"IQ4_XS", DTYPE_IQ4_XS, DTYPE_IQ4_NL, DTYPE_F16, 30},
     };
     make_model(DTYPE_F32, false, weight(0, 0));
     for (size_t i = 0; i < ARRAY_LEN(types); i++) {
@@ -258,24 +292,46 @@ static void every_type_is_written(void **state)
     }
 }
 
-/* The mix of 16 layers: 0, 1 (first eighth), 4, 7, 10, 13 (every third), 14, 15. */
-static void the_mix_knows_its_layers(void **state)
+/* The mixes of 16 layers.  More bits have 0, 1 (first eighth), 4, 7, 10, 13 (every third),
+ * 14, 15; Q3_K_M favours 0 and 1 of attn_v, and 0 (the first sixteenth) of ffn_down. */
+static enum dtype mixed_type(const char *mix, const char *part, int layer)
+{
+    static const char more[LAYERS] = {1, 1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 1, 1};
+    const bool v = strcmp(part, "attn_v") == 0, down = strcmp(part, "ffn_down") == 0;
+    if (strcmp(mix, "Q3_K_M") == 0)
+        return v      ? layer < 2 ? DTYPE_Q5_K : DTYPE_Q4_K
+               : down ? layer < 1 ? DTYPE_Q5_K : DTYPE_Q4_K
+                      : DTYPE_Q3_K;
+    enum dtype plain = strcmp(mix, "Q4_K_M") == 0 ? DTYPE_Q4_K : DTYPE_Q5_K;
+    return (v || down) && more[layer] ? DTYPE_Q6_K : plain;
+}
+
+static void the_mixes_know_their_layers(void **state)
 {
     (void)state;
-    static const char more[LAYERS] = {1, 1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 1, 1};
-    for (int tied = 0; tied < 2; tied++) {
+    static const char *const mixes[] = {"Q3_K_M", "Q4_K_M", "Q5_K_M"};
+    static const enum dtype plain[] = {DTYPE_Q3_K, DTYPE_Q4_K, DTYPE_Q5_K};
+    static const uint32_t file_types[] = {12, 15, 17};
+    for (size_t m = 0; m < 2 * ARRAY_LEN(mixes); m++) {
+        const bool tied = m % 2;
+        const char *mix = mixes[m / 2];
         make_model(DTYPE_F16, tied, 0);
-        assert_int_equal(run(cmd_quantize, "quantize", in_path, out_path, "Q4_K_M"), EXIT_DONE);
+        assert_int_equal(run(cmd_quantize, "quantize", in_path, out_path, mix), EXIT_DONE);
         struct gguf_file *f = open_out();
+        struct realm_error err;
+        uint32_t file_type = 1000;
+        const struct gguf *g = gguf_file_header(f);
+        assert_int_equal(gguf_get_u32(g, "general.file_type", &file_type, &err), 0);
+        assert_int_equal(file_type, file_types[m / 2]);
         for (int i = 0; i < LAYERS; i++) {
             static const char *const parts[] = {"attn_v", "ffn_down", "attn_q"};
             for (size_t j = 0; j < ARRAY_LEN(parts); j++) {
                 char name[48];
                 snprintf(name, sizeof(name), "blk.%d.%s.weight", i, parts[j]);
-                assert_int_equal(type_of(f, name), j < 2 && more[i] ? DTYPE_Q6_K : DTYPE_Q4_K);
+                assert_int_equal(type_of(f, name), mixed_type(mix, parts[j], i));
             }
         }
-        assert_int_equal(type_of(f, "token_embd.weight"), tied ? DTYPE_Q6_K : DTYPE_Q4_K);
+        assert_int_equal(type_of(f, "token_embd.weight"), tied ? DTYPE_Q6_K : plain[m / 2]);
         if (!tied)
             assert_int_equal(type_of(f, "output.weight"), DTYPE_Q6_K);
         gguf_file_close(f);
@@ -289,15 +345,15 @@ static void what_cannot_be_is_refused(void **state)
     make_model(DTYPE_F32, false, 0);
     assert_int_equal(run(cmd_quantize, "quantize", in_path, in_path, "Q8_0"), EXIT_USAGE);
     must_hold(told_path, "another file than IN");
-    assert_int_equal(run(cmd_quantize, "quantize", in_path, out_path, "Q5_K"), EXIT_USAGE);
-    must_hold(told_path, "'Q5_K' is no type");
+    assert_int_equal(run(cmd_quantize, "quantize", in_path, out_path, "IQ1_S"), EXIT_USAGE);
+    must_hold(told_path, "'IQ1_S' is no type");
     assert_int_equal(run(cmd_quantize, "quantize", in_path, out_path, NULL), EXIT_USAGE);
     assert_int_equal(run(cmd_quantize, "quantize", out_path, in_path, "F16"), EXIT_FAILED);
     must_hold(told_path, "realm quantize: out.gguf: the file is missing");
     char path[4096];
     snprintf(path, sizeof(path), "%s/v3.gguf", fixtures);
     assert_int_equal(run(cmd_quantize, "quantize", path, out_path, "F16"), EXIT_FAILED);
-    must_hold(told_path, "tensor named has type Q5_0");
+    must_hold(told_path, "tensor named has type Q8_1");
     char second[4096];
     snprintf(path, sizeof(path), "%s/part-00001-of-00003.gguf", fixtures);
     snprintf(second, sizeof(second), "%s/part-00002-of-00003.gguf", fixtures);
@@ -332,7 +388,7 @@ static void inspect_shows_all(void **state)
     char path[4096];
     snprintf(path, sizeof(path), "%s/v3.gguf", fixtures);
     assert_int_equal(run(cmd_inspect, "inspect", path, NULL, NULL), EXIT_DONE);
-    must_hold(said_path, "GGUF version 3, 1996 bytes in 1 file, alignment 32");
+    must_hold(said_path, "GGUF version 3, 2024 bytes in 1 file, alignment 32");
     must_hold(said_path, "string   \"h\xc3\xa9llo\"\n");
     must_hold(said_path, "i64      -9223372036854775808\n");
     must_hold(said_path,
@@ -355,7 +411,7 @@ int main(int argc, char **argv)
 {
     fixtures = argc > 1 ? argv[1] : ".";
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_type_is_written),     cmocka_unit_test(the_mix_knows_its_layers),
+        cmocka_unit_test(every_type_is_written),     cmocka_unit_test(the_mixes_know_their_layers),
         cmocka_unit_test(what_cannot_be_is_refused), cmocka_unit_test(parts_become_one_file),
         cmocka_unit_test(inspect_shows_all),
     };

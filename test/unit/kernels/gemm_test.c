@@ -70,7 +70,13 @@ static size_t operations(enum gemm_type type, size_t k)
     }
 }
 
-/* Largest magnitude that adds up inside an output: mins of Q4_K count apart. */
+static bool has_mins(enum gemm_type type)
+{
+    return type == GEMM_Q4_1 || type == GEMM_Q5_1 || type == GEMM_Q2_K || type == GEMM_Q4_K ||
+           type == GEMM_Q5_K;
+}
+
+/* Largest magnitude that adds up inside an output: mins count apart. */
 static double magnitude(const struct product *p, size_t r, size_t t)
 {
     double sum = 0, max_w = 0;
@@ -78,7 +84,7 @@ static double magnitude(const struct product *p, size_t r, size_t t)
         max_w = fmax(max_w, fabs((double)p->w[r * p->k + i]));
     for (size_t i = 0; i < p->k; i++) {
         double w = fabs((double)p->w[r * p->k + i]);
-        if (p->type == GEMM_Q4_K)
+        if (has_mins(p->type))
             w += 4 * max_w;
         sum += w * fabs((double)p->x_k[t * p->k + i]);
     }

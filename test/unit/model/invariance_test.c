@@ -58,7 +58,7 @@ static void reordered(enum gemm_type type, float *y, size_t y_stride, const void
                       size_t n_panels, const void *acts, size_t k, size_t tokens)
 {
     enum act_kind kind = act_kind_of(type);
-    size_t unit = kind == ACT_Q8_256 ? 256 : 64, half = k / 2 / unit * unit;
+    size_t unit = kind == ACT_Q8_256 ? 256 : 128, half = k / 2 / unit * unit;
     if (tokens == 1 || !half) {
         real.gemm[type](y, y_stride, panels, n_panels, acts, k, tokens);
         return;
@@ -82,26 +82,19 @@ static void reordered(enum gemm_type type, float *y, size_t y_stride, const void
     static void reordered_##type(float *y, size_t stride, const void *panels, size_t n, \
                                  const void *acts, size_t k, size_t tokens)             \
     {                                                                                   \
-        reordered(type, y, stride, panels, n, acts, k, tokens);                         \
+        reordered(GEMM_##type, y, stride, panels, n, acts, k, tokens);                  \
     }
-REORDERED(GEMM_F32)
-REORDERED(GEMM_F16)
-REORDERED(GEMM_BF16)
-REORDERED(GEMM_Q8_0)
-REORDERED(GEMM_Q4_0)
-REORDERED(GEMM_Q4_K)
-REORDERED(GEMM_Q6_K)
+#define FLOATS(X) X(F32) X(F16) X(BF16)
+#define BY_32(X) X(Q8_0) X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(IQ4_NL) X(MXFP4)
+#define BY_256(X) X(Q2_K) X(Q3_K) X(Q4_K) X(Q5_K) X(Q6_K) X(IQ4_XS)
+#define TYPES(X) FLOATS(X) BY_32(X) BY_256(X)
+TYPES(REORDERED)
 
 static void reorder(struct kernels *k)
 {
     real = *k;
-    k->gemm[GEMM_F32] = reordered_GEMM_F32;
-    k->gemm[GEMM_F16] = reordered_GEMM_F16;
-    k->gemm[GEMM_BF16] = reordered_GEMM_BF16;
-    k->gemm[GEMM_Q8_0] = reordered_GEMM_Q8_0;
-    k->gemm[GEMM_Q4_0] = reordered_GEMM_Q4_0;
-    k->gemm[GEMM_Q4_K] = reordered_GEMM_Q4_K;
-    k->gemm[GEMM_Q6_K] = reordered_GEMM_Q6_K;
+#define REORDER(type) k->gemm[GEMM_##type] = reordered_##type;
+    TYPES(REORDER)
 }
 
 /* ---- a model and its surroundings ---- */
@@ -425,17 +418,12 @@ int main(int argc, char **argv)
 {
     if (argc > 1)
         return compare_files(argv + 1, (size_t)argc - 1);
-    static enum dtype types[] = {DTYPE_F32,  DTYPE_F16,  DTYPE_BF16, DTYPE_Q8_0,
-                                 DTYPE_Q4_0, DTYPE_Q4_K, DTYPE_Q6_K};
+#define DTYPE(type) DTYPE_##type,
+    static enum dtype types[] = {TYPES(DTYPE)};
+    size_t n = 0;
+#define TEST(type) {#type, a_type_is_invariant, NULL, NULL, &types[n++]},
     const struct CMUnitTest tests[] = {
-        {"F32", a_type_is_invariant, NULL, NULL, &types[0]},
-        {"F16", a_type_is_invariant, NULL, NULL, &types[1]},
-        {"BF16", a_type_is_invariant, NULL, NULL, &types[2]},
-        {"Q8_0", a_type_is_invariant, NULL, NULL, &types[3]},
-        {"Q4_0", a_type_is_invariant, NULL, NULL, &types[4]},
-        {"Q4_K", a_type_is_invariant, NULL, NULL, &types[5]},
-        {"Q6_K", a_type_is_invariant, NULL, NULL, &types[6]},
-        cmocka_unit_test(long_contexts_are_invariant),
+        TYPES(TEST) cmocka_unit_test(long_contexts_are_invariant),
     };
     int failed = cmocka_run_group_tests_name("invariance", tests, NULL, NULL);
     /* Another order must show with every type. */

@@ -167,6 +167,7 @@ static void run_many(enum kv_type type, uint64_t pages, uint32_t requests, uint3
     bench_close(&b);
 }
 
+/* I04: pages that come from others are full of NaN. */
 static void answers_do_not_depend_on_what_was_there(void **state)
 {
     (void)state;
@@ -234,7 +235,7 @@ static void waiting_for_another_ends_with_it(void **state)
     bench_close(&b);
 }
 
-/* The same prompt for tenants who say how much of it is public. */
+/* I03: the same prompt for tenants who say how much of it is public. */
 static void the_declared_beginning_alone_crosses(void **state)
 {
     (void)state;

@@ -306,7 +306,7 @@ static void fill_spool(struct world *w, int n)
             " tokens INTEGER NOT NULL, PRIMARY KEY (tenant, hour)) STRICT, WITHOUT ROWID");
 }
 
-/* Emptying the spool breaks off at any place: its rows, which are folded soon, do not come
+/* A08: emptying the spool breaks off at any place: its rows, which are folded soon, do not come
  * again. */
 static void test_spooled_rows_are_folded_once(void **state)
 {

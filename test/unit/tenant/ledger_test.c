@@ -292,6 +292,7 @@ static void assert_spent(struct world *w, int tokens)
     tenant_pass_drop(&pass);
 }
 
+/* A08: a row that comes twice is one row. */
 static void test_the_spool_is_replayed(void **state)
 {
     (void)state;
