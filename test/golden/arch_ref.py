@@ -275,12 +275,24 @@ class Olmo2(Qwen2):
         return x + self.norm(self.ffn(x, blk), blk + "post_ffw_norm")
 
 
-class Gemma2(Qwen2):
+class Olmoe(Qwen2):
+    """Norms of all queries, all keys; the chosen experts' shares stay as softmax has them."""
+
+    sums_to_one = False
+
+    def project(self, h, blk):
+        q, k, v = super().project(h, blk)
+        return self.norm(q, blk + "attn_q_norm"), self.norm(k, blk + "attn_k_norm"), v
+
+
+class Gemma(Qwen2):
     act = staticmethod(gelu)
 
     def embed(self, ids):
         return super().embed(ids) * np.sqrt(self.width)
 
+
+class Gemma2(Gemma):
     def cap(self, x, name):
         by = self.key(name)
         return x if by is None else by * np.tanh(x / by)
@@ -360,7 +372,10 @@ CLASSES = {
     "qwen3moe": Qwen3,
     "phi3": Phi3,
     "granite": Granite,
+    "granitemoe": Granite,
     "olmo2": Olmo2,
+    "olmoe": Olmoe,
+    "gemma": Gemma,
     "gemma2": Gemma2,
     "gemma3": Gemma3,
     "starcoder2": Starcoder2,
