@@ -1,12 +1,15 @@
-"""Seeded random models in F32, one for each architecture or variant of it that
-arch_test.py compares.  Names of keys and tensors are the gguf package's."""
+"""Seeded random models, one for each architecture or variant of it that arch_test.py
+compares; in F32, but for some experts.  Names of keys and tensors are the gguf package's."""
 
 import sys
+import zlib
 
 import gguf
 import numpy as np
 from gguf import MODEL_TENSOR as M
 from gguf import TENSOR_NAMES
+from gguf import GGMLQuantizationType as T
+from gguf.quants import quantize
 
 EXPERTS, USED, EXPERT_FFN, SHARED_FFN = 6, 3, 40, 56
 SIZES = {"width": 64, "ffn": 80, "heads": 4, "kv_heads": 2, "dim": 24, "vocab": 131,
@@ -155,6 +158,9 @@ SPECS = {
     "gpt-oss": ("gpt-oss", {M.ATTN_NORM: [WIDTH], M.ATTN_POST_NORM: [WIDTH], **ATTENTION, **EACH,
                             M.ATTN_SINKS: [HEADS]}, [*ATTENTION, *EACH], {"more": gpt_oss}),
 }
+for kind in (T.Q8_0, T.MXFP4):  # as gpt-oss has its experts
+    arch, tensors, biases, more = SPECS["gpt-oss"]
+    SPECS["gpt-oss-" + kind.name.lower()] = (arch, tensors, biases, {**more, "experts": kind})
 for original, name in ((512, "long"), (SIZES["context"], "short")):
     arch, tensors, biases, more = SPECS["phi3"]
     SPECS["phi3-longrope-" + name] = (
@@ -192,7 +198,7 @@ def make(name, path, change=None, sizes=SIZES):
     sizes = {**sizes, "layers": spec.get("layers", sizes["layers"])}
     q, kv = sizes["heads"] * sizes["dim"], sizes["kv_heads"] * sizes["dim"]
     sizes |= {"ffn_twice": 2 * sizes["ffn"], "q": q, "kv": kv, "qkv": q + 2 * kv}
-    rng = np.random.default_rng(list(SPECS).index(name))
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
     w = gguf.GGUFWriter(path, arch)
     keys(w, spec, sizes)
     spec.get("more", lambda w, rng: None)(w, rng)
@@ -201,7 +207,10 @@ def make(name, path, change=None, sizes=SIZES):
         called = TENSOR_NAMES[tensor].format(**bid)
         shape = [sizes.get(size, size) for size in shape]
         norm = tensor.name.endswith("NORM")
-        w.add_tensor(called + ".weight", random(rng, shape, norm))
+        kind = T.F32
+        if tensor in (M.FFN_GATE_EXP, M.FFN_UP_EXP):
+            kind = spec.get("experts", T.F32)
+        w.add_tensor(called + ".weight", quantize(random(rng, shape, norm), kind), raw_dtype=kind)
         if bias:
             w.add_tensor(called + ".bias", random(rng, shape[:-1] or shape, False) / 2)
 

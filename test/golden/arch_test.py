@@ -6,7 +6,8 @@ which contradict themselves are refused; prints TAP.
 LOGITS is the program of logits.c.  The two others are the unit tests of these names: one
 says whether a model gives the same bits in every batch, the other whether it does with
 whatever is in the cache of pages, which windows could spoil.  Weights, keys and values are F32, so
-only float32 arithmetic differs: no log-probability of any token may be off by 1e-4.  A
+only float32 arithmetic differs: no log-probability of any token may be off by 1e-4, or by
+1e-2 where activations are rounded, now and then to the other side of a border.  A
 prompt is cut in steps of 40 rows, and longer than the window where a model has one.
 """
 
@@ -20,7 +21,7 @@ from arch_models import SIZES, SPECS, TINY, make
 from arch_ref import log_softmax, open_model
 from gguf import GGUFValueType
 
-LIMIT = 1e-4
+LIMIT, ROUNDED = 1e-4, 1e-2
 TOKENS, LONG = 90, 1250  # more than a segment of 1024 keys
 WITH_LONG = {"mistral", "gemma2", "gemma3-window-list", "gpt-oss"}
 
@@ -159,7 +160,8 @@ def compare(tap, logits, path, name):
         ids = np.random.default_rng(7).integers(0, SIZES["vocab"], tokens)
         got, want = run(logits, path, ids, model.width), model.logprobs(ids)
         worst = np.abs(got - want).max()
-        tap.check(worst < LIMIT, f"{name}, {tokens} tokens", f"{worst:.1e}, limit {LIMIT:.0e}")
+        limit = ROUNDED if model.rounds else LIMIT
+        tap.check(worst < limit, f"{name}, {tokens} tokens", f"{worst:.1e}, limit {limit:.0e}")
 
 
 def main():
