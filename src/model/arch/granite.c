@@ -22,12 +22,14 @@ const struct arch arch_granite = {
     .name = "granite",
     PARTS(parts),
     KEYS(keys),
+    .finetuned_is_rope = true,
 };
 
 const struct arch arch_granitemoe = {
     .name = "granitemoe",
     PARTS(moe_parts),
     KEYS(keys),
+    .finetuned_is_rope = true,
     .needs_experts = true,
     .weights_sum_to_one = true,
 };
