@@ -152,6 +152,11 @@ static bool check_gemm(const struct check_op *op, const struct kernels *k,
         if (!check_product(op->arg, shape, tokens, k, scalar))
             return false;
     }
+    for (size_t tokens = 15; tokens <= 31; tokens += 8) { // longer than a stretch unpacked at once
+        const struct shape shape = {2304, tokens, 2};
+        if (!check_product(op->arg, shape, tokens, k, scalar))
+            return false;
+    }
     return true;
 }
 
