@@ -22,7 +22,9 @@ static int render(struct helper *h, struct slice template, struct slice variable
 {
     struct realm_error err = {0};
     const struct slice parts[] = {template, variables};
-    int status = helper_call(h, HELPER_RENDER, parts, 2, RENDER_MS, NULL, out, &err);
+    const struct helper_task task = {
+        .op = HELPER_RENDER, .parts = parts, .n_parts = 2, .timeout_ms = RENDER_MS};
+    int status = helper_call(h, &task, out, &err);
     ASSERT(status == 0 || (err.status == status && err.message[0]));
     ASSERT(utf8_valid(err.message, strlen(err.message)));
     return status;

@@ -11,17 +11,44 @@
 #include "make.h"
 #include "text/detok.h"
 
-enum { FROM_GGUF = 6, KINDS = 7, FLAGS = 4 };
+/* Kinds from LATER on have the first bytes from LATER_BYTE on, so that the corpus stays
+ * what it was. */
+enum { FROM_GGUF = 6, LATER = 7, KINDS = 23, FLAGS = 4, LATER_BYTE = LATER * FLAGS };
 
 static const struct vocab *built_in(size_t kind)
 {
-    static const char *const pres[FROM_GGUF] = {NULL,        "default",   "gpt-2",
-                                                "starcoder", "llama-bpe", "qwen2"};
-    static struct vocab *vocabs[FROM_GGUF];
+    static const char *const pres[KINDS] = {"",
+                                            "default",
+                                            "gpt-2",
+                                            "starcoder",
+                                            "llama-bpe",
+                                            "qwen2",
+                                            "",
+                                            "",
+                                            "",
+                                            "qwen35",
+                                            "gpt-4o",
+                                            "tekken",
+                                            "kimi-k2",
+                                            "tiny_aya",
+                                            "youtu",
+                                            "falcon",
+                                            "deepseek-llm",
+                                            "deepseek-coder",
+                                            "deepseek-v3",
+                                            "exaone-moe",
+                                            "jais-2",
+                                            "viking",
+                                            "minicpm5"};
+    static struct vocab *vocabs[KINDS];
     static struct small s;
     if (!vocabs[kind]) {
         if (kind == 0)
             small_spm(&s);
+        else if (kind == LATER)
+            small_wordpiece(&s);
+        else if (kind == LATER + 1)
+            small_unigram(&s);
         else
             small_bpe(&s);
         s.pre = pres[kind];
@@ -110,8 +137,8 @@ static void check_tokens(const struct vocab *v)
 
 static void check_gguf(const uint8_t *data, size_t n, unsigned flags)
 {
-    static const char text[] =
-        "Hello, w\u00f6rld!  12345\n\t<|im_end|>\u2581the</s> \U0001F600 don't";
+    static const char text[] = "Hello, w\u00f6rld!  12345\n\t<|im_end|>\u2581the</s> \U0001F600 "
+                               "don't e\u0301\u212b \u4e2d";
     struct gguf *g;
     struct vocab *v;
     struct realm_error err = {0};
@@ -135,8 +162,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     if (n == 0)
         return 0;
-    size_t kind = data[0] % KINDS;
-    unsigned flags = data[0] / KINDS % FLAGS;
+    const bool later = data[0] >= LATER_BYTE;
+    const unsigned choice = later ? data[0] - LATER_BYTE : data[0];
+    const size_t kind = later ? LATER + choice % (KINDS - LATER) : choice % LATER;
+    const unsigned flags = later ? choice / (KINDS - LATER) % (2 * FLAGS) : choice / LATER % FLAGS;
     (void)built_in(2); // before allocations are counted
     if (kind == FROM_GGUF)
         check_gguf(data + 1, n - 1, flags);

@@ -117,7 +117,8 @@ int run_turn(struct run *run, const json_t *messages, const char *text, size_t b
     }
     struct chat_prompt prompt;
     const struct realm_wait wait = {.cancelled = interrupted};
-    int status = chat_render(run->chat, run->on.model, messages, NULL, &wait, &prompt, err);
+    const struct chat_request request = {.messages = messages, .wait = &wait};
+    int status = chat_render(run->chat, run->on.model, &request, &prompt, err);
     if (status)
         return status;
     if (run->print_prompt)

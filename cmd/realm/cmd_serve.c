@@ -18,7 +18,8 @@ static const struct opt_help help = {
         "error.\n"
         "SIGHUP reads the configuration again; SIGTERM or Ctrl-C lets requests finish, a second "
         "one\n"
-        "does not.  REALM_ADMIN_KEY in the environment opens /admin to callers of this machine.",
+        "does not.  REALM_ADMIN_KEY in the environment opens /admin to callers of this machine,\n"
+        "REALM_METRICS_KEY opens /metrics to who shows it, from anywhere.",
     .examples = "  realm serve\n"
                 "  realm serve -m llama.gguf --port 9000\n"
                 "  realm serve --models /var/lib/realm/models\n"

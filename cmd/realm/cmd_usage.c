@@ -78,14 +78,17 @@ static void show(const struct usage_cmd *c, json_t *out, const struct admin_colu
     json_decref(out);
 }
 
-/* "7d" is that long ago. */
+/* "12h" is that long ago, "7d" the midnight of so many days before today. */
 static int add_time(struct buf *path, const char *name, const char *text)
 {
     char seconds[32];
     int64_t ago;
     if (!text || !admin_read_duration(text, &ago))
         return admin_add_query(path, name, text);
-    snprintf(seconds, sizeof(seconds), "%lld", (long long)time(NULL) - (long long)ago);
+    long long at = (long long)time(NULL) - (long long)ago;
+    if (strchr(text, 'd'))
+        at -= at % 86400;
+    snprintf(seconds, sizeof(seconds), "%lld", at);
     return admin_add_query(path, name, seconds);
 }
 
@@ -156,8 +159,8 @@ int cmd_usage_report(int argc, char **argv)
         {"tenant", 0, "TENANT", "of this tenant alone", &c.tenant, NULL},
         {"key", 0, "KEY", "of this key, by its id", &c.key, NULL},
         {"model", 0, "NAME", "of this model", &c.model, NULL},
-        {"from", 0, "WHEN", "what began then or later: 7d or 12h ago, or 2026-11-01", &c.from,
-         NULL},
+        {"from", 0, "WHEN", "what began then or later: 12h ago, 7d before today, or 2026-11-01",
+         &c.from, NULL},
         {"to", 0, "WHEN", "what began before then", &c.to, NULL},
         {"by", 0, "A,B", "a row for each: tenant, key, model, day (default: tenant)", &c.by, NULL},
         {"limit", 0, "N", "how many `requests` (1 to 1000, default 100)", &c.limit, NULL},

@@ -107,7 +107,8 @@ static bool needs_key(const struct serve *s)
 
 static int open_tenants(struct serve *s, struct realm_error *err)
 {
-    const struct tenants_options options = {.dir = s->state.dir, .clock = clock_system()};
+    const struct tenants_options options = {
+        .dir = s->state.dir, .clock = clock_system(), .keep_days = s->conf.keep_days};
     int status = tenants_open(&s->tenants, &options, err);
     if (status)
         return status;
@@ -137,14 +138,15 @@ static int open_guest(struct serve *s, struct realm_error *err)
 }
 
 /* The key leaves the environment, which child processes get a copy of. */
-static const char *admin_key(void)
+static const char *take_key(const char *name)
 {
-    const char *key = getenv("REALM_ADMIN_KEY");
-    unsetenv("REALM_ADMIN_KEY");
+    const char *key = getenv(name);
+    unsetenv(name);
     return key && key[0] ? key : NULL;
 }
 
-static int open_api(struct serve *s, const char *key, struct realm_error *err)
+static int open_api(struct serve *s, const char *admin_key, const char *metrics_key,
+                    struct realm_error *err)
 {
     const struct api_options options = {
         .engine = s->engine,
@@ -155,7 +157,9 @@ static int open_api(struct serve *s, const char *key, struct realm_error *err)
         .compat_llama_server = s->conf.compat_llama_server,
         .request_ms = s->conf.request_s * 1000,
         .needs_key = needs_key(s),
-        .admin_key = key,
+        .admin_key = admin_key,
+        .metrics_key = metrics_key,
+        .metrics_public = s->first.metrics_public,
         .on_signal = on_signal,
         .on_tick = on_tick,
         .ctx = s,
@@ -207,7 +211,8 @@ static void preload(struct serve *s)
 
 int serve_open(struct serve *s, struct realm_error *err)
 {
-    const char *key = admin_key();
+    const char *admin_key = take_key("REALM_ADMIN_KEY");
+    const char *metrics_key = take_key("REALM_METRICS_KEY");
     int status = serve_state_open(&s->state, s->conf.state_dir, err);
     if (!status)
         status = open_tenants(s, err);
@@ -221,7 +226,7 @@ int serve_open(struct serve *s, struct realm_error *err)
     if (!status)
         status = load_first(s, err);
     if (!status)
-        status = open_api(s, key, err);
+        status = open_api(s, admin_key, metrics_key, err);
     if (!status)
         status = open_http(s, err);
     if (!status)

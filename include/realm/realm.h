@@ -127,7 +127,7 @@ REALM_API void realm_model_drop(struct realm_model *m);
 /* What a model is.  Texts are views that live as long as the lease. */
 struct realm_model_info {
     const char *name;         /* general.name, "" if there is none */
-    const char *architecture; /* "llama" */
+    const char *architecture; /* "llama", "qwen2", … */
     uint32_t vocab_size;      /* tokens */
     uint32_t hidden_size;
     uint32_t num_layers;

@@ -197,11 +197,23 @@ static void settle(struct job *j, enum tenant_outcome outcome,
     tenant_settle(g, &row, committed, j);
 }
 
+/* How the ledger calls what became of it. */
+static enum tenant_outcome ledger_outcome(const struct job *j)
+{
+    static const enum tenant_outcome outcomes[] = {
+        [OUTCOME_OK] = TENANT_OK,
+        [OUTCOME_CANCELLED] = TENANT_CANCELLED,
+        [OUTCOME_REFUSED] = TENANT_REFUSED,
+        [OUTCOME_FAILED] = TENANT_FAILED,
+    };
+    return outcomes[j->outcome];
+}
+
 bool account_commit(struct job *j, void (*committed)(void *ctx, int status))
 {
     if (!j->grant)
         return false;
-    settle(j, TENANT_OK, committed);
+    settle(j, ledger_outcome(j), committed);
     return true;
 }
 
@@ -211,10 +223,17 @@ static void nobody_waits(void *ctx, int status)
     (void)status;
 }
 
-void account_close(struct job *j, enum tenant_outcome outcome)
+void account_close(struct job *j)
 {
+    (void)account_commit(j, nobody_waits);
+}
+
+/* The end closes all connections, so that clients that leave then were sent away. */
+void account_interrupt(struct job *j)
+{
+    bool failed = j->outcome == OUTCOME_REFUSED || j->outcome == OUTCOME_FAILED;
     if (j->grant)
-        settle(j, outcome, nobody_waits);
+        settle(j, failed ? ledger_outcome(j) : TENANT_INTERRUPTED, nobody_waits);
 }
 
 /* ---- what headers say ---- */

@@ -218,6 +218,9 @@ static int usage(struct job *j, struct api_error *e)
     if (read_usage(j, &names, &q, e))
         return -1;
     int status = tenants_usage(j->api->options.tenants, &q, &out, &err);
+    if (status == REALM_E_ARG)
+        return api_bad(e, strncmp(err.message, "to ", 3) == 0 ? "to" : "from", NULL, "%s",
+                       err.message);
     return admin_result(j, status, out, &err, e);
 }
 

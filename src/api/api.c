@@ -27,6 +27,21 @@ static int open_guests(struct api *a)
     return o->wasm ? guests_open(&a->guests, &options) : 0;
 }
 
+static int copy_keys(struct api *a)
+{
+    const struct api_options *o = &a->options;
+    a->admin_key = o->admin_key ? mem_strdup(o->admin_key) : NULL;
+    a->metrics_key = o->metrics_key ? mem_strdup(o->metrics_key) : NULL;
+    bool failed = (o->admin_key && !a->admin_key) || (o->metrics_key && !a->metrics_key);
+    return failed ? REALM_E_NOMEM : 0;
+}
+
+static void free_keys(struct api *a)
+{
+    mem_free(a->admin_key);
+    mem_free(a->metrics_key);
+}
+
 int api_open(struct api **out, const struct api_options *options, struct realm_error *err)
 {
     *out = NULL;
@@ -53,16 +68,16 @@ int api_open(struct api **out, const struct api_options *options, struct realm_e
     status = open_guests(a);
     if (status)
         goto no_guests;
-    a->admin_key = options->admin_key ? mem_strdup(options->admin_key) : NULL;
-    status = options->admin_key && !a->admin_key ? REALM_E_NOMEM
-                                                 : workers_open(&a->workers, API_WORKERS_MAX);
+    status = copy_keys(a);
+    if (!status)
+        status = parties_open(&a->parties);
     if (status)
-        goto no_workers;
+        goto no_parties;
     *out = a;
     return 0;
 
-no_workers:
-    mem_free(a->admin_key);
+no_parties:
+    free_keys(a);
     guests_close(a->guests);
 no_guests:
     shared_close(a->shared);
@@ -87,10 +102,10 @@ void api_close(struct api *a)
     api_attach(a, NULL);
     for (struct list *i = a->jobs.next; i != &a->jobs; i = i->next)
         atomic_store(&job_of(i)->cancelled, true);
-    workers_close(a->workers);
+    parties_stop(&a->parties);
     while (!list_empty(&a->jobs))
         job_drop(job_of(a->jobs.next));
-    mem_free(a->admin_key);
+    free_keys(a);
     guests_close(a->guests);
     shared_close(a->shared);
     catalog_close(a->catalog);
@@ -141,18 +156,15 @@ void api_cut(struct api *a)
 {
     struct api_error e = {0};
     (void)api_from_status(&e, REALM_E_SHUTDOWN, NULL);
-    for (struct list *i = a->jobs.next, *next; i != &a->jobs; i = next) {
-        next = i->next;
-        if (job_of(i)->stage != JOB_OVER)
-            job_fail(job_of(i), &e);
-    }
+    for (struct list *i = a->jobs.next; i != &a->jobs; i = i->next)
+        job_fail(job_of(i), &e);
 }
 
 /* ---- the handler ---- */
 
-static bool on_head(void *ctx, const struct http_exchange *x)
+static bool on_head(void *ctx, const struct http_exchange *x, uint32_t *payer)
 {
-    return api_wants_body(ctx, x);
+    return api_wants_body(ctx, x, payer);
 }
 
 static void on_request(void *ctx, struct http_exchange *x)
@@ -206,7 +218,8 @@ static void on_wake(void *ctx)
 static void look_after(struct job *j, uint64_t now_ns)
 {
     struct api_error e;
-    if (j->stage == JOB_OVER || !j->pass.tenant)
+    job_tick(j, now_ns);
+    if (job_ended(j) || !j->pass.tenant)
         return;
     account_tick(j, now_ns);
     if (tenant_pass_valid(&j->pass))
@@ -221,12 +234,10 @@ static void on_tick(void *ctx)
     uint64_t now = clock_ns(clock_system());
     struct api_error e = {0};
     (void)api_from_status(&e, REALM_E_DEADLINE, NULL);
-    for (struct list *i = a->jobs.next, *next; i != &a->jobs; i = next) {
-        next = i->next;
-        if (job_of(i)->stage != JOB_OVER && job_of(i)->deadline_ns <= now)
+    for (struct list *i = a->jobs.next; i != &a->jobs; i = i->next) {
+        if (job_of(i)->deadline_ns <= now)
             job_fail(job_of(i), &e);
-        else
-            look_after(job_of(i), now);
+        look_after(job_of(i), now);
     }
     sockets_tick(a, now);
     if (a->options.on_tick)

@@ -50,8 +50,10 @@ struct api_options {
     struct wasm_guest *guest; /* answers for tenants without a program; NULL: the model does */
     bool compat_llama_server;
     uint32_t request_ms;
-    bool needs_key;        /* callers are let in by keys alone, even while there is none */
-    const char *admin_key; /* for /admin on the main port from loopback; NULL: not there */
+    bool needs_key;          /* callers are let in by keys alone, even while there is none */
+    const char *admin_key;   /* for /admin on the main port from loopback; NULL: not there */
+    const char *metrics_key; /* for /metrics, from anywhere; NULL: there is none */
+    bool metrics_public;     /* /metrics needs no key even where all else does */
     void (*on_signal)(void *ctx, int sig); /* handed on from the http_server */
     void (*on_tick)(void *ctx);            /* so is this */
     void *ctx;

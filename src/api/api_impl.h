@@ -9,8 +9,8 @@
 #include "api/catalog.h"
 #include "api/guests.h"
 #include "api/job.h"
+#include "api/party.h"
 #include "api/shared.h"
-#include "api/workers.h"
 #include "base/list.h"
 #include "base/thread.h"
 #include "metrics/metrics.h"
@@ -36,9 +36,8 @@ struct api_counts {
 
 struct api {
     struct api_options options;
-    char *admin_key;
+    char *admin_key, *metrics_key;
     struct http_server *server;
-    struct workers *workers;
     struct catalog *catalog;
     struct guests *guests; /* NULL: no programs are run */
     struct shared *shared;
@@ -49,21 +48,20 @@ struct api {
 
     /* The server's thread. */
     struct list jobs;
-    size_t n_jobs, jobs_bytes; /* within API_JOBS_MAX and API_JOBS_BYTES_MAX */
+    struct parties parties;
     struct list sockets;
     struct auth auth;
     bool draining;
     struct api_counts counts;
 
     struct mutex ready_lock;
-    struct list ready;     /* under ready_lock: jobs to be looked at */
-    uint64_t jobs_working; /* under ready_lock: that workers have */
+    struct list ready; /* under ready_lock: jobs to be looked at */
 };
 
 /* routes.c */
 void api_route(struct api *a, struct http_exchange *x);
-/* Whether x's body is worth reading: its sender is going to be let in. */
-bool api_wants_body(struct api *a, const struct http_exchange *x);
+/* Whether x's body is worth reading: its sender, to whom it is counted, is going to be let in. */
+bool api_wants_body(struct api *a, const struct http_exchange *x, uint32_t *payer);
 /* When to come again, of an answer with this status: Retry-After, retry-after-ms, and for clients
  * that would come by themselves, in vain, x-should-retry.  Returns how many; texts live in t. */
 enum { RETRY_HEADERS_MAX = 3 };
@@ -130,17 +128,14 @@ void admin_finish(struct job *j);
     }
 
 /* models.c */
-/* name: as the path has it, where %2F stands for a slash. */
-void models_get(struct api *a, struct http_exchange *x, const struct tenant_pass *pass,
-                const char *name);
-/* The id that such a name means; REALM_E_ARG: it is too long. */
+/* The id that a name of a path means, where %2F stands for a slash; REALM_E_ARG: it is too long. */
 MUST_USE int models_read_id(const char *name, char id[MODEL_NAME_MAX + 1]);
 
 /* The doors, each in the file of its name. */
 extern const struct door door_chat, door_completion, door_embeddings, door_messages,
     door_count_tokens, door_llama, door_tokenize, door_detokenize, door_apply_template, door_props,
-    door_generate_call, door_chat_call, door_models, door_load, door_pin, door_unpin, door_unload,
-    door_clear;
+    door_generate_call, door_chat_call, door_models, door_model, door_load, door_pin, door_unpin,
+    door_unload, door_clear;
 
 /* admin_tenants.c, admin_guests.c */
 extern const struct door door_tenants, door_tenant_create, door_tenant, door_tenant_change,

@@ -235,3 +235,51 @@ int ask_read(struct ask *a, json_t *body, const struct ask_endpoint *endpoint, s
             return -1;
     return endpoint->finish ? endpoint->finish(a, NULL, NULL, e) : 0;
 }
+
+/* --------------------------------------------------------------- defaults -- */
+
+/* null is as good as nothing. */
+static bool gives(const json_t *body, const char *name)
+{
+    const json_t *value = json_object_get(body, name);
+    return value && !json_is_null(value);
+}
+
+/* The group's name for a parameter: the one that body gives, else the first; NULL: none. */
+static const char *name_in(const struct ask_group *g, const char *param, const json_t *body)
+{
+    const char *first = NULL;
+    for (size_t i = 0; g && i < g->n; i++) {
+        const struct ask_member *m = &g->rows[i];
+        if ((m->kind != ASK_PARAM && m->kind != ASK_READ) ||
+            strcmp(m->param ? m->param : m->name, param) != 0)
+            continue;
+        if (gives(body, m->name))
+            return m->name;
+        first = first ? first : m->name;
+    }
+    return first;
+}
+
+/* What the endpoint has no name for keeps its own, for programs that read the request. */
+static const char *name_at(const struct ask_endpoint *endpoint, const char *param,
+                           const json_t *body)
+{
+    const char *name = name_in(&endpoint->own, param, body);
+    for (size_t i = 0; i < ASK_SHARED_MAX && !name; i++)
+        name = name_in(endpoint->shared[i], param, body);
+    return name ? name : param;
+}
+
+int ask_add_defaults(const struct ask_endpoint *endpoint, json_t *body, const json_t *defaults)
+{
+    const char *param;
+    json_t *value;
+    json_object_foreach((json_t *)defaults, param, value)
+    {
+        const char *name = name_at(endpoint, param, body);
+        if (!gives(body, name) && json_object_set(body, name, value))
+            return REALM_E_NOMEM;
+    }
+    return 0;
+}

@@ -64,6 +64,16 @@ struct ask {
 
 void ask_free(struct ask *a);
 
+/* What requests at one path may have (ask_impl.h). */
+struct ask_endpoint;
+extern const struct ask_endpoint ask_chat_endpoint, ask_completion_endpoint, ask_messages_endpoint,
+    ask_llama_endpoint, ask_generate_endpoint, ask_call_endpoint;
+
+/* Puts options into body, an object, by the names that the endpoint has for them, where none of
+ * these is given; defaults (NULL: none) has those of realm_params.  REALM_E_NOMEM. */
+MUST_USE int ask_add_defaults(const struct ask_endpoint *endpoint, json_t *body,
+                              const json_t *defaults);
+
 /* A request's body, an object.  -1: *e says what is wrong with it; json_too_deep is the code
  * of what has too many levels or values. */
 MUST_USE int ask_json(json_t **out, const void *text, size_t bytes, struct api_error *e);

@@ -1,9 +1,11 @@
 #include "api/auth.h"
 
+#include <openssl/crypto.h>
 #include <string.h>
 #include <strings.h>
 
 #include "base/clock.h"
+#include "base/fair.h"
 #include "base/limits.h"
 #include "base/map.h"
 
@@ -76,14 +78,34 @@ bool auth_shown(const struct http_exchange *x)
     return http_field(x, "authorization") || http_field(x, "x-api-key");
 }
 
-bool auth_lets_in(const struct auth *a, const struct http_exchange *x)
+bool auth_wanted(const struct auth *a)
+{
+    return a->needs_key || tenants_have_keys(a->tenants);
+}
+
+bool auth_is(const struct http_exchange *x, const char *secret)
+{
+    const char *key = shown(x);
+    size_t n = secret ? strlen(secret) : 0;
+    return n && key && http_field_count(x, "authorization") <= 1 &&
+           http_field_count(x, "x-api-key") <= 1 && n == strlen(key) &&
+           CRYPTO_memcmp(key, secret, n) == 0;
+}
+
+int auth_refuse(struct auth *a, const struct http_exchange *x, struct api_error *e)
+{
+    return auth_shown(x) ? wrong(a, http_address(x), http_from_loopback(x), e) : missing(e);
+}
+
+bool auth_lets_in(const struct auth *a, const struct http_exchange *x, uint32_t *payer)
 {
     struct tenant_pass pass;
     const char *key = shown(x);
-    if (!a->needs_key && !tenants_have_keys(a->tenants))
+    if (!auth_wanted(a))
         return true;
     if (!key || tenants_auth(a->tenants, key, strlen(key), &pass) != TENANT_AUTH_OK)
         return false;
+    *payer = fair_hash(tenant_view(&pass)->id);
     tenant_pass_drop(&pass);
     return true;
 }

@@ -31,9 +31,17 @@ MUST_USE int auth_request(struct auth *a, const struct http_exchange *x, struct 
 /* The same of a key that came in another way; address as http_address has it. */
 MUST_USE int auth_key(struct auth *a, const char *key, const uint8_t *address, bool loopback,
                       struct tenant_pass *pass, struct api_error *e);
-/* Whether auth_request is going to let the sender in; counts nothing. */
-bool auth_lets_in(const struct auth *a, const struct http_exchange *x);
+/* Whether auth_request is going to let the sender in; counts nothing.  *payer: a number for its
+ * tenant. */
+bool auth_lets_in(const struct auth *a, const struct http_exchange *x, uint32_t *payer);
 /* Whether the request's head shows something; without it nobody is let in where keys are needed. */
 bool auth_shown(const struct http_exchange *x);
+/* Whether nobody is let in without a key. */
+bool auth_wanted(const struct auth *a);
+
+/* The operator's own keys, which are no tenant's: whether x shows this one; NULL: there is none. */
+bool auth_is(const struct http_exchange *x, const char *secret);
+/* Why a request that does not show such a key is refused; counts it.  -1. */
+int auth_refuse(struct auth *a, const struct http_exchange *x, struct api_error *e);
 
 #endif

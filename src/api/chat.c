@@ -109,6 +109,7 @@ const struct door door_chat = {
     .name = "chat",
     .counts = true,
     .read = ask_chat,
+    .options = &ask_chat_endpoint,
     .reasons = true,
     .by_guest = true,
     .error = api_error_openai,

@@ -181,6 +181,7 @@ const struct door door_completion = {
     .name = "completion",
     .counts = true,
     .read = ask_completion,
+    .options = &ask_completion_endpoint,
     .by_guest = true,
     .error = api_error_openai,
     .piece = piece,

@@ -1,7 +1,7 @@
 /* api/guest.c - a tenant's program answers in the model's place.
  *
- * The guest runs on the worker that has the job; what it streams goes through a buffer to
- * the server's thread. */
+ * The guest runs on a worker of its own kind; what it streams goes through a buffer to the
+ * server's thread. */
 #include <stdio.h>
 #include <string.h>
 
@@ -14,6 +14,7 @@ enum { GUEST_PENDING_MAX = 64 << 20 };
 
 struct guest_run {
     struct mutex lock;
+    uint64_t version;   /* of the program; 0: the operator's */
     struct buf pending; /* under lock: not yet shown */
     bool done;          /* under lock; what follows is constant after */
     int status;         /* of wasm_run */
@@ -166,12 +167,24 @@ static const char *called(const struct job *j)
     return name ? name : j->named.id;
 }
 
-bool guest_wanted(const struct job *j, uint64_t *version)
+static bool wanted(const struct job *j, uint64_t *version)
 {
     *version = 0;
     if (!j->door->by_guest || !j->api->guests)
         return false;
     return (j->pass.tenant && tenant_guest(&j->pass, called(j), version)) || j->api->options.guest;
+}
+
+int guest_set(struct job *j, struct api_error *e)
+{
+    uint64_t version;
+    if (!wanted(j, &version))
+        return 0;
+    j->guest = guest_alloc();
+    if (!j->guest)
+        return api_from_status(e, REALM_E_NOMEM, NULL);
+    j->guest->version = version;
+    return 0;
 }
 
 static void set_name(struct job *j, uint64_t version)
@@ -231,14 +244,12 @@ static int run(struct job *j, const struct guest_lease *lease, struct api_error 
     return status ? api_from_status(e, status, &err) : 0;
 }
 
-int guest_run(struct job *j, uint64_t version, struct api_error *e)
+int guest_run(struct job *j, struct api_error *e)
 {
     struct guest_lease lease;
     struct realm_error err = {0};
     const struct realm_wait wait = job_wait(j);
-    j->guest = guest_alloc();
-    if (!j->guest)
-        return api_from_status(e, REALM_E_NOMEM, NULL);
+    const uint64_t version = j->guest->version;
     int status =
         guests_take(j->api->guests, tenant_view(&j->pass)->id, version, &wait, &lease, &err);
     if (status)

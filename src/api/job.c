@@ -10,9 +10,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-/* Room for one answer, whatever form it takes: JSON makes up to six bytes of one. */
-enum { OUT_BYTES_MAX = 512 << 20 };
-
 /* Of text, tokens and log-probabilities: of more a worker makes the answer. */
 enum { INLINE_BYTES_MAX = 64 << 10 };
 
@@ -46,11 +43,11 @@ static void job_free(struct job *j)
     mem_free(j->query);
     buf_free(&j->body);
     buf_free(&j->out);
+    buf_free(&j->held);
     buf_free(&j->text);
     buf_free(&j->reasoning);
     list_remove(&j->link);
-    a->n_jobs--;
-    a->jobs_bytes -= j->bytes;
+    party_leave(&a->parties, j->party, j->bytes);
     mem_free(j);
 }
 
@@ -80,11 +77,23 @@ void job_wake(void *j)
     wake(j, &(struct job_news){0});
 }
 
-static void work(struct work *w)
+static void run_guest(struct work *w)
+{
+    struct job *j = CONTAINER_OF(w, struct job, work);
+    j->failed = guest_run(j, &j->error) != 0;
+    wake(j, &(struct job_news){.worked = true});
+}
+
+static void prepare(struct work *w)
 {
     struct job *j = CONTAINER_OF(w, struct job, work);
     job_prepare(j);
-    wake(j, &(struct job_news){.worked = true});
+    if (j->guest && !j->failed) {
+        w->run = run_guest;
+        workers_run(j->api->parties.guest_workers, j->party->guest_line, w);
+    } else {
+        wake(j, &(struct job_news){.worked = true});
+    }
 }
 
 /* Of an answer that a worker writes. */
@@ -114,29 +123,33 @@ struct realm_wait job_wait(struct job *j)
 
 /* ---- opening ---- */
 
-/* bytes: of the request, which the job holds. */
-static int job_alloc(struct job **out, struct api *a, const struct door *door, const char *id,
-                     size_t bytes)
+/* pass: NULL for administration's; bytes: of the request, which the job holds. */
+static int job_alloc(struct job **out, struct api *a, const struct door *door,
+                     const struct tenant_pass *pass, const char *id, size_t bytes)
 {
+    struct party *party;
     *out = NULL;
-    if (a->n_jobs == API_JOBS_MAX || bytes > API_JOBS_BYTES_MAX - a->jobs_bytes)
-        return REALM_E_LIMIT;
+    int status = party_enter(&a->parties, pass ? tenant_view(pass)->id : NULL, bytes, &party);
+    if (status)
+        return status;
     struct job *j = mem_zalloc(sizeof(*j));
-    if (!j)
+    if (!j) {
+        party_leave(&a->parties, party, bytes);
         return REALM_E_NOMEM;
-    a->n_jobs++;
-    a->jobs_bytes += bytes;
+    }
+    j->party = party;
     j->bytes = bytes;
     j->api = a;
     j->door = door;
     list_init(&j->link);
     list_init(&j->ready_link);
     list_init(&j->work.link);
-    j->work.run = work;
+    j->work.run = prepare;
     buf_init(&j->body, HTTP_BODY_MAX + 1);
-    buf_init(&j->out, OUT_BYTES_MAX);
-    buf_init(&j->text, OUT_BYTES_MAX);
-    buf_init(&j->reasoning, OUT_BYTES_MAX);
+    buf_init(&j->out, JOB_OUT_BYTES_MAX);
+    buf_init(&j->held, JOB_OUT_BYTES_MAX);
+    buf_init(&j->text, JOB_OUT_BYTES_MAX);
+    buf_init(&j->reasoning, JOB_OUT_BYTES_MAX);
     j->w = writer_to(&j->out);
     snprintf(j->id, sizeof(j->id), "%s", id);
     j->created_s = clock_wall_s();
@@ -150,7 +163,7 @@ static void start(struct job *j)
     j->deadline_ns = j->arrived_ns + (uint64_t)atomic_load(&a->request_ms) * 1000000u;
     list_add_tail(&a->jobs, &j->link);
     if (account_open(j, &j->error) == 0) {
-        workers_run(a->workers, &j->work);
+        workers_run(a->parties.workers, j->party->line, &j->work);
         return;
     }
     /* As if a worker had found it so. */
@@ -172,7 +185,7 @@ static void open_http(struct api *a, struct http_exchange *x, const struct door 
 {
     struct slice body = http_body(x);
     struct job *j;
-    int status = job_alloc(&j, a, door, http_id(x), body.n);
+    int status = job_alloc(&j, a, door, pass, http_id(x), body.n);
     if (!status &&
         (buf_add(&j->body, body.p, body.n) || (param && !(j->param = mem_strdup(param))) ||
          (administers && !(j->query = mem_strdup(http_query(x))))))
@@ -212,7 +225,7 @@ void job_open_call(struct api *a, struct call *call, const struct door *door,
                    const struct tenant_pass *pass, const struct call_message *message)
 {
     struct job *j;
-    int status = job_alloc(&j, a, door, message->id, message->bytes);
+    int status = job_alloc(&j, a, door, pass, message->id, message->bytes);
     if (status) {
         struct api_error e = {0};
         json_decref(message->params);
@@ -233,7 +246,7 @@ void job_open_call(struct api *a, struct call *call, const struct door *door,
 void job_open_load(struct api *a, const char *id, bool pin)
 {
     struct job *j;
-    int status = job_alloc(&j, a, pin ? &door_pin : &door_load, "start", 0);
+    int status = job_alloc(&j, a, pin ? &door_pin : &door_load, NULL, "start", 0);
     if (!status && !(j->param = mem_strdup(id)))
         status = REALM_E_NOMEM;
     if (status) {
@@ -282,7 +295,7 @@ static void log_request(const struct job *j)
 }
 
 /* Nobody waits for the answer any more, because he has it or because he left. */
-static void leave(struct job *j, enum outcome_kind outcome)
+static void leave(struct job *j)
 {
     j->stage = JOB_OVER;
     j->x = NULL;
@@ -290,7 +303,6 @@ static void leave(struct job *j, enum outcome_kind outcome)
         call_over(j->call);
     j->call = NULL;
     atomic_store(&j->cancelled, true);
-    j->outcome = outcome;
     j->ended_ns = clock_ns(clock_system());
     /* While a worker has it the choices are his; he finds it cancelled. */
     if (j->returned)
@@ -299,12 +311,54 @@ static void leave(struct job *j, enum outcome_kind outcome)
     job_wake(j);
 }
 
+static void tell(struct job *j)
+{
+    answer_tell(j);
+    leave(j);
+}
+
+/* Its outcome is known, and not a good one: the client is told when the row says so, too. */
+static void end(struct job *j, enum outcome_kind outcome)
+{
+    j->outcome = outcome;
+    if (!j->grant) {
+        tell(j);
+        return;
+    }
+    j->stage = JOB_ENDING;
+    j->tell_ns = clock_ns(clock_system()) + JOB_ENDING_MS_MAX * 1000000ull;
+    atomic_store(&j->cancelled, true);
+    if (j->returned)
+        cancel_choices(j);
+    job_wake(j);
+}
+
+void job_fail(struct job *j, const struct api_error *e)
+{
+    if (job_ended(j))
+        return; // what ended it first is what the client is told
+    j->end_error = *e;
+    j->code = e->code;
+    end(j, e->http < 500 ? OUTCOME_REFUSED : OUTCOME_FAILED);
+}
+
+bool job_cancel(struct job *j)
+{
+    if (job_ended(j))
+        return false;
+    j->status = 499;
+    end(j, OUTCOME_CANCELLED);
+    return true;
+}
+
 void job_gone(struct job *j)
 {
     if (j->stage == JOB_OVER)
         return;
     j->status = 499;
-    leave(j, OUTCOME_CANCELLED);
+    if (!job_ended(j))
+        j->outcome = OUTCOME_CANCELLED;
+    leave(j);
 }
 
 /* Takes the end of each generation, so that closing does not wait for it. */
@@ -331,47 +385,67 @@ static void settled(struct job *j, int status)
     j->settling = false;
     if (j->stage != JOB_SETTLING)
         return;
-    j->stage = JOB_RUNNING;
-    if (status) {
+    if (status && j->outcome == OUTCOME_OK) {
         struct api_error e = {0};
         (void)api_fail(&e, 503, "ledger_unavailable", "usage cannot be recorded at the moment");
         e.retry_ms = 1000;
+        j->stage = JOB_RUNNING;
         job_fail(j, &e);
     } else {
-        job_finish(j);
+        tell(j);
     }
 }
 
-/* How the ledger calls what became of it. */
-static enum tenant_outcome ledger_outcome(const struct job *j)
+static void settle(struct job *j)
 {
-    static const enum tenant_outcome outcomes[] = {
-        [OUTCOME_OK] = TENANT_OK,
-        [OUTCOME_CANCELLED] = TENANT_CANCELLED,
-        [OUTCOME_REFUSED] = TENANT_REFUSED,
-        [OUTCOME_FAILED] = TENANT_FAILED,
-    };
-    return outcomes[j->outcome];
+    if (account_commit(j, on_committed)) {
+        j->settling = true;
+        j->stage = JOB_SETTLING;
+    } else {
+        tell(j);
+    }
+}
+
+void job_settle(struct job *j)
+{
+    j->outcome = OUTCOME_OK;
+    settle(j);
+}
+
+void job_tick(struct job *j, uint64_t now_ns)
+{
+    bool waits = j->stage == JOB_ENDING || j->stage == JOB_SETTLING;
+    if (waits && j->outcome != OUTCOME_OK && now_ns >= j->tell_ns)
+        tell(j);
+}
+
+/* The worker has let go of it. */
+static void take_back(struct job *j)
+{
+    j->returned = true;
+    j->writing = false;
+    if (j->guest && j->n_choices)
+        guest_used(j);
+    if (job_ended(j))
+        cancel_choices(j);
+    else
+        j->stage = JOB_RUNNING;
 }
 
 void job_look(struct job *j, const struct job_news *news)
 {
-    if (news->worked && !j->returned) {
-        j->returned = true;
-        j->writing = false;
-        if (j->guest && j->n_choices)
-            guest_used(j);
-        if (j->stage == JOB_OVER)
-            cancel_choices(j);
-        else
-            j->stage = JOB_RUNNING;
-    }
+    if (news->worked && !j->returned)
+        take_back(j);
     if (news->committed && j->settling)
         settled(j, news->commit_status);
-    if (j->stage != JOB_OVER)
+    if (!job_ended(j))
         job_run(j);
-    if (j->stage == JOB_OVER && j->returned && !j->settling && all_over(j)) {
-        account_close(j, ledger_outcome(j));
+    if (!job_ended(j) || !j->returned || j->settling || !all_over(j))
+        return;
+    if (j->stage == JOB_ENDING) {
+        settle(j);
+    } else if (j->stage == JOB_OVER) {
+        account_close(j);
         counts_job(j->api, j);
         log_request(j);
         job_free(j);
@@ -393,87 +467,13 @@ void job_drop(struct job *j)
     cancel_choices(j);
     while (!all_over(j)) // each ends with the step that runs
         usleep(1000);
-    account_close(j, TENANT_INTERRUPTED);
+    account_interrupt(j);
     while (j->settling && !is_committed(j))
         usleep(1000);
     job_free(j);
 }
 
-/* ---- answers ---- */
-
-/* The request's id under the name that the door's clients look for. */
-static size_t add_id(const struct job *j, struct http_header *headers, size_t n)
-{
-    if (j->door->id_field)
-        headers[n++] = (struct http_header){j->door->id_field, j->shown_id};
-    return n;
-}
-
-static void respond(struct job *j, int status, struct slice body, uint32_t retry_ms)
-{
-    struct rate_texts rates;
-    struct retry_texts retry;
-    struct http_header headers[1 + RATE_HEADERS_MAX + RETRY_HEADERS_MAX];
-    size_t n = account_headers(j, headers, &rates);
-    n = add_id(j, headers, n);
-    n += api_retry_headers(status, retry_ms, headers + n, &retry);
-    j->status = status;
-    http_respond(j->x, status, "application/json", headers, n, body);
-}
-
-static void respond_error(struct job *j, const struct api_error *e)
-{
-    json_t *body = j->door->error(e, j->shown_id);
-    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
-    json_decref(body);
-    respond(j, e->http, text ? slice_of(text) : slice_of("{}"), e->retry_ms);
-    free(text);
-}
-
-static void fail_stream(struct job *j, const struct api_error *e)
-{
-    buf_clear(&j->out);
-    j->w = writer_to(&j->out);
-    j->status = e->http;
-    if (j->door->fail)
-        j->door->fail(j, e);
-    http_stream_end(j->x);
-}
-
-void job_fail(struct job *j, const struct api_error *e)
-{
-    if (j->stage == JOB_OVER)
-        return; // what failed first is what the client was told
-    j->code = e->code;
-    if (j->x && j->streaming)
-        fail_stream(j, e);
-    else if (j->x)
-        respond_error(j, e);
-    else if (j->call)
-        call_send_error(j->call, e);
-    else
-        log_line(LOG_ERROR, "the model %s cannot be loaded: %s", j->param, e->message);
-    leave(j, e->http < 500 ? OUTCOME_REFUSED : OUTCOME_FAILED);
-}
-
-bool job_written(struct job *j)
-{
-    if (!j->w.status)
-        return true;
-    struct api_error e = {0};
-    if (j->w.status == REALM_E_LIMIT)
-        (void)api_fail(&e, 422, "limit_exceeded", "the answer is over %d MiB", OUT_BYTES_MAX >> 20);
-    else
-        (void)api_from_status(&e, j->w.status, NULL);
-    job_fail(j, &e);
-    return false;
-}
-
-static void clear(struct job *j)
-{
-    buf_clear(&j->out);
-    j->w = writer_to(&j->out);
-}
+/* ---- the end of an answer ---- */
 
 /* Whether writing the answer would keep the other clients waiting. */
 static bool is_long(const struct job *j)
@@ -492,12 +492,8 @@ void job_finish(struct job *j)
         job_answer(j, j->answer);
         return;
     }
-    if (account_commit(j, on_committed)) {
-        j->settling = true;
-        j->stage = JOB_SETTLING;
-        return;
-    }
     if (j->ask.stream || !is_long(j)) {
+        j->holds = j->ask.stream;
         j->door->finish(j);
         return;
     }
@@ -508,53 +504,5 @@ void job_finish(struct job *j)
     j->news.worked = false;
     mutex_unlock(&j->api->ready_lock);
     j->work.run = write_answer;
-    workers_run(j->api->workers, &j->work);
-}
-
-void job_answer(struct job *j, int status)
-{
-    if (j->writing) {
-        j->answer = status;
-        return;
-    }
-    if (j->stage == JOB_OVER || !job_written(j))
-        return;
-    if (j->x)
-        respond(j, status, buf_slice(&j->out), 0);
-    else if (j->call)
-        call_send(j->call, "complete", buf_slice(&j->out));
-    leave(j, OUTCOME_OK);
-}
-
-static void begin_stream(struct job *j)
-{
-    struct rate_texts rates;
-    struct http_header headers[1 + RATE_HEADERS_MAX];
-    size_t n = account_headers(j, headers, &rates);
-    n = add_id(j, headers, n);
-    http_stream_start(j->x, 200, "text/event-stream", headers, n);
-    j->streaming = true;
-    j->status = 200;
-}
-
-void job_event(struct job *j, const char *event)
-{
-    if (j->stage == JOB_OVER || !job_written(j))
-        return;
-    if (j->call) {
-        call_send(j->call, "streaming", buf_slice(&j->out));
-    } else {
-        if (!j->streaming)
-            begin_stream(j);
-        http_stream_event(j->x, event, buf_slice(&j->out));
-    }
-    clear(j);
-}
-
-void job_done(struct job *j)
-{
-    if (j->stage == JOB_OVER)
-        return;
-    http_stream_end(j->x);
-    leave(j, OUTCOME_OK);
+    workers_run(j->api->parties.workers, j->party->line, &j->work);
 }

@@ -2,12 +2,13 @@
  *
  * A job goes through three stages.  While it is PREPARING a worker has it: the body is read,
  * the model opened, the template rendered, the generations started (prepare.c), or a whole
- * answer made (door.work).  While it is RUNNING the server's thread has it: events of its
- * generations become pieces of the answer (run.c), which the door writes in its own form; a
- * long one that is not streamed is written by a worker, and the job is PREPARING once more.
- * Before the last of an answer is sent the job is SETTLING: its row must be durable (account.c).
- * It is OVER when its client has its answer or is gone; then it waits only for those who
- * still work for it, and is freed.
+ * answer made (door.work); a guest runs on another kind of worker then (guest.c).  While it is
+ * RUNNING the server's thread has it: events of its generations become pieces of the answer
+ * (run.c), which the door writes in its own form; a long one that is not streamed is written by
+ * a worker, and the job is PREPARING once more.  ENDING it has failed, or was cancelled, and what
+ * works for it comes to an end.  Before the last of an answer, or why there is none, is sent the
+ * job is SETTLING: its row must be durable (account.c).  It is OVER when its client has its answer
+ * or is gone; then it waits only for those who still work for it, and is freed.
  *
  * Threads: the server's, but for what says "worker" and for job_wake, which any may call.
  * `cancelled` tells workers, guests and waits that nobody wants the answer any more. */
@@ -20,6 +21,7 @@
 #include "api/ask.h"
 #include "api/catalog.h"
 #include "api/error.h"
+#include "api/party.h"
 #include "api/reason.h"
 #include "api/workers.h"
 #include "api/writer.h"
@@ -47,6 +49,8 @@ struct door {
     const char *name; /* in logs and metrics */
     /* Worker.  The body, an object; NULL: the door takes none. */
     int (*read)(struct ask *a, json_t *body, struct api_error *e);
+    /* What read takes; NULL: nothing that a tenant has defaults for. */
+    const struct ask_endpoint *options;
     /* Worker.  Makes the whole answer into j->out, or NULL: generations do. */
     int (*work)(struct job *j, struct api_error *e);
     bool reasons;         /* what stands between think tags is told apart */
@@ -95,7 +99,11 @@ struct choice {
     bool filtered;              /* a guest says that it kept its answer back */
 };
 
-enum job_stage { JOB_PREPARING, JOB_RUNNING, JOB_SETTLING, JOB_OVER };
+/* From ENDING on its outcome stays as it is. */
+enum job_stage { JOB_PREPARING, JOB_RUNNING, JOB_ENDING, JOB_SETTLING, JOB_OVER };
+
+/* Room for one answer, whatever form it takes: JSON makes up to six bytes of one. */
+enum { JOB_OUT_BYTES_MAX = 512 << 20 };
 
 /* What other threads have told of a job. */
 struct job_news {
@@ -108,7 +116,8 @@ struct job {
     struct api *api;
     const struct door *door;
     struct list link;       /* in api.jobs */
-    size_t bytes;           /* of the request: its part of api.jobs_bytes */
+    struct party *party;    /* whose it is, or administration's */
+    size_t bytes;           /* of the request: its part of party.bytes */
     struct list ready_link; /* in api.ready, under its lock */
     bool ready;             /* under api's ready lock: is in api.ready */
     struct job_news news;   /* under api's ready lock */
@@ -117,7 +126,7 @@ struct job {
     struct work work;
     enum job_stage stage;
     bool writing; /* a worker has it to write the answer; constant while he does */
-    int answer;   /* what he found: the status of HTTP; 0: nobody has written yet */
+    int answer;   /* that is written: its status of HTTP; 0: nobody has yet */
     atomic_bool cancelled;
 
     struct http_exchange *x; /* NULL: a WebSocket's, or the client is gone */
@@ -162,13 +171,22 @@ struct job {
 
     struct buf out;             /* what is being written */
     struct writer w;            /* to out */
+    bool holds;                 /* events are the stream's last: into held, until they may go */
+    struct buf held;            /* of answer.c */
     struct buf text, reasoning; /* of the piece that is being shown */
     uint64_t first_ns, last_ns; /* of tokens */
     int status;                 /* of HTTP, for the log */
     enum outcome_kind outcome;
-    const char *code; /* of the error it ended with */
+    struct api_error end_error; /* with which it failed */
+    const char *code;           /* of that */
+    uint64_t tell_ns;           /* when the client is told at the latest that it failed */
     uint64_t ended_ns;
 };
+
+static inline bool job_ended(const struct job *j)
+{
+    return j->stage >= JOB_ENDING;
+}
 
 /* job.c */
 
@@ -194,14 +212,24 @@ void job_wake(void *j);
 /* After j was woken: does what there is to do, and frees it when it is over.  news: as the
  * lock showed it. */
 void job_look(struct job *j, const struct job_news *news);
-/* The client left, or closed the call. */
+/* The client left. */
 void job_gone(struct job *j);
+/* The client of a call wants it no more; false: its end is on the way already. */
+bool job_cancel(struct job *j);
+/* Now and then: of one that failed the client is not kept waiting for its row for ever. */
+void job_tick(struct job *j, uint64_t now_ns);
 /* Frees it whatever its stage; the workers are gone. */
 void job_drop(struct job *j);
-/* The answer cannot be had: tells the client and ends the work. */
+/* The answer cannot be had: ends the work and tells the client. */
 void job_fail(struct job *j, const struct api_error *e);
 /* All generations are over: has the door write the answer, or the end of the stream. */
 void job_finish(struct job *j);
+/* All is written: the client has it when its row is durable. */
+void job_settle(struct job *j);
+
+/* answer.c */
+/* Tells the client how it ended. */
+void answer_tell(struct job *j);
 /* Answers whole with what j->out holds.  For door.finish any thread. */
 void job_answer(struct job *j, int status);
 /* Sends j->out as one event of the stream and clears it. */
@@ -228,11 +256,13 @@ int account_refused(const struct job *j, struct api_error *e);
 /* After each token: reserves more, or lets the answers end where the budget does. */
 void account_token(struct job *j);
 void account_tick(struct job *j, uint64_t now_ns);
-/* Hands the row of a request that went well to the ledger; false: there is none to hand over,
- * and committed will not be called. */
+/* Hands the row to the ledger; false: there is none to hand over, and committed will not be
+ * called. */
 bool account_commit(struct job *j, void (*committed)(void *ctx, int status));
-/* Ends it otherwise, if it was not settled yet. */
-void account_close(struct job *j, enum tenant_outcome outcome);
+/* The same where nobody waits for it. */
+void account_close(struct job *j);
+/* The same at the end of the process, which interrupts what has no outcome yet. */
+void account_interrupt(struct job *j);
 enum { RATE_HEADERS_MAX = 6 };
 struct rate_texts {
     char text[RATE_HEADERS_MAX][24];
@@ -241,7 +271,7 @@ struct rate_texts {
 size_t account_headers(const struct job *j, struct http_header *headers, struct rate_texts *t);
 
 /* prepare.c */
-/* Worker: all of PREPARING. */
+/* Worker: all of PREPARING, but for what a guest does then. */
 void job_prepare(struct job *j);
 /* Worker: opens the model that ask names; j->named and j->model. */
 int job_open_model(struct job *j, struct api_error *e);
@@ -275,9 +305,10 @@ const char *choice_reason(const struct choice *c, const char *stop, const char *
                           const char *filtered);
 
 /* guest.c */
-/* Whether a program answers j: the tenant's own, whose version is over 0, or the operator's. */
-bool guest_wanted(const struct job *j, uint64_t *version);
-int guest_run(struct job *j, uint64_t version, struct api_error *e); /* worker: start to end */
+/* Worker.  j->guest, when a program answers: the tenant's own, or the operator's. */
+int guest_set(struct job *j, struct api_error *e);
+/* Worker: from its start to its end. */
+int guest_run(struct job *j, struct api_error *e);
 void guest_take(struct job *j);
 /* Takes over what the guest used, however it ended; the worker is done with it. */
 void guest_used(struct job *j);

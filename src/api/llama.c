@@ -201,6 +201,7 @@ const struct door door_llama = {
     .name = "llama_completion",
     .counts = true,
     .read = ask_llama,
+    .options = &ask_llama_endpoint,
     .by_guest = true,
     .keeps = true,
     .error = api_error_openai,

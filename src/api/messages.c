@@ -160,6 +160,7 @@ const struct door door_messages = {
     .name = "messages",
     .counts = true,
     .read = ask_messages,
+    .options = &ask_messages_endpoint,
     .reasons = true,
     .by_guest = true,
     .id_field = "request-id",

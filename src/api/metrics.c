@@ -186,6 +186,8 @@ static void write_guests(struct metrics_out *o, struct wasm_host *host)
     wasm_stats(host, &s);
     const struct row rows[] = {
         {"realm_guests_running", METRICS_GAUGE, "Guests at work.", s.running},
+        {"realm_guests_computing", METRICS_GAUGE, "Of these, have a turn.", s.computing},
+        {"realm_guests_waiting", METRICS_GAUGE, "Of these, wait for a turn.", s.waiting},
         {"realm_guest_requests_total", METRICS_COUNTER, "Requests that guests answered.",
          (double)s.requests},
         {"realm_guest_traps_total", METRICS_COUNTER, "Guests that trapped or broke the ABI.",
@@ -218,18 +220,25 @@ static void write_all(struct api *a, struct metrics_out *o)
                 (double)(clock_ns(clock_system()) - a->started_ns) * 1e-9);
 }
 
-/* Open to this machine, and on the port that is for it alone. */
-static bool may_read(const struct http_exchange *x)
+/* It names tenants and tells what they do.  While there are no keys it is open to this machine, and
+ * on the port that is for it alone; then to who has the operator's key for it. */
+static int let_in(struct api *a, const struct http_exchange *x, struct api_error *e)
 {
-    return http_tag(x) != API_MAIN || http_from_loopback(x);
+    bool here = http_tag(x) != API_MAIN || http_from_loopback(x);
+    bool open = a->options.metrics_public || !auth_wanted(&a->auth);
+    if (http_tag(x) == API_ADMIN || (here && open) || auth_is(x, a->metrics_key) ||
+        (http_from_loopback(x) && auth_is(x, a->admin_key)))
+        return 0;
+    if (here || a->metrics_key)
+        return auth_refuse(&a->auth, x, e);
+    return api_fail(e, 404, "not_found", "there is nothing at this path");
 }
 
 void metrics_answer(struct api *a, struct http_exchange *x)
 {
     struct buf text;
     struct api_error e = {0};
-    if (!may_read(x)) {
-        (void)api_fail(&e, 404, "not_found", "there is nothing at this path");
+    if (let_in(a, x, &e)) {
         api_refuse(x, &e);
         return;
     }

@@ -47,20 +47,27 @@ static void add(void *ctx, const struct catalog_model *m, const char *alias_of)
         json_array_append_new(l->data, model_json(l->api, m, alias_of));
 }
 
+/* Takes over body; NULL: memory. */
+static int write_json(struct job *j, json_t *body, struct api_error *e)
+{
+    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+    json_decref(body);
+    if (text)
+        write_text(&j->w, text);
+    free(text);
+    return text ? 0 : api_from_status(e, REALM_E_NOMEM, NULL);
+}
+
 /* A folder with many files, or one that is far away, takes its time: a worker reads it. */
 static int list(struct job *j, struct api_error *e)
 {
     struct listing l = {j->api, &j->pass, json_array()};
     int status = catalog_each(j->api->catalog, add, &l);
     json_t *body = json_pack("{s:s,s:o}", "object", "list", "data", l.data);
-    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
-    json_decref(body);
-    if (!status && !text)
-        status = REALM_E_NOMEM;
     if (!status)
-        write_text(&j->w, text);
-    free(text);
-    return status ? api_from_status(e, status, NULL) : 0;
+        return write_json(j, body, e);
+    json_decref(body);
+    return api_from_status(e, status, NULL);
 }
 
 static void finish(struct job *j)
@@ -86,29 +93,26 @@ int models_read_id(const char *name, char id[MODEL_NAME_MAX + 1])
     return 0;
 }
 
-void models_get(struct api *a, struct http_exchange *x, const struct tenant_pass *pass,
-                const char *name)
+/* Whether a file of the folder is there is the disk's to say. */
+static int show(struct job *j, struct api_error *e)
 {
-    struct catalog_model m;
     struct realm_error err = {0};
     char id[MODEL_NAME_MAX + 1];
-    int status = models_read_id(name, id)
+    int status = models_read_id(j->param, id)
                      ? err_set(&err, REALM_E_NOT_FOUND, "no model has such a name")
-                     : catalog_find(a->catalog, id, &m, &err);
-    const char *alias_of = !status && strcmp(m.id, id) != 0 ? m.id : NULL;
-    struct catalog_model shown = m;
-    if (alias_of)
-        snprintf(shown.id, sizeof(shown.id), "%s", id);
-    if (!status && !may_see(pass, &shown, alias_of))
-        status = catalog_unknown(id, &err);
-    if (status) {
-        struct api_error e = {0};
-        (void)api_from_status(&e, status, &err);
-        api_refuse(x, &e);
-        return;
-    }
-    api_answer_json(x, 200, model_json(a, &shown, alias_of));
+                     : catalog_find(j->api->catalog, id, &j->named, &err);
+    if (status)
+        return api_from_status(e, status, &err);
+    struct catalog_model shown = j->named;
+    const char *alias_of = strcmp(j->named.id, id) != 0 ? j->named.id : NULL;
+    snprintf(shown.id, sizeof(shown.id), "%s", id);
+    if (!may_see(&j->pass, &shown, alias_of))
+        return api_from_status(e, catalog_unknown(id, &err), &err);
+    return write_json(j, model_json(j->api, &shown, alias_of), e);
 }
+
+const struct door door_model = {
+    .name = "model", .work = show, .error = api_error_openai, .finish = finish};
 
 /* ---- loading by an admin call, or at the start ---- */
 

@@ -41,8 +41,13 @@ int job_render(struct job *j, struct api_error *e)
 {
     struct realm_error err = {0};
     const struct realm_wait wait = job_wait(j);
-    int status = chat_render(j->api->options.chat, j->model, j->ask.messages, j->ask.variables,
-                             &wait, &j->rendered, &err);
+    const struct chat_request request = {
+        .messages = j->ask.messages,
+        .extra = j->ask.variables,
+        .tenant = j->party->id,
+        .wait = &wait,
+    };
+    int status = chat_render(j->api->options.chat, j->model, &request, &j->rendered, &err);
     if (status == REALM_E_UNSUPPORTED)
         return api_bad(e, "messages", "no_chat_template", "%s", err.message);
     return status ? api_from_status(e, status, &err) : 0;
@@ -281,35 +286,17 @@ static int generate(struct job *j, struct api_error *e)
         make_choices(j, e))
         return -1;
     j->prepared_ns = clock_ns(clock_system());
-    uint64_t version;
-    return guest_wanted(j, &version) ? guest_run(j, version, e) : start_all(j, e);
-}
-
-/* null is as good as nothing. */
-static bool gives(const json_t *body, const char *name)
-{
-    const json_t *value = json_object_get(body, name);
-    return value && !json_is_null(value);
+    if (guest_set(j, e))
+        return -1;
+    return j->guest ? 0 : start_all(j, e);
 }
 
 /* The tenant's own defaults stand for what the request leaves out. */
 static int add_defaults(const struct job *j, json_t *body, struct api_error *e)
 {
-    static const char *const lengths[] = {"max_completion_tokens", "n_predict", "max_tokens"};
     const json_t *defaults = j->pass.tenant ? tenant_view(&j->pass)->defaults : NULL;
-    bool has_length = false;
-    const char *name;
-    json_t *value;
-    for (size_t i = 0; i < ARRAY_LEN(lengths); i++)
-        has_length = has_length || gives(body, lengths[i]);
-    json_object_foreach((json_t *)defaults, name, value)
-    {
-        if (gives(body, name) || (has_length && strcmp(name, "max_tokens") == 0))
-            continue;
-        if (json_object_set(body, name, value))
-            return api_from_status(e, REALM_E_NOMEM, NULL);
-    }
-    return 0;
+    int status = j->door->options ? ask_add_defaults(j->door->options, body, defaults) : 0;
+    return status ? api_from_status(e, status, NULL) : 0;
 }
 
 static void cap_length(struct job *j)

@@ -1,5 +1,4 @@
 /* api/routes.c - which request goes where. */
-#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -134,24 +133,12 @@ static bool is_admin(const struct http_exchange *x)
     return strncmp(http_path(x), "/admin/", 7) == 0;
 }
 
-static bool same_secret(const char *a, const char *b)
-{
-    size_t n = strlen(a);
-    return n == strlen(b) && CRYPTO_memcmp(a, b, n) == 0;
-}
-
 /* The socket's file permissions let callers in; on the main port the key does, and only
  * from this machine.  To everybody else nothing is there. */
 static bool may_administer(const struct api *a, const struct http_exchange *x)
 {
-    static const char SCHEME[] = "bearer ";
-    if (http_tag(x) == API_ADMIN)
-        return true;
-    const char *field = http_field(x, "authorization");
-    return a->admin_key && http_tag(x) == API_MAIN && http_from_loopback(x) && field &&
-           http_field_count(x, "authorization") == 1 &&
-           strncasecmp(field, SCHEME, strlen(SCHEME)) == 0 &&
-           same_secret(field + strlen(SCHEME), a->admin_key);
+    return http_tag(x) == API_ADMIN ||
+           (http_tag(x) == API_MAIN && http_from_loopback(x) && auth_is(x, a->admin_key));
 }
 
 static void route_admin(struct api *a, struct http_exchange *x)
@@ -189,13 +176,20 @@ static void open_door(struct api *a, struct http_exchange *x, const struct door 
         job_open_http(a, x, door, &pass, found && model[0] ? model : NULL);
 }
 
+static void refuse_draining(struct http_exchange *x)
+{
+    struct api_error e = {0};
+    (void)api_from_status(&e, REALM_E_SHUTDOWN, NULL);
+    api_refuse(x, &e);
+}
+
 static void show_model(struct api *a, struct http_exchange *x, const char *name)
 {
     struct tenant_pass pass;
-    if (!let_in(a, x, &pass))
-        return;
-    models_get(a, x, &pass, name);
-    tenant_pass_drop(&pass);
+    if (a->draining)
+        refuse_draining(x);
+    else if (let_in(a, x, &pass))
+        job_open_http(a, x, &door_model, &pass, name);
 }
 
 static void go(struct api *a, struct http_exchange *x, const struct route *r)
@@ -203,9 +197,7 @@ static void go(struct api *a, struct http_exchange *x, const struct route *r)
     if (r->answer) {
         r->answer(a, x);
     } else if (a->draining) {
-        struct api_error e = {0};
-        (void)api_from_status(&e, REALM_E_SHUTDOWN, NULL);
-        api_refuse(x, &e);
+        refuse_draining(x);
     } else {
         open_door(a, x, r->door);
     }
@@ -262,13 +254,14 @@ void api_route(struct api *a, struct http_exchange *x)
 }
 
 /* Administration's bodies are small or let in by its own key. */
-bool api_wants_body(struct api *a, const struct http_exchange *x)
+bool api_wants_body(struct api *a, const struct http_exchange *x, uint32_t *payer)
 {
+    *payer = 0;
     if (http_tag(x) == API_ADMIN)
         return true;
     if (http_tag(x) == API_METRICS)
         return false;
     if (is_admin(x))
         return may_administer(a, x);
-    return auth_lets_in(&a->auth, x);
+    return auth_lets_in(&a->auth, x, payer);
 }

@@ -76,7 +76,7 @@ void choice_over(struct choice *c)
         fail(j, status);
         return;
     }
-    if (j->ask.stream && j->stage != JOB_OVER) {
+    if (j->ask.stream && !job_ended(j)) {
         begin(j);
         if (j->door->end)
             j->door->end(j, c);

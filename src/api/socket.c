@@ -50,13 +50,9 @@ static void end_socket(struct socket *s, const char *why)
 static void ask_for_key(struct socket *s)
 {
     s->auth_until_ns = clock_ns(clock_system()) + AUTH_WAIT_MS_MAX * 1000000ull;
+    http_ws_guard(s->ws, true);
     http_ws_send(s->ws, slice_of("{\"type\":\"auth_required\",\"message\":\"send "
                                  "{\\\"type\\\":\\\"auth\\\",\\\"api_key\\\":...} first\"}"));
-}
-
-static bool needs_key(const struct api *a)
-{
-    return a->options.needs_key || tenants_have_keys(a->options.tenants);
 }
 
 /* A key in the request's head is enough; with none there, it may come in a message. */
@@ -64,7 +60,7 @@ static int let_in(struct api *a, const struct http_exchange *x, struct tenant_pa
                   struct api_error *e)
 {
     *pass = (struct tenant_pass){0};
-    return needs_key(a) && !auth_shown(x) ? 0 : auth_request(&a->auth, x, pass, e);
+    return auth_wanted(&a->auth) && !auth_shown(x) ? 0 : auth_request(&a->auth, x, pass, e);
 }
 
 void socket_open(struct api *a, struct http_exchange *x)
@@ -119,7 +115,7 @@ void sockets_tick(struct api *a, uint64_t now_ns)
             continue;
         if (!s->pass.tenant && now_ns >= s->auth_until_ns)
             end_socket(s, "no key came in time");
-        else if (s->pass.tenant && !s->pass.key[0] && needs_key(a))
+        else if (s->pass.tenant && !s->pass.key[0] && auth_wanted(&a->auth))
             end_socket(s, "keys are wanted from now on");
         else if (s->pass.tenant && !tenant_pass_valid(&s->pass))
             end_socket(s, "the key is not valid any more");
@@ -242,10 +238,8 @@ static int cancel(struct socket *s, const json_t *params, struct api_error *e)
 {
     const char *id = json_string_value(json_object_get(params, "id"));
     struct call *c = id ? find(s, id) : NULL;
-    if (!c)
+    if (!c || !job_cancel(c->job))
         return api_bad(e, "id", NULL, "no open call has this id");
-    call_send(c, "cancelled", (struct slice){0});
-    job_gone(c->job);
     return 0;
 }
 
@@ -336,6 +330,7 @@ static void read_key(struct socket *s, const json_t *message)
     const char *key = json_string_value(json_object_get(message, "api_key"));
     if (type && strcmp(type, "auth") == 0 && key &&
         auth_key(&s->api->auth, key, s->address, s->loopback, &s->pass, &e) == 0) {
+        http_ws_guard(s->ws, false);
         send_message(s, json_pack("{s:s,s:s}", "type", "auth_success", "tenant_id",
                                   tenant_view(&s->pass)->id));
         return;
@@ -343,6 +338,14 @@ static void read_key(struct socket *s, const json_t *message)
     send_message(s, json_pack("{s:s,s:s}", "type", "auth_failed", "error",
                               e.message[0] ? e.message : "the first message must be the key"));
     end_socket(s, "not let in");
+}
+
+/* The text of a key that is not needed any more. */
+static void wipe_key(json_t *message)
+{
+    const json_t *key = json_object_get(message, "api_key");
+    if (json_is_string(key))
+        explicit_bzero((void *)json_string_value(key), json_string_length(key));
 }
 
 void socket_message(struct api *a, struct http_ws *ws, bool text, struct slice message)
@@ -357,11 +360,13 @@ void socket_message(struct api *a, struct http_ws *ws, bool text, struct slice m
         (void)api_bad(&e, NULL, NULL, "messages are text, and this one is binary");
     else
         (void)(ask_json(&json, message.p, message.n, &e) == 0);
-    if (!s->pass.tenant)
+    if (!s->pass.tenant) {
         read_key(s, json);
-    else if (json)
+        wipe_key(json);
+    } else if (json) {
         read_call(s, json, message.n);
-    else
+    } else {
         send_error(s, "", &e);
+    }
     json_decref(json);
 }

@@ -122,7 +122,7 @@ void metrics_tenants(struct metrics_out *o, struct api_counts *c, struct realm *
          METRICS_COUNTER, AT(guest_traps), 1},
         {"realm_tenant_guest_limits_total", "Of these, stopped at a limit of guests.",
          METRICS_COUNTER, AT(guest_limits), 1},
-        {"realm_tenant_guest_seconds_total", "Its programs' own running.", METRICS_COUNTER,
+        {"realm_tenant_guest_seconds_total", "Processor time of its programs.", METRICS_COUNTER,
          AT(guest_own_ms), 1e-3},
     };
 #undef AT
@@ -144,6 +144,8 @@ void metrics_ledger(struct metrics_out *o, struct tenants *tenants)
                 (double)s.commits);
     metrics_one(o, "realm_ledger_commit_seconds_total", METRICS_COUNTER, "Time spent on that.",
                 (double)s.commit_ns * 1e-9);
+    metrics_one(o, "realm_ledger_folded_rows_total", METRICS_COUNTER,
+                "Old rows that were added up by day.", (double)s.folded);
     metrics_one(o, "realm_ledger_rows_waiting", METRICS_GAUGE, "Rows that are not durable yet.",
                 s.waiting);
     metrics_one(o, "realm_ledger_writable", METRICS_GAUGE,

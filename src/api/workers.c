@@ -1,6 +1,7 @@
 #include "api/workers.h"
 
 #include "base/clock.h"
+#include "base/fair.h"
 #include "base/mem.h"
 #include "base/thread.h"
 #include "wasm/wasm.h"
@@ -13,49 +14,110 @@ struct worker {
     struct thread thread;
 };
 
+struct work_line {
+    struct list link; /* in workers.lines while work waits in it */
+    struct list work;
+    unsigned running;
+    bool closed; /* to be freed when nothing of it is at work */
+};
+
 struct workers {
-    unsigned threads_max;
-    struct mutex lock; /* guards all below */
+    struct workers_options options;
+    struct mutex lock; /* guards all below, and the lines */
     struct cond wake;  /* workers: there is work, or it is time to go */
     struct cond over;  /* workers_close: a thread left */
-    struct list work;
-    struct list left; /* threads that must be joined */
-    unsigned threads, idle;
-    size_t waiting; /* length of work */
+    struct list lines; /* with work that waits; the next to be served first */
+    struct list left;  /* threads that must be joined */
+    unsigned threads, idle, running;
+    size_t waiting; /* work in all lines */
     bool closing;
 };
 
-/* With the lock.  false: this thread is to leave. */
-static bool await(struct workers *w)
+/* With the lock: the line whose turn it is, or NULL. */
+static struct work_line *next_line(const struct workers *w)
+{
+    for (struct list *i = w->lines.next; i != &w->lines; i = i->next) {
+        struct work_line *line = CONTAINER_OF(i, struct work_line, link);
+        if (w->closing || fair_fits(line->running, 1, w->options.threads_max - w->running))
+            return line;
+    }
+    return NULL;
+}
+
+/* With the lock.  NULL: this thread is to leave. */
+static struct work_line *await(struct workers *w)
 {
     uint64_t until = clock_ns(clock_system()) + IDLE_NS;
-    while (list_empty(&w->work)) {
+    struct work_line *line;
+    while (!(line = next_line(w))) {
         if (w->closing)
-            return false;
+            return NULL;
         w->idle++;
         bool woken = cond_wait_until(&w->wake, &w->lock, until);
         w->idle--;
         /* The last one stays. */
-        if (!woken && list_empty(&w->work) && w->threads > 1)
-            return false;
+        if (!woken && !next_line(w) && w->threads > 1)
+            return NULL;
         if (!woken)
             until = clock_ns(clock_system()) + IDLE_NS;
     }
-    return true;
+    return line;
 }
+
+/* With the lock: the first of the line, which goes behind the others. */
+static struct work *take(struct workers *w, struct work_line *line)
+{
+    struct work *work = CONTAINER_OF(line->work.next, struct work, link);
+    list_remove(&work->link);
+    w->waiting--;
+    list_remove(&line->link);
+    if (!list_empty(&line->work))
+        list_add_tail(&w->lines, &line->link);
+    line->running++;
+    w->running++;
+    return work;
+}
+
+/* With the lock. */
+static void took(struct workers *w, struct work_line *line)
+{
+    line->running--;
+    w->running--;
+    if (line->closed && line->running == 0)
+        mem_free(line);
+}
+
+/* With the lock: has somebody come to what waits.  true: all are busy, and a thread, which is
+ * counted already, is to be started. */
+static bool call_up(struct workers *w)
+{
+    if (!next_line(w))
+        return false;
+    cond_signal(&w->wake);
+    bool more = w->waiting > w->idle && w->threads < w->options.threads_max;
+    w->threads += more;
+    return more;
+}
+
+static void start_more(struct workers *w);
 
 static void serve(void *arg)
 {
     struct worker *self = arg;
     struct workers *w = self->workers;
+    struct work_line *line;
+    if (w->options.give_way)
+        thread_lower_priority();
     mutex_lock(&w->lock);
-    while (await(w)) {
-        struct work *work = CONTAINER_OF(w->work.next, struct work, link);
-        list_remove(&work->link);
-        w->waiting--;
+    while ((line = await(w))) {
+        struct work *work = take(w, line);
+        bool more = call_up(w);
         mutex_unlock(&w->lock);
+        if (more)
+            start_more(w);
         work->run(work);
         mutex_lock(&w->lock);
+        took(w, line);
     }
     w->threads--;
     list_add_tail(&w->left, &self->link);
@@ -93,20 +155,30 @@ static int start(struct workers *w)
     list_init(&worker->link);
     worker->workers = w;
     int status =
-        thread_start(&worker->thread, "realm-worker", WASM_THREAD_STACK_BYTES, serve, worker);
+        thread_start(&worker->thread, w->options.name, WASM_THREAD_STACK_BYTES, serve, worker);
     if (status)
         mem_free(worker);
     return status;
 }
 
-int workers_open(struct workers **out, unsigned threads_max)
+/* Without the lock, as start.  Without another thread those that there are will come to it. */
+static void start_more(struct workers *w)
+{
+    if (start(w) == 0)
+        return;
+    mutex_lock(&w->lock);
+    w->threads--;
+    mutex_unlock(&w->lock);
+}
+
+int workers_open(struct workers **out, const struct workers_options *options)
 {
     *out = NULL;
     struct workers *w = mem_zalloc(sizeof(*w));
     if (!w)
         return REALM_E_NOMEM;
-    w->threads_max = threads_max;
-    list_init(&w->work);
+    w->options = *options;
+    list_init(&w->lines);
     list_init(&w->left);
     int status = mutex_init(&w->lock);
     if (status)
@@ -154,22 +226,41 @@ void workers_close(struct workers *w)
     mem_free(w);
 }
 
-void workers_run(struct workers *w, struct work *work)
+int workers_line_open(struct work_line **out)
+{
+    struct work_line *line = mem_zalloc(sizeof(*line));
+    *out = line;
+    if (!line)
+        return REALM_E_NOMEM;
+    list_init(&line->link);
+    list_init(&line->work);
+    return 0;
+}
+
+void workers_line_close(struct workers *w, struct work_line *line)
+{
+    if (w)
+        mutex_lock(&w->lock);
+    line->closed = true;
+    bool idle = line->running == 0;
+    if (w)
+        mutex_unlock(&w->lock);
+    if (idle)
+        mem_free(line);
+}
+
+void workers_run(struct workers *w, struct work_line *line, struct work *work)
 {
     struct list left;
     mutex_lock(&w->lock);
-    list_add_tail(&w->work, &work->link);
+    if (list_empty(&line->work))
+        list_add_tail(&w->lines, &line->link);
+    list_add_tail(&line->work, &work->link);
     w->waiting++;
-    bool more = w->waiting > w->idle && w->threads < w->threads_max;
-    w->threads += more;
-    cond_signal(&w->wake);
+    bool more = call_up(w);
     take_left(w, &left);
     mutex_unlock(&w->lock);
     join(&left);
-    if (more && start(w)) {
-        /* Those that there are will come to it. */
-        mutex_lock(&w->lock);
-        w->threads--;
-        mutex_unlock(&w->lock);
-    }
+    if (more)
+        start_more(w);
 }

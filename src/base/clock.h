@@ -12,6 +12,9 @@ struct clock {
 /* The system's monotonic clock. */
 const struct clock *clock_system(void);
 
+/* Processor time that the calling thread has had. */
+const struct clock *clock_thread(void);
+
 /* Seconds since 1970, for what people read as a date. */
 int64_t clock_wall_s(void);
 

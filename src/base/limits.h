@@ -25,12 +25,18 @@ enum {
     MODEL_WIDTH_MAX = 65536,
     MODEL_FFN_MAX = 262144,
     MODEL_HEADS_MAX = 512,
+    MODEL_EXPERTS_MAX = 1024,
+    MODEL_EXPERTS_USED_MAX = 64, /* by one token */
     MODEL_HEAD_DIM_MAX = 512,
     MODEL_CONTEXT_MAX = 1 << 22,
     MODEL_VOCAB_MAX = 1 << 21,
     MODEL_NAME_MAX = 256,
     TOKEN_TEXT_MAX = 64 << 10,
-    TOKEN_SPECIAL_MAX = 256, /* bytes of a token that is looked for at every place of a text */
+    TOKEN_SPECIAL_MAX = 256,   /* bytes of a token that is looked for at every place of a text */
+    TOKEN_NODES_MAX = 8 << 20, /* of the tree of a vocabulary's tokens */
+    CHARSMAP_BYTES_MAX = 4 << 20,
+    CHARSMAP_KEY_MAX = 64,    /* bytes that are replaced as one */
+    CHARSMAP_GROWTH_MAX = 32, /* bytes that come of one */
 
     /* engine */
     POOL_THREADS_MAX = 256,
@@ -94,6 +100,7 @@ enum {
     HTTP_UNSENT_BYTES_MAX = 64 << 20,
     HTTP_AHEAD_BYTES_MAX = 64 << 10, /* requests that come before the last one is answered */
     WS_MESSAGE_MAX = 1 << 20,
+    WS_KEY_MESSAGE_MAX = 4 << 10, /* of one whose key has not come yet */
     WS_FRAGMENTS_MAX = 1024,
     WS_PINGS_PER_S_MAX = 16,
     WS_PING_MS = 30000, /* of silence, until a client is asked; as long again, until it is gone */
@@ -101,14 +108,16 @@ enum {
     /* API */
     API_JOBS_MAX = 8192,
     API_JOBS_BYTES_MAX = 256 << 20, /* of their bodies and messages */
+    JOB_ENDING_MS_MAX = 500,        /* that a client waits to be told of a failure, for its row */
     JSON_DEPTH_MAX = 64,
     JSON_VALUES_MAX = 200000,
     CHOICES_MAX = 16,             /* n times prompts of one request */
     TOKEN_PIECES_MAX = 256 << 10, /* tokens that /tokenize shows with their text */
     EMBEDDING_INPUTS_MAX = 2048,
     LOGIT_BIAS_MAX = 1024,
-    WS_CALLS_MAX = 64,     /* open on one connection */
-    API_WORKERS_MAX = 512, /* threads that load, render, tokenise and run guests */
+    WS_CALLS_MAX = 64,            /* open on one connection */
+    API_WORKERS_MAX = 256,        /* threads that load, render and tokenise */
+    API_GUEST_WORKERS_MAX = 1024, /* threads that run guests */
 
     AUTH_MISSES_PER_MIN_MAX = 20, /* wrong keys of one address, but of this machine */
     AUTH_WAIT_MS_MAX = 10000,     /* for the key of a WebSocket */
@@ -128,6 +137,7 @@ enum {
     LEDGER_GROUP_MS_MAX = 3,
     LEDGER_NOTE_MS_MAX = 250,
     LEDGER_SPOOL_ROWS_MAX = 8192,
+    LEDGER_FOLD_ROWS_MAX = 128, /* that one transaction folds */
 
     /* realm pull */
     PULL_PAGE_BYTES_MAX = 8 << 20, /* of a hub's listing */

@@ -43,6 +43,10 @@ MUST_USE int thread_start(struct thread *t, const char *name, size_t stack_bytes
                           void (*run)(void *arg), void *arg);
 void thread_join(struct thread *t);
 
+/* From here on the calling thread gives way to those of ordinary priority, as far as the system
+ * lets it.  There is no way back. */
+void thread_lower_priority(void);
+
 /* Processors this process may run on, at least 1. */
 unsigned thread_cpus(void);
 

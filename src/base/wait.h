@@ -15,5 +15,8 @@ int wait_poll_ms(const struct realm_wait *wait);
 
 /* Sleeps until c is signalled, or until it is time to ask again. */
 void wait_sleep(const struct realm_wait *wait, struct cond *c, struct mutex *m);
+/* The same for one of n who wait, each of whom is asked less often, so that asking costs little
+ * of a processor. */
+void wait_sleep_among(const struct realm_wait *wait, struct cond *c, struct mutex *m, unsigned n);
 
 #endif

@@ -254,9 +254,8 @@ static unsigned prompt_flags(const struct realm_model_info *info, const struct b
     return REALM_TEXT_SPECIAL | (has_bos ? 0 : REALM_TEXT_BOS);
 }
 
-int chat_render(struct chat *c, const struct realm_model *m, const json_t *messages,
-                const json_t *extra, const struct realm_wait *wait, struct chat_prompt *out,
-                struct realm_error *err)
+int chat_render(struct chat *c, const struct realm_model *m, const struct chat_request *request,
+                struct chat_prompt *out, struct realm_error *err)
 {
     struct realm_model_info info;
     *out = (struct chat_prompt){0};
@@ -265,17 +264,25 @@ int chat_render(struct chat *c, const struct realm_model *m, const json_t *messa
         return err_set(err, REALM_E_UNSUPPORTED, "the model has no tokenizer");
     if (!info.chat_template)
         return err_set(err, REALM_E_UNSUPPORTED, "the model has no chat template");
-    if (deeper_than(messages, JSON_DEPTH_MAX) || deeper_than(extra, JSON_DEPTH_MAX))
+    if (deeper_than(request->messages, JSON_DEPTH_MAX) ||
+        deeper_than(request->extra, JSON_DEPTH_MAX))
         return err_set(err, REALM_E_ARG, "the conversation is nested more than %d levels deep",
                        JSON_DEPTH_MAX);
-    char *json = context(m, messages, extra, &info);
+    char *json = context(m, request->messages, request->extra, &info);
     if (!json)
         return err_nomem(err, "the conversation");
     struct buf text;
     buf_init(&text, PROMPT_BYTES_MAX);
     const struct slice parts[] = {slice_of(info.chat_template), slice_of(json)};
-    int status = helper_call(c->helper, HELPER_RENDER, parts, ARRAY_LEN(parts),
-                             HELPER_RENDER_MS_MAX, wait, &text, err);
+    const struct helper_task task = {
+        .op = HELPER_RENDER,
+        .parts = parts,
+        .n_parts = ARRAY_LEN(parts),
+        .timeout_ms = HELPER_RENDER_MS_MAX,
+        .who = request->tenant,
+        .wait = request->wait,
+    };
+    int status = helper_call(c->helper, &task, &text, err);
     free(json);
     if (status) {
         buf_free(&text);

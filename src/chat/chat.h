@@ -34,18 +34,24 @@ void chat_close(struct chat *c);
  * "messages[3].content ...". */
 MUST_USE int chat_check(const json_t *messages, struct realm_error *err);
 
-/* Renders checked messages with the template of m, ending where the assistant
- * is to speak.  extra (may be NULL): an object whose members are variables too
- * (tools, enable_thinking, ...).
+struct chat_request {
+    const json_t *messages;        /* checked */
+    const json_t *extra;           /* an object whose members are variables too (tools,
+                               enable_thinking, ...), or NULL */
+    const char *tenant;            /* in whose turn it is rendered; NULL: nobody's in particular */
+    const struct realm_wait *wait; /* may be NULL */
+};
+
+/* Renders messages with the template of m, ending where the assistant is to speak.
  *   REALM_E_UNSUPPORTED  m has no template, or no tokenizer
  *   REALM_E_ARG          the template refuses the conversation; the sentence is its own
  *   REALM_E_FORMAT       the template does not compile
- *   REALM_E_CANCELLED, REALM_E_DEADLINE  as wait (may be NULL) says, or after
+ *   REALM_E_CANCELLED, REALM_E_DEADLINE  as wait says, or after
  *                        HELPER_RENDER_MS_MAX
  *   REALM_E_LIMIT, REALM_E_NOMEM, REALM_E_SYS */
-MUST_USE int chat_render(struct chat *c, const struct realm_model *m, const json_t *messages,
-                         const json_t *extra, const struct realm_wait *wait,
-                         struct chat_prompt *out, struct realm_error *err);
+MUST_USE int chat_render(struct chat *c, const struct realm_model *m,
+                         const struct chat_request *request, struct chat_prompt *out,
+                         struct realm_error *err);
 
 /* The child's work for HELPER_RENDER. */
 int chat_render_work(const struct slice *parts, size_t n_parts, struct buf *out,

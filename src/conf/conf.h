@@ -28,6 +28,7 @@ struct conf {
     bool insecure_public; /* host may be more than loopback although there are no keys */
     char *metrics_host;
     uint32_t metrics_port; /* 0: /metrics is on the main port, for loopback */
+    bool metrics_public;   /* it needs no key even where there are keys */
     char *tls_cert, *tls_key;
     char **allowed_hosts;
     size_t n_allowed_hosts;
@@ -53,6 +54,8 @@ struct conf {
     uint32_t request_s;       /* most time of a request with its waits; 0: the default, 3600 */
     uint32_t drain_s;         /* 30 */
     struct http_limits http;
+    /* tenants */
+    uint32_t keep_days; /* 400; of requests' rows; 0: for ever */
     /* log */
     char *log_level;  /* error, warn, info, debug */
     char *log_format; /* text, json */

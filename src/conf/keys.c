@@ -42,6 +42,10 @@ static const struct conf_key keys[] = {
          "server: a web page cannot reach it under another name."),
     TEXT("listen", "metrics_host", metrics_host, "127.0.0.1", false,
          "The address of metrics_port; /metrics names models and counts, never prompts."),
+    FLAG("listen", "metrics_public", metrics_public, false,
+         "Lets whoever reaches /metrics on metrics_port, or from this machine, read it without a "
+         "key although there are keys.  It names tenants and tells how much they use.  Without it "
+         "a reader shows REALM_METRICS_KEY as its bearer key."),
     NUMBER("listen", "metrics_port", CONF_U32, metrics_port, 0, 65535, 1, 0, false,
            "A port for /metrics, /health and /ready alone; 0: they are on the main port, /metrics "
            "for callers of this machine."),
@@ -131,6 +135,11 @@ static const struct conf_key keys[] = {
     NUMBER("limits", "unsent_bytes", CONF_BYTES, http.unsent_bytes_max, 64 * KiB, 64 * GiB, 1,
            HTTP_UNSENT_BYTES_MAX, false,
            "What is kept of a stream for a client that does not read it."),
+    NUMBER(
+        "tenants", "keep_days", CONF_U32, keep_days, 0, 100000, 1, 400, true,
+        "Days for which each request has a row of its own in the ledger; older ones are added up "
+        "by tenant, key, model, program and day, which leaves reports of usage as they are.  0: "
+        "for ever."),
     {"log",
      "level",
      CONF_CHOICE,

@@ -239,11 +239,12 @@ void realm_model_pin(struct realm_model *m, bool pinned)
     store_lease_keep(m->lease, pinned);
 }
 
-/* Every matrix but the embedding, of which a token reads one row. */
+/* Every matrix but the embedding, of which a token reads one row, and the experts that it
+ * does not use. */
 static uint64_t step_bytes(const struct model *m)
 {
     uint64_t embed = (uint64_t)m->embed.panels * m->embed.panel_bytes;
-    return m->memory_bytes - (m->config.tied ? 0 : embed);
+    return m->memory_bytes - m->idle_bytes - (m->config.tied ? 0 : embed);
 }
 
 void realm_model_info(const struct realm_model *m, struct realm_model_info *out)

@@ -6,7 +6,9 @@
  * error of one call at most; the next call starts another.  It ends when the
  * parent hangs up, and so with the parent.
  *
- * Threads: any; calls on one helper take turns.
+ * Threads: any; calls on one helper take turns, callers of each name one in a round (start-time
+ * fair queueing, Goyal, Vin and Cheng 1996, with calls of equal length), and those of one name
+ * in the order they come.
  *
  * On the socket, little endian: a call is {u32 op, u32 parts, u64 bytes of each
  * part (HELPER_PARTS_MAX of them)} and the parts; an answer is {i32 status, u32 0,
@@ -36,14 +38,21 @@ struct helper;
 MUST_USE int helper_open(struct helper **out, const char *exe);
 void helper_close(struct helper *h); /* ends the child; NULL is fine */
 
-/* Has the child do op on the parts and appends its answer to out.  Returns 0,
- * what the child says, or REALM_E_DEADLINE (after timeout_ms of its own, other calls not
- * counted, or as wait says), REALM_E_CANCELLED (as wait, which may be NULL, says; in
+struct helper_task {
+    enum helper_op op;
+    const struct slice *parts; /* (n_parts) */
+    size_t n_parts;
+    uint32_t timeout_ms;           /* for the work; others' is none of the caller's */
+    const char *who;               /* those of one name share its turns; NULL: "" */
+    const struct realm_wait *wait; /* may be NULL */
+};
+
+/* Has the child do the task and appends its answer to out.  Returns 0, what the child says, or
+ * REALM_E_DEADLINE (after timeout_ms, or as wait says), REALM_E_CANCELLED (as wait says; in
  * both cases a child that is at it is killed), REALM_E_LIMIT (it died of a limit),
  * REALM_E_SYS (it cannot be started), REALM_E_NOMEM. */
-MUST_USE int helper_call(struct helper *h, enum helper_op op, const struct slice *parts,
-                         size_t n_parts, uint32_t timeout_ms, const struct realm_wait *wait,
-                         struct buf *out, struct realm_error *err);
+MUST_USE int helper_call(struct helper *h, const struct helper_task *task, struct buf *out,
+                         struct realm_error *err);
 
 /* ---- the child's side ---- */
 

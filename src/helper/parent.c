@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/list.h"
 #include "base/mem.h"
 #include "base/thread.h"
 #include "base/wait.h"
@@ -17,11 +18,20 @@
 
 struct helper {
     char *exe;
-    struct mutex lock;
-    struct cond free;
-    bool busy; /* under lock: somebody's call has what is below */
+    struct mutex lock;           /* guards these: */
+    struct list waiting;         /* struct caller, by round */
+    const struct caller *served; /* whose call has what is below; NULL: nobody's */
+    uint64_t round;              /* of the last one served */
+
     pid_t pid; /* 0: no child */
     int fd;
+};
+
+struct caller {
+    struct list link; /* in helper.waiting */
+    const char *who;
+    uint64_t round;
+    struct cond turn; /* it is the one that is served */
 };
 
 int helper_open(struct helper **out, const char *exe)
@@ -31,18 +41,12 @@ int helper_open(struct helper **out, const char *exe)
     if (!h)
         return REALM_E_NOMEM;
     h->exe = mem_strdup(exe ? exe : "/proc/self/exe");
+    list_init(&h->waiting);
     int status = h->exe ? mutex_init(&h->lock) : REALM_E_NOMEM;
-    if (status)
-        goto no_lock;
-    status = cond_init(&h->free);
-    if (status)
-        goto no_cond;
-    *out = h;
-    return 0;
-
-no_cond:
-    mutex_destroy(&h->lock);
-no_lock:
+    if (status == 0) {
+        *out = h;
+        return 0;
+    }
     mem_free(h->exe);
     mem_free(h);
     return status;
@@ -71,7 +75,6 @@ void helper_close(struct helper *h)
     if (!h)
         return;
     bury(h);
-    cond_destroy(&h->free);
     mutex_destroy(&h->lock);
     mem_free(h->exe);
     mem_free(h);
@@ -147,15 +150,15 @@ static int start(struct helper *h)
     return status;
 }
 
-static int send_call(struct helper *h, enum helper_op op, const struct slice *parts, size_t n_parts,
+static int send_call(struct helper *h, const struct helper_task *task,
                      const struct realm_wait *wait)
 {
-    struct frame_call call = {.op = op, .parts = (uint32_t)n_parts};
-    for (size_t i = 0; i < n_parts; i++)
-        call.bytes[i] = parts[i].n;
+    struct frame_call call = {.op = task->op, .parts = (uint32_t)task->n_parts};
+    for (size_t i = 0; i < task->n_parts; i++)
+        call.bytes[i] = task->parts[i].n;
     int status = frame_send(h->fd, &call, sizeof(call), wait);
-    for (size_t i = 0; !status && i < n_parts; i++)
-        status = frame_send(h->fd, parts[i].p, parts[i].n, wait);
+    for (size_t i = 0; !status && i < task->n_parts; i++)
+        status = frame_send(h->fd, task->parts[i].p, task->parts[i].n, wait);
     return status;
 }
 
@@ -186,15 +189,53 @@ static int receive(struct helper *h, const struct realm_wait *wait, struct buf *
     return status;
 }
 
+/* With the lock.  One round after the last of this name that waits or is served. */
+static void stand(struct helper *h, struct caller *me)
+{
+    me->round = h->round;
+    if (h->served && strcmp(h->served->who, me->who) == 0)
+        me->round = h->served->round + 1;
+    struct list *i = h->waiting.prev, *before = NULL;
+    for (; i != &h->waiting; i = i->prev) {
+        const struct caller *c = CONTAINER_OF(i, struct caller, link);
+        if (strcmp(c->who, me->who) == 0) {
+            me->round = c->round + 1;
+            break;
+        }
+    }
+    for (i = h->waiting.next; i != &h->waiting && !before; i = i->next)
+        if (CONTAINER_OF(i, struct caller, link)->round > me->round)
+            before = i;
+    list_add_tail(before ? before : &h->waiting, &me->link);
+}
+
+/* With the lock: the next one's turn begins. */
+static void call_next(struct helper *h)
+{
+    struct caller *next = NULL;
+    if (!list_empty(&h->waiting)) {
+        next = CONTAINER_OF(h->waiting.next, struct caller, link);
+        list_remove(&next->link);
+        h->round = next->round;
+        cond_signal(&next->turn);
+    }
+    h->served = next;
+}
+
 /* Waits for the caller's turn; REALM_E_DEADLINE or REALM_E_CANCELLED. */
-static int take_turn(struct helper *h, const struct realm_wait *wait)
+static int take_turn(struct helper *h, struct caller *me, const struct realm_wait *wait)
 {
     int status = 0;
     mutex_lock(&h->lock);
-    while (h->busy && !(status = wait_given_up(wait, &h->lock)) && h->busy)
-        wait_sleep(wait, &h->free, &h->lock);
-    if (!status)
-        h->busy = true;
+    stand(h, me);
+    if (!h->served)
+        call_next(h);
+    while (h->served != me && !(status = wait_given_up(wait, &h->lock)) && h->served != me)
+        wait_sleep(wait, &me->turn, &h->lock);
+    if (h->served == me)
+        status = 0;
+    else
+        list_remove(&me->link);
     mutex_unlock(&h->lock);
     return status;
 }
@@ -202,20 +243,19 @@ static int take_turn(struct helper *h, const struct realm_wait *wait)
 static void end_turn(struct helper *h)
 {
     mutex_lock(&h->lock);
-    h->busy = false;
-    cond_signal(&h->free);
+    call_next(h);
     mutex_unlock(&h->lock);
 }
 
 /* One call, in its turn; err is set whenever it fails. */
-static int exchange(struct helper *h, enum helper_op op, const struct slice *parts, size_t n_parts,
-                    const struct realm_wait *wait, struct buf *out, struct realm_error *err)
+static int exchange(struct helper *h, const struct helper_task *task, const struct realm_wait *wait,
+                    struct buf *out, struct realm_error *err)
 {
     bool said = false;
     int status = start(h);
     if (status)
         return err_set(err, status, "the helper process cannot be started");
-    status = send_call(h, op, parts, n_parts, wait);
+    status = send_call(h, task, wait);
     if (!status)
         status = receive(h, wait, out, &said, err);
     if (!status || said)
@@ -231,20 +271,26 @@ static int exchange(struct helper *h, enum helper_op op, const struct slice *par
                    killed_by == SIGXCPU ? " of processor time" : " of memory, or crashed");
 }
 
-int helper_call(struct helper *h, enum helper_op op, const struct slice *parts, size_t n_parts,
-                uint32_t timeout_ms, const struct realm_wait *caller, struct buf *out,
+int helper_call(struct helper *h, const struct helper_task *task, struct buf *out,
                 struct realm_error *err)
 {
-    struct realm_wait wait = caller ? *caller : (struct realm_wait){0};
-    int status = take_turn(h, &wait);
+    struct realm_wait wait = task->wait ? *task->wait : (struct realm_wait){0};
+    struct caller me = {.who = task->who ? task->who : ""};
+    list_init(&me.link);
+    int status = cond_init(&me.turn);
     if (status)
+        return err_set(err, status, "cannot wait for the helper process");
+    status = take_turn(h, &me, &wait);
+    if (status) {
+        cond_destroy(&me.turn);
         return err_set(err, status, "the helper process is busy, and the wait for it ended: %s",
                        realm_status_name(status));
-    /* The time is for the work: others' is none of the caller's. */
-    uint64_t deadline_ns = clock_ns(clock_system()) + timeout_ms * 1000000ull;
+    }
+    uint64_t deadline_ns = clock_ns(clock_system()) + task->timeout_ms * 1000000ull;
     if (!wait.deadline_ns || wait.deadline_ns > deadline_ns)
         wait.deadline_ns = deadline_ns;
-    status = exchange(h, op, parts, n_parts, &wait, out, err);
+    status = exchange(h, task, &wait, out, err);
     end_turn(h);
+    cond_destroy(&me.turn);
     return status;
 }

@@ -168,6 +168,7 @@ static void read_some(struct conn *c)
         }
         total += (size_t)got;
         take_bytes(c, (struct slice){c->s->scratch, (size_t)got});
+        explicit_bzero(c->s->scratch, (size_t)got);
         if ((size_t)got < sizeof(c->s->scratch) && !(c->ssl && tls_pending(c->ssl)))
             return;
     }
@@ -280,7 +281,7 @@ static void expect_body(struct conn *c)
     c->state = CONN_BODY;
     c->deadline_ms = 0;
     x->body_until_ms = conn_now_ms(c) + BODY_GRACE_MS;
-    if (has_body && h->wants_body && !h->wants_body(h->ctx, x)) {
+    if (has_body && h->wants_body && !h->wants_body(h->ctx, x, &x->payer)) {
         x->head.close = true;
         hand_over(c);
     } else {
@@ -354,13 +355,12 @@ static int read_body(struct conn *c, struct http_fault *fault)
     return whole;
 }
 
-/* The same, and all bodies together are within the limit. */
+/* The same, and all bodies together are within the limit, and the payer's within its part. */
 static int take_body(struct conn *c, struct http_fault *fault)
 {
     size_t before = c->x->body.n;
     int whole = read_body(c, fault);
-    c->s->bodies_bytes += c->x->body.n - before;
-    if (whole < 0 || c->s->bodies_bytes <= HTTP_BODIES_BYTES_MAX)
+    if (whole < 0 || exchange_pay(c->x, c->x->body.n - before))
         return whole;
     *fault = (struct http_fault){503, "overloaded", "the server holds as many bytes as it may"};
     return -1;

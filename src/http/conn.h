@@ -27,7 +27,8 @@ struct conn;
 struct ssl_st;
 struct ssl_ctx_st;
 
-/* Bytes that are taken at the front and added at the end. */
+/* Bytes that are taken at the front and added at the end.  Keys may be among them: none stays
+ * behind in memory that the queue gives up, or in bytes that were taken. */
 struct queue {
     struct buf b;
     size_t at; /* b's bytes before it are taken */
@@ -153,9 +154,13 @@ struct http_exchange {
     struct conn *c;
     void *user;
     struct head head;
+    char *text; /* that head's are views of */
+    size_t text_bytes;
     struct buf body;
     struct chunked chunked;
     uint64_t arrived_ns;
+    uint32_t payer;         /* as the handler said */
+    uint64_t paid;          /* bytes of the body that are counted to it */
     uint64_t came;          /* bytes of the body, as they came */
     uint64_t credited;      /* of these, for which time was given */
     uint64_t body_until_ms; /* when more must have come */
@@ -169,6 +174,8 @@ struct http_exchange {
 /* Reads a whole head: the exchange, or NULL and *fault (status 0: memory is short).  The
  * exchange may be there although the fault is set, for the answer's id and form. */
 struct http_exchange *exchange_new(struct conn *c, struct slice text, struct http_fault *fault);
+/* Counts bytes of the body to its payer; false: there is no room for them. */
+MUST_USE bool exchange_pay(struct http_exchange *x, size_t bytes);
 void exchange_free(struct http_exchange *x);
 /* After the answer: the connection is free for the next request, or closes. */
 void exchange_done(struct http_exchange *x);
@@ -198,6 +205,8 @@ struct listener {
     char *unix_path; /* NULL: TCP */
 };
 
+enum { HTTP_PAYERS = 1024 };
+
 struct http_server {
     uv_loop_t loop;
     uv_async_t wake;
@@ -217,9 +226,10 @@ struct http_server {
     struct listener *listeners[HTTP_LISTENERS_MAX];
     size_t n_listeners;
     struct ssl_ctx_st *tls;
-    int spare[HTTP_SPARE_FDS]; /* -1: none */
-    uint32_t lingering;        /* refused connections that are still open */
-    uint64_t bodies_bytes;     /* of all exchanges */
+    int spare[HTTP_SPARE_FDS];         /* -1: none */
+    uint32_t lingering;                /* refused connections that are still open */
+    uint64_t bodies_bytes;             /* of all exchanges, within HTTP_BODIES_BYTES_MAX */
+    uint64_t payer_bytes[HTTP_PAYERS]; /* the same of each payer, or of some together */
     bool draining;
     bool closing;
     int64_t date_s;

@@ -1,6 +1,7 @@
 /* http/exchange.c - a request as the handler sees it. */
 #include <string.h>
 
+#include "base/fair.h"
 #include "base/mem.h"
 #include "http/conn.h"
 
@@ -25,6 +26,8 @@ struct http_exchange *exchange_new(struct conn *c, struct slice text, struct htt
     server_new_id(s, x->id);
     char *copy = (char *)x + sizeof(*x) + fields_bytes;
     memcpy(copy, text.p, text.n);
+    x->text = copy;
+    x->text_bytes = text.n;
     const struct head_rules rules = {
         .tls = c->ssl != NULL,
         .check_host = c->check_host,
@@ -36,11 +39,27 @@ struct http_exchange *exchange_new(struct conn *c, struct slice text, struct htt
     return x;
 }
 
+bool exchange_pay(struct http_exchange *x, size_t bytes)
+{
+    struct http_server *s = x->c->s;
+    uint64_t *theirs = &s->payer_bytes[x->payer % HTTP_PAYERS];
+    bool fits = fair_fits(*theirs, bytes, HTTP_BODIES_BYTES_MAX - s->bodies_bytes);
+    if (!fits)
+        return false;
+    *theirs += bytes;
+    s->bodies_bytes += bytes;
+    x->paid += bytes;
+    return true;
+}
+
 void exchange_free(struct http_exchange *x)
 {
     if (!x)
         return;
-    x->c->s->bodies_bytes -= x->body.n;
+    struct http_server *s = x->c->s;
+    s->payer_bytes[x->payer % HTTP_PAYERS] -= x->paid;
+    s->bodies_bytes -= x->paid;
+    explicit_bzero(x->text, x->text_bytes); // there may be a key in it
     buf_free(&x->body);
     mem_free(x);
 }

@@ -54,8 +54,9 @@ struct http_options {
 struct http_handler {
     /* Whether the body of x, whose head alone is there, is worth reading; if not, x is handed over
      * without it, and its connection closes after the answer.  So nobody who is going to be
-     * refused costs memory.  NULL: every body is. */
-    bool (*wants_body)(void *ctx, const struct http_exchange *x);
+     * refused costs memory.  *payer: any number for whoever sends it; no payer's bodies come to
+     * hold more than is left to all others (base/fair.h).  NULL: every body is, of payer 0. */
+    bool (*wants_body)(void *ctx, const struct http_exchange *x, uint32_t *payer);
     void (*request)(void *ctx, struct http_exchange *x);
     /* The client of x left before its answer was whole. */
     void (*gone)(void *ctx, struct http_exchange *x);
@@ -164,6 +165,9 @@ void http_ws_set_user(struct http_ws *ws, void *user);
 void *http_ws_user(const struct http_ws *ws);
 const char *http_ws_id(const struct http_ws *ws); /* as http_id */
 bool http_ws_from_loopback(const struct http_ws *ws);
+/* While a secret is to come: messages have at most WS_KEY_MESSAGE_MAX bytes instead of
+ * WS_MESSAGE_MAX, and nothing of them stays in memory. */
+void http_ws_guard(struct http_ws *ws, bool on);
 void http_ws_send(struct http_ws *ws, struct slice text);
 /* The same with text false for a binary message. */
 void http_ws_send_as(struct http_ws *ws, bool text, struct slice message);

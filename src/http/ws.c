@@ -152,6 +152,12 @@ bool http_ws_from_loopback(const struct http_ws *ws)
     return ws->c->loopback;
 }
 
+void http_ws_guard(struct http_ws *ws, bool on)
+{
+    if (ws_frames_guard(ws->frames, on))
+        conn_fail(ws->c);
+}
+
 void http_ws_send(struct http_ws *ws, struct slice text)
 {
     http_ws_send_as(ws, true, text);

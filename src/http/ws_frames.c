@@ -17,8 +17,12 @@ struct ws_frames {
     struct slice in;        /* what wslay has not asked for yet */
     uint64_t left;          /* bytes of a data frame's payload that are to come */
     uint64_t message_bytes; /* of the message that is coming, as its frames announce them */
-    uint32_t fragments;     /* its frames */
-    uint32_t pings;         /* since window_ms */
+    uint64_t message_max;
+    bool guarded;       /* wslay is not to keep copies of data: it comes together in `own` */
+    bool payload;       /* wslay has a data frame's */
+    struct buf own;     /* of the message that is coming, while guarded */
+    uint32_t fragments; /* its frames */
+    uint32_t pings;     /* since window_ms */
     uint64_t window_ms, now_ms;
     uint64_t since_ms, came; /* of what has come in part: when it began, its bytes */
     bool open;               /* the last data frame was not its message's last */
@@ -60,14 +64,37 @@ static void give_up(struct ws_frames *f, uint16_t code, const char *reason)
     wslay_event_shutdown_read(f->wslay);
 }
 
+static void wipe(struct buf *b)
+{
+    explicit_bzero(b->p, b->n);
+    buf_clear(b);
+}
+
+/* Bytes of a frame, in wslay's own buffer. */
+static void on_chunk(wslay_event_context_ptr wslay,
+                     const struct wslay_event_on_frame_recv_chunk_arg *chunk, void *ctx)
+{
+    struct ws_frames *f = ctx;
+    (void)wslay;
+    if (!f->guarded || !f->payload || chunk->data_length == 0)
+        return;
+    if (buf_add(&f->own, chunk->data, chunk->data_length))
+        f->failed = true;
+    explicit_bzero((void *)chunk->data, chunk->data_length);
+}
+
 static void on_message(wslay_event_context_ptr wslay, const struct wslay_event_on_msg_recv_arg *m,
                        void *ctx)
 {
     struct ws_frames *f = ctx;
+    struct slice message = {m->msg, m->msg_length};
     (void)wslay;
-    if (!wslay_is_ctrl_frame(m->opcode))
-        f->events.message(f->events.ctx, m->opcode == WSLAY_TEXT_FRAME,
-                          (struct slice){m->msg, m->msg_length});
+    if (wslay_is_ctrl_frame(m->opcode) || f->failed)
+        return;
+    if (f->guarded)
+        message = buf_slice(&f->own);
+    f->events.message(f->events.ctx, m->opcode == WSLAY_TEXT_FRAME, message);
+    wipe(&f->own);
 }
 
 int ws_frames_open(struct ws_frames **out, const struct ws_events *events)
@@ -75,6 +102,7 @@ int ws_frames_open(struct ws_frames **out, const struct ws_events *events)
     static const struct wslay_event_callbacks callbacks = {
         .recv_callback = on_recv,
         .send_callback = on_send,
+        .on_frame_recv_chunk_callback = on_chunk,
         .on_msg_recv_callback = on_message,
     };
     *out = NULL;
@@ -86,6 +114,8 @@ int ws_frames_open(struct ws_frames **out, const struct ws_events *events)
         return REALM_E_NOMEM;
     }
     wslay_event_config_set_max_recv_msg_length(f->wslay, WS_MESSAGE_MAX);
+    buf_init(&f->own, WS_KEY_MESSAGE_MAX);
+    f->message_max = WS_MESSAGE_MAX;
     f->events = *events;
     *out = f;
     return 0;
@@ -96,7 +126,19 @@ void ws_frames_close(struct ws_frames *f)
     if (!f)
         return;
     wslay_event_context_free(f->wslay);
+    wipe(&f->own);
+    buf_free(&f->own);
     mem_free(f);
+}
+
+int ws_frames_guard(struct ws_frames *f, bool on)
+{
+    if (on && buf_reserve(&f->own, WS_KEY_MESSAGE_MAX))
+        return REALM_E_NOMEM;
+    f->guarded = on;
+    f->message_max = on ? WS_KEY_MESSAGE_MAX : WS_MESSAGE_MAX;
+    wslay_event_config_set_no_buffering(f->wslay, on);
+    return 0;
 }
 
 bool ws_frames_ending(const struct ws_frames *f)
@@ -148,7 +190,7 @@ static void begin_data(struct ws_frames *f, const struct ws_head *h)
     }
     f->fragments = goes_on ? f->fragments + 1 : 1;
     f->message_bytes = goes_on ? f->message_bytes : 0;
-    if (h->length > WS_MESSAGE_MAX - f->message_bytes) {
+    if (f->message_bytes > f->message_max || h->length > f->message_max - f->message_bytes) {
         give_up(f, WSLAY_CODE_MESSAGE_TOO_BIG, "the message is over the limit");
     } else if (f->fragments > WS_FRAGMENTS_MAX) {
         give_up(f, WSLAY_CODE_MESSAGE_TOO_BIG, "too many fragments");
@@ -187,7 +229,9 @@ static size_t take_some(struct ws_frames *f, struct slice bytes)
     }
     size_t n = f->left < bytes.n ? (size_t)f->left : bytes.n;
     f->left -= n;
+    f->payload = true;
     feed(f, (struct slice){bytes.p, n});
+    f->payload = false;
     return n;
 }
 

@@ -115,6 +115,7 @@ struct attn_item {
     size_t rows;              /* 1 or more */
     size_t dim;               /* of a head, 1 to MODEL_HEAD_DIM_MAX */
     float scale;              /* of scores, usually 1 / sqrt(dim); folded into q */
+    float soft_cap;           /* 0, or scores s become soft_cap * tanh(s / soft_cap) */
     uint32_t window;          /* 0, or a row sees only keys > pos - window */
     uint32_t key_begin;       /* multiple of ATTN_SEGMENT_KEYS */
     uint32_t key_end;         /* at most key_begin + ATTN_SEGMENT_KEYS; keys below are written */
@@ -143,15 +144,34 @@ struct kernels {
     /* y = x / sqrt(mean(x^2) + eps) * w, over n; y may be x. */
     void (*rms_norm)(float *y, const float *x, const float *w, size_t n, float eps);
 
+    /* y = (x - mean) / sqrt(mean of its square + eps) * w + b, over n; y may be x. */
+    void (*layer_norm)(float *y, const float *x, const float *w, const float *b, size_t n,
+                       float eps);
+
     /* Rotates adjacent pairs (x[2i], x[2i+1]) of each head's first `rot` items by
      * the angles whose cos and sin stand in cs[2i], cs[2i+1]; heads are dim apart. */
     void (*rope)(float *x, size_t heads, size_t dim, size_t rot, const float *cs);
 
-    /* y = silu(gate) * up; y may be either. */
-    void (*silu_mul)(float *y, const float *gate, const float *up, size_t n);
+    /* The same for pairs (x[i], x[rot / 2 + i]), cos and sin in cs[i], cs[rot / 2 + i]. */
+    void (*rope_halves)(float *x, size_t heads, size_t dim, size_t rot, const float *cs);
 
-    /* y += x */
+    /* y = silu(gate) * up, or gelu(gate) * up (the approximation by tanh), or
+     * x / (1 + exp(-1.702 x)) * (up + 1) for x = gate up to 7, up within 7; y may be
+     * either. */
+    void (*silu_mul)(float *y, const float *gate, const float *up, size_t n);
+    void (*gelu_mul)(float *y, const float *gate, const float *up, size_t n);
+    void (*clamped_mul)(float *y, const float *gate, const float *up, size_t n);
+
+    /* x = gelu(x) */
+    void (*gelu)(float *x, size_t n);
+
+    /* x = cap * tanh(x / cap) */
+    void (*soft_cap)(float *x, size_t n, float cap);
+
+    /* y += x, x *= a, y += x * a */
     void (*add)(float *y, const float *x, size_t n);
+    void (*scale)(float *x, size_t n, float a);
+    void (*add_scaled)(float *y, const float *x, size_t n, float a);
 
     /* p = exp(x - max) for the greatest x; returns the sum of p and sets *max.
      * p may be x.  With -inf among x (not all), those p are 0. */

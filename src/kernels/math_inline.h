@@ -33,6 +33,16 @@ static inline float v1_mul(float a, float b)
     return a * b;
 }
 
+static inline float v1_div(float a, float b)
+{
+    return a / b;
+}
+
+static inline float v1_negate(float a)
+{
+    return -a;
+}
+
 static inline float v1_fma(float a, float b, float c)
 {
     return __builtin_fmaf(a, b, c);
@@ -58,10 +68,12 @@ static inline float v1_max(float a, float b)
 #define VF float
 #define V(op) v1_##op
 #define EXP exp_1
-#include "kernels/tmpl/exp.inc"
+#define CURVE(f) f##_1
+#include "kernels/tmpl/curves.inc"
 #undef VF
 #undef V
 #undef EXP
+#undef CURVE
 
 /* ((0+8)+(4+12)) + ((2+10)+(6+14)) and so on: halves added onto halves. */
 static inline float lanes_sum(const float s[LANES])

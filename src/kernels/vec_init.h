@@ -7,7 +7,7 @@
 
 #include "kernels/kernels.h"
 
-/* All of: rms_norm rope silu_mul add exp_max all_finite kv_write attn attn_merge. */
+/* Everything from rms_norm on. */
 void kern_vec_init_scalar(struct kernels *k);
 void kern_vec_init_avx2(struct kernels *k);
 void kern_vec_init_avx512(struct kernels *k);

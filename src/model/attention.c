@@ -8,7 +8,6 @@
  * Segments are kept apart and merged in order, with any number of threads.  When
  * their partial results would take more than the scratch has, the rows are done
  * in several rounds. */
-#include <math.h>
 #include <string.h>
 
 #include "base/ckd.h"
@@ -32,17 +31,44 @@ static void scatter_queries(struct forward *f, size_t row, const float *q)
     }
 }
 
+/* Brings a row's heads to where positions turn them: bias, norm. */
+static void finish_heads(const struct forward *f, float *x, size_t heads, const float *bias,
+                         const struct norm *norm)
+{
+    const struct model_config *c = &f->model->config;
+    if (bias)
+        f->kernels->add(x, bias, heads * c->head_dim);
+    if (!norm)
+        return;
+    size_t n = c->arch->qk_norm_whole ? heads * c->head_dim : c->head_dim;
+    for (size_t at = 0; norm->weight && at < heads * c->head_dim; at += n)
+        forward_norm(f, x + at, x + at, norm, n);
+}
+
+static void turn_heads(const struct forward *f, float *x, size_t heads, const float *cs)
+{
+    const struct model_config *c = &f->model->config;
+    if (c->arch->rope_halves)
+        f->kernels->rope_halves(x, heads, c->head_dim, c->rope_dim, cs);
+    else
+        f->kernels->rope(x, heads, c->head_dim, c->rope_dim, cs);
+}
+
 static void rope_item(void *ctx, size_t row, unsigned worker)
 {
     (void)worker;
     struct forward *f = ctx;
     const struct model_config *c = &f->model->config;
+    const struct model_layer *l = f->layer;
     const struct forward_row *r = &f->rows[row];
     float *q = f->q + row * f->q_stride;
     float *k = f->k + row * f->kv_stride, *v = f->v + row * f->kv_stride;
-    const float *cs = f->cs + row * c->rope_dim;
-    f->kernels->rope(q, c->heads, c->head_dim, c->rope_dim, cs);
-    f->kernels->rope(k, c->kv_heads, c->head_dim, c->rope_dim, cs);
+    const float *cs = f->cs + (row * f->model->n_ropes + l->rope) * c->rope_dim;
+    finish_heads(f, q, c->heads, l->q_bias, &l->q_norm);
+    finish_heads(f, k, c->kv_heads, l->k_bias, &l->k_norm);
+    finish_heads(f, v, c->kv_heads, l->v_bias, NULL);
+    turn_heads(f, q, c->heads, cs);
+    turn_heads(f, k, c->kv_heads, cs);
     scatter_queries(f, row, q);
     const struct kv_pool *pool = kv_seq_pool(r->seq);
     uint8_t *page = kv_seq_page(r->seq, r->pos);
@@ -61,9 +87,22 @@ struct round {
     size_t items;
 };
 
-static size_t segments_of(uint32_t pos)
+/* The segments that a row at pos sees: from the first up to the end. */
+static size_t first_segment(const struct forward *f, uint32_t pos)
+{
+    uint32_t window = f->layer->window;
+    return window && pos >= window ? (pos + 1 - window) / ATTN_SEGMENT_KEYS : 0;
+}
+
+static size_t end_segment(uint32_t pos)
 {
     return pos / ATTN_SEGMENT_KEYS + 1;
+}
+
+/* A sink takes the place of one more segment, behind the others. */
+static size_t slots_of(const struct forward *f, size_t segments)
+{
+    return segments + (f->layer->sinks ? 1 : 0);
 }
 
 /* Fills in the round's runs from row `first` on, as many rows as there are slots for. */
@@ -78,17 +117,23 @@ static void plan_round(struct round *r, size_t first)
     for (; r->end < f->n; r->end++) {
         const struct forward_row *row = &f->rows[r->end];
         bool more = run && run->seq == row->seq;
-        size_t done = before + (run && !more ? heads * run->segments * run->rows : 0);
+        size_t done = before + (run && !more ? heads * slots_of(f, run->segments) * run->rows : 0);
         size_t rows = more ? run->rows + 1 : 1;
-        if (r->end > first && done + heads * segments_of(row->pos) * rows > f->slots)
+        size_t segment0 = more ? run->segment0 : first_segment(f, row->pos);
+        size_t segments = end_segment(row->pos) - segment0;
+        if (r->end > first && done + heads * slots_of(f, segments) * rows > f->slots)
             return;
         if (!more) {
             run = &f->runs[r->runs++];
-            *run = (struct run){.seq = row->seq, .row0 = r->end, .pos0 = row->pos, .slot0 = done};
+            *run = (struct run){.seq = row->seq,
+                                .row0 = r->end,
+                                .pos0 = row->pos,
+                                .segment0 = segment0,
+                                .slot0 = done};
             before = done;
         }
         run->rows = rows;
-        run->segments = segments_of(row->pos);
+        run->segments = segments;
         f->run_of[r->end] = (uint32_t)(r->runs - 1);
     }
 }
@@ -118,11 +163,12 @@ static const struct run *run_of_item(const struct round *r, size_t item)
     return &r->f->runs[low];
 }
 
-/* The partial result of query row i of a run. */
-static size_t slot_of(const struct forward *f, const struct run *run, size_t head, size_t segment,
+/* The partial result of query row i of a run, in the run's n-th segment. */
+static size_t slot_of(const struct forward *f, const struct run *run, size_t head, size_t n,
                       size_t i)
 {
-    return run->slot0 + (head * run->segments + segment) * run->rows * queries_per_kv(f) + i;
+    size_t segments = slots_of(f, run->segments);
+    return run->slot0 + (head * segments + n) * run->rows * queries_per_kv(f) + i;
 }
 
 /* Query rows of the item that see its segment: begin to end, within the run. */
@@ -131,8 +177,13 @@ static void rows_of_item(const struct forward *f, const struct run *run, size_t 
 {
     size_t per_kv = queries_per_kv(f), key0 = segment * ATTN_SEGMENT_KEYS;
     size_t first = key0 > run->pos0 ? (key0 - run->pos0) * per_kv : 0;
+    size_t rows = run->rows;
+    if (f->layer->window) { // the first row that sees no key of it any more
+        size_t past = key0 + ATTN_SEGMENT_KEYS + f->layer->window - 1;
+        rows = min_size(rows, past > run->pos0 ? past - run->pos0 : 0);
+    }
     *begin = max_size(group * ITEM_ROWS, first);
-    *end = min_size((group + 1) * ITEM_ROWS, run->rows * per_kv);
+    *end = min_size((group + 1) * ITEM_ROWS, rows * per_kv);
 }
 
 static void attention_item(void *ctx, size_t item, unsigned worker)
@@ -144,13 +195,13 @@ static void attention_item(void *ctx, size_t item, unsigned worker)
     const struct run *run = run_of_item(r, item);
     const struct kv_pool *pool = kv_seq_pool(run->seq);
     size_t local = item - run->item0, group = local % run->groups;
-    size_t segment = local / run->groups % run->segments;
+    size_t nth = local / run->groups % run->segments, segment = run->segment0 + nth;
     size_t head = local / run->groups / run->segments;
     size_t per_kv = queries_per_kv(f), begin, end;
     rows_of_item(f, run, group, segment, &begin, &end);
     if (begin >= end)
         return;
-    size_t query = run->row0 * per_kv + begin, slot = slot_of(f, run, head, segment, begin);
+    size_t query = run->row0 * per_kv + begin, slot = slot_of(f, run, head, nth, begin);
     const uint32_t *pos = f->pos + query;
     uint32_t key_begin = (uint32_t)segment * ATTN_SEGMENT_KEYS;
     uint32_t seen = pos[end - begin - 1] + 1 - key_begin;
@@ -160,7 +211,9 @@ static void attention_item(void *ctx, size_t item, unsigned worker)
         .pos = pos,
         .rows = end - begin,
         .dim = c->head_dim,
-        .scale = 1.0f / sqrtf((float)c->head_dim),
+        .scale = c->score_scale,
+        .soft_cap = c->score_cap,
+        .window = f->layer->window,
         .key_begin = key_begin,
         .key_end = key_begin + (uint32_t)min_size(seen, ATTN_SEGMENT_KEYS),
         .pages = kv_seq_pages(run->seq),
@@ -174,6 +227,15 @@ static void attention_item(void *ctx, size_t item, unsigned worker)
     f->kernels->attn[kv_pool_shape(pool)->type](&work);
 }
 
+/* A sink has a score and no value: a segment whose only key adds to the sum alone. */
+static void put_sink(struct forward *f, size_t slot, float score)
+{
+    f->part_m[slot] = score;
+    memset(f->part_l + slot * KV_PAGE_TOKENS, 0, KV_PAGE_TOKENS * sizeof(float));
+    memset(f->part_o + slot * f->dim_stride, 0, f->dim_stride * sizeof(float));
+    f->part_l[slot * KV_PAGE_TOKENS] = 1;
+}
+
 /* Heads in rising order: the padding of one is overwritten by the next. */
 static void merge_item(void *ctx, size_t item, unsigned worker)
 {
@@ -184,10 +246,14 @@ static void merge_item(void *ctx, size_t item, unsigned worker)
     size_t row = r->first + item, per_kv = queries_per_kv(f);
     const struct run *run = &f->runs[f->run_of[row]];
     size_t stride = run->rows * per_kv; // from segment to segment
+    size_t first = first_segment(f, f->rows[row].pos), end = end_segment(f->rows[row].pos);
     float *out = f->att + row * f->att_stride;
     for (size_t h = 0; h < c->heads; h++) {
-        size_t slot = slot_of(f, run, h / per_kv, 0, (row - run->row0) * per_kv + h % per_kv);
-        f->kernels->attn_merge(out + h * c->head_dim, c->head_dim, segments_of(f->rows[row].pos),
+        size_t slot = slot_of(f, run, h / per_kv, first - run->segment0,
+                              (row - run->row0) * per_kv + h % per_kv);
+        if (f->layer->sinks)
+            put_sink(f, slot + (end - first) * stride, f->layer->sinks[h]);
+        f->kernels->attn_merge(out + h * c->head_dim, c->head_dim, slots_of(f, end - first),
                                f->part_m + slot, stride, f->part_l + slot * KV_PAGE_TOKENS,
                                stride * KV_PAGE_TOKENS, f->part_o + slot * f->dim_stride,
                                stride * f->dim_stride);
@@ -226,14 +292,17 @@ void forward_attention(struct forward *f)
 {
     const struct model_layer *l = f->layer;
     const struct matrix *const in[] = {&l->q, &l->k, &l->v}, *const out[] = {&l->o};
-    forward_norm_pack(f, l->attn_norm, forward_kinds(in, ARRAY_LEN(in)), f->layer_index > 0);
-    const struct product qkv[] = {
-        {&l->q, f->q, f->q_stride}, {&l->k, f->k, f->kv_stride}, {&l->v, f->v, f->kv_stride}};
-    forward_products(f, qkv, ARRAY_LEN(qkv), f->n);
+    const struct branch_end *before = f->layer_index > 0 ? &(l - 1)->ffn_end : NULL;
+    forward_norm_pack(f, before, &l->attn_norm, forward_kinds(in, ARRAY_LEN(in)), false);
+    const struct product qkv[] = {{.w = &l->q, .y = f->q, .y_stride = f->q_stride, .rows = f->n},
+                                  {.w = &l->k, .y = f->k, .y_stride = f->kv_stride, .rows = f->n},
+                                  {.w = &l->v, .y = f->v, .y_stride = f->kv_stride, .rows = f->n}};
+    forward_products(f, qkv, ARRAY_LEN(qkv));
     pool_run(f->pool, rope_item, f, f->n);
     attend(f);
     struct att_pack_phase ph = {f, forward_kinds(out, ARRAY_LEN(out))};
     pool_run(f->pool, att_pack_item, &ph, forward_tiles(f->n));
-    const struct product o = {&l->o, f->branch, f->width_stride};
-    forward_products(f, &o, 1, f->n);
+    const struct product o = {
+        .w = &l->o, .y = f->branch, .y_stride = f->width_stride, .rows = f->n};
+    forward_products(f, &o, 1);
 }

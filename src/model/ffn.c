@@ -1,38 +1,78 @@
-/* model/ffn.c - the gated feed-forward half of a layer. */
+/* model/ffn.c - the feed-forward half of a layer, with a gate or without. */
 #include "base/compiler.h"
 #include "model/forward_internal.h"
 
 struct ffn_phase {
     struct forward *f;
+    const struct ffn *ffn;
+    size_t size;
     unsigned kinds;
 };
 
-static void silu_item(void *ctx, size_t item, unsigned worker)
+void forward_gate(const struct forward *f, float *gate, float *up, size_t n)
+{
+    const struct kernels *k = f->kernels;
+    switch (f->model->config.arch->gate) {
+    case GATE_SILU:
+        k->silu_mul(gate, gate, up, n);
+        break;
+    case GATE_GELU:
+        k->gelu_mul(gate, gate, up, n);
+        break;
+    case GATE_CLAMPED:
+        k->clamped_mul(gate, gate, up, n);
+        break;
+    }
+}
+
+static void gate_item(void *ctx, size_t item, unsigned worker)
 {
     (void)worker;
     const struct ffn_phase *ph = ctx;
+    const struct ffn *ffn = ph->ffn;
     struct forward *f = ph->f;
-    size_t ffn = f->model->config.ffn;
     size_t start = forward_tile_start(item, f->n), width = tile_width(start, f->n);
-    float *gate = f->gate + start * f->ffn_stride, *up = f->up + start * f->ffn_stride;
+    float *rows = (ffn->gate.rows ? f->gate : f->up) + start * f->ffn_stride;
     for (size_t i = 0; i < width; i++) {
-        float *row = gate + i * f->ffn_stride;
-        f->kernels->silu_mul(row, row, up + i * f->ffn_stride, ffn);
-        forward_guard(f, start + i, row, ffn);
+        float *gate = f->gate + (start + i) * f->ffn_stride;
+        float *up = f->up + (start + i) * f->ffn_stride, *row = rows + i * f->ffn_stride;
+        if (ffn->up_bias)
+            f->kernels->add(up, ffn->up_bias, ph->size);
+        if (ffn->gate_bias)
+            f->kernels->add(gate, ffn->gate_bias, ph->size);
+        if (ffn->gate.rows)
+            forward_gate(f, gate, up, ph->size);
+        else
+            f->kernels->gelu(up, ph->size);
+        forward_guard(f, start + i, row, ph->size);
     }
-    forward_pack(f, ph->kinds, start, width, gate, f->ffn_stride, ffn);
+    forward_pack(f, ph->kinds, start, width, rows, f->ffn_stride, ph->size);
+}
+
+void forward_dense(struct forward *f, const struct ffn *ffn, size_t size, float *y)
+{
+    const struct matrix *const out[] = {&ffn->down};
+    const struct product products[] = {
+        {.w = &ffn->gate, .y = f->gate, .y_stride = f->ffn_stride, .rows = f->n},
+        {.w = &ffn->up, .y = f->up, .y_stride = f->ffn_stride, .rows = f->n}};
+    size_t gates = ffn->gate.rows ? 1 : 0;
+    forward_products(f, products + 1 - gates, 1 + gates);
+    struct ffn_phase ph = {f, ffn, size, forward_kinds(out, ARRAY_LEN(out))};
+    pool_run(f->pool, gate_item, &ph, forward_tiles(f->n));
+    const struct product down = {
+        .w = &ffn->down, .y = y, .y_stride = f->width_stride, .rows = f->n};
+    forward_products(f, &down, 1);
 }
 
 void forward_ffn(struct forward *f)
 {
     const struct model_layer *l = f->layer;
-    const struct matrix *const in[] = {&l->gate, &l->up}, *const out[] = {&l->down};
-    forward_norm_pack(f, l->ffn_norm, forward_kinds(in, ARRAY_LEN(in)), true);
-    const struct product gate_up[] = {{&l->gate, f->gate, f->ffn_stride},
-                                      {&l->up, f->up, f->ffn_stride}};
-    forward_products(f, gate_up, ARRAY_LEN(gate_up), f->n);
-    struct ffn_phase ph = {f, forward_kinds(out, ARRAY_LEN(out))};
-    pool_run(f->pool, silu_item, &ph, forward_tiles(f->n));
-    const struct product down = {&l->down, f->branch, f->width_stride};
-    forward_products(f, &down, 1, f->n);
+    const struct matrix *const in[] = {&l->ffn.gate, &l->ffn.up};
+    if (f->model->config.experts) {
+        forward_experts(f);
+        return;
+    }
+    unsigned kinds = forward_kinds(in, ARRAY_LEN(in));
+    forward_norm_pack(f, &l->attn_end, &l->ffn_norm, kinds, false);
+    forward_dense(f, &l->ffn, f->model->config.ffn, f->branch);
 }

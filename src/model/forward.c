@@ -31,25 +31,41 @@ static float *carve_floats(struct carver *c, size_t rows, size_t stride)
     return carve(c, rows, stride * sizeof(float));
 }
 
-/* The longest row that any matrix of the model takes as `kind`; 0: none does. */
-static size_t longest_row(const struct model *m, enum act_kind kind)
+/* The bytes that the longest row of n matrices takes as `kind`; 0: none takes it so. */
+static size_t longest_row(const struct matrix *const *all, size_t n, enum act_kind kind)
 {
-    size_t k = act_kind_of(m->output.type) == kind ? m->output.k : 0;
+    size_t k = 0;
+    for (size_t i = 0; i < n; i++)
+        if (all[i]->rows && act_kind_of(all[i]->type) == kind)
+            k = max_size(k, all[i]->k);
+    return k ? act_bytes(kind, k) : 0;
+}
+
+/* What any product of the model reads as `kind`. */
+static size_t acts_bytes(const struct forward *f, enum act_kind kind)
+{
+    const struct model *m = f->model;
+    const struct matrix *const output[] = {&m->output};
+    size_t bytes = f->rows_max * longest_row(output, 1, kind);
     for (uint32_t i = 0; i < m->config.layers; i++) {
         const struct model_layer *l = &m->layers[i];
-        const struct matrix *const all[] = {&l->q, &l->k, &l->v, &l->o, &l->gate, &l->up, &l->down};
-        for (size_t j = 0; j < ARRAY_LEN(all); j++)
-            if (act_kind_of(all[j]->type) == kind)
-                k = max_size(k, all[j]->k);
+        const struct experts *x = &l->experts;
+        const struct matrix *const by_row[] = {&l->q,         &l->k,           &l->v,
+                                               &l->o,         &l->ffn.gate,    &l->ffn.up,
+                                               &l->ffn.down,  &x->router,      &x->shared.gate,
+                                               &x->shared.up, &x->shared.down, &x->shared_gate};
+        const struct matrix *const by_entry[] = {&x->each.gate, &x->each.up, &x->each.down};
+        bytes = max_size(bytes, f->rows_max * longest_row(by_row, ARRAY_LEN(by_row), kind));
+        bytes = max_size(bytes, f->entries * longest_row(by_entry, ARRAY_LEN(by_entry), kind));
     }
-    return k;
+    return bytes;
 }
 
 static void carve_acts(struct forward *f, struct carver *c)
 {
     for (unsigned kind = 0; kind < ACT_KINDS; kind++) {
-        size_t k = longest_row(f->model, (enum act_kind)kind);
-        f->acts[kind] = k ? carve(c, f->rows_max, act_bytes((enum act_kind)kind, k)) : NULL;
+        size_t bytes = acts_bytes(f, (enum act_kind)kind);
+        f->acts[kind] = bytes ? carve(c, bytes, 1) : NULL;
     }
 }
 
@@ -64,9 +80,9 @@ static void carve_rows(struct forward *f, struct carver *c)
     f->v = carve_floats(c, rows, f->kv_stride);
     f->q_heads = carve_floats(c, rows * cfg->heads, f->dim_stride);
     f->att = carve_floats(c, rows, f->att_stride);
-    f->gate = carve_floats(c, rows, f->ffn_stride);
-    f->up = carve_floats(c, rows, f->ffn_stride);
-    f->cs = carve_floats(c, rows, cfg->rope_dim);
+    f->gate = carve_floats(c, max_size(rows, f->entries), f->ffn_stride);
+    f->up = carve_floats(c, max_size(rows, f->entries), f->ffn_stride);
+    f->cs = carve_floats(c, rows * f->model->n_ropes, cfg->rope_dim);
     f->norm = carve_floats(c, pool_threads(f->pool) * TILE_TOKENS, f->width_stride);
     f->logits = carve_floats(c, f->logits_max, f->logits_stride);
     f->pos = carve(c, rows * (cfg->heads / cfg->kv_heads), sizeof(*f->pos));
@@ -76,10 +92,30 @@ static void carve_rows(struct forward *f, struct carver *c)
     f->bad = carve(c, rows, sizeof(*f->bad));
 }
 
+static void carve_experts(struct forward *f, struct carver *c)
+{
+    size_t rows = f->rows_max, experts = f->model->config.experts;
+    if (!experts)
+        return;
+    f->router = carve_floats(c, rows, f->experts_stride);
+    f->expert_out = carve_floats(c, f->entries, f->width_stride);
+    f->chosen = carve(c, f->entries, sizeof(*f->chosen));
+    f->shares = carve(c, f->entries, sizeof(*f->shares));
+    f->entry_of = carve(c, f->entries, sizeof(*f->entry_of));
+    f->row_of = carve(c, f->entries, sizeof(*f->row_of));
+    f->expert_first = carve(c, experts + 1, sizeof(*f->expert_first));
+    f->tiles = carve(c, f->entries, sizeof(*f->tiles));
+    f->products = carve(c, 2 * experts, sizeof(*f->products));
+    if (!f->model->config.shared_ffn)
+        return;
+    f->shared = carve_floats(c, rows, f->width_stride);
+    f->shared_gate = carve_floats(c, rows, PANEL_ROWS);
+}
+
 static void carve_parts(struct forward *f, struct carver *c, size_t bytes)
 {
     const struct model_config *cfg = &f->model->config;
-    size_t segments = (cfg->context + ATTN_SEGMENT_KEYS - 1) / ATTN_SEGMENT_KEYS;
+    size_t segments = (cfg->context + ATTN_SEGMENT_KEYS - 1) / ATTN_SEGMENT_KEYS + 1; // a sink
     size_t of_row = cfg->heads * segments;
     size_t slot_bytes = (1 + KV_PAGE_TOKENS + f->dim_stride) * sizeof(float);
     f->slots = min_size(f->rows_max * of_row, max_size(of_row, bytes / slot_bytes));
@@ -92,6 +128,7 @@ static size_t carve_all(struct forward *f, uint8_t *base, size_t part_bytes)
 {
     struct carver c = {.base = base};
     carve_rows(f, &c);
+    carve_experts(f, &c);
     carve_acts(f, &c);
     carve_parts(f, &c, part_bytes);
     return c.used;
@@ -105,7 +142,10 @@ static void set_strides(struct forward *f)
     f->q_stride = round_up(q_width, PANEL_ROWS);
     f->kv_stride = round_up((size_t)c->kv_heads * c->head_dim, PANEL_ROWS);
     f->att_stride = round_up(q_width, ATTN_DIM_PAD) + ATTN_DIM_PAD;
-    f->ffn_stride = round_up(c->ffn, PANEL_ROWS);
+    size_t ffn = c->experts ? max_size(c->expert_ffn, c->shared_ffn) : c->ffn;
+    f->ffn_stride = round_up(ffn, PANEL_ROWS);
+    f->experts_stride = round_up(c->experts, PANEL_ROWS);
+    f->entries = f->rows_max * c->experts_used;
     f->logits_stride = round_up(c->vocab, PANEL_ROWS);
     f->dim_stride = round_up(c->head_dim, ATTN_DIM_PAD);
 }
@@ -175,6 +215,18 @@ static void begin(struct forward *f, const struct forward_row *rows, size_t n)
     }
 }
 
+/* Cosines and sines of a position, as the architecture's pairs lie. */
+static void turn(const struct model *m, const struct rope *r, uint32_t pos, float *cs)
+{
+    size_t pairs = m->config.rope_dim / 2;
+    for (size_t i = 0; i < pairs; i++) {
+        float s, c;
+        kern_sincos((double)pos * r->inv_freq[i], &s, &c);
+        cs[m->config.arch->rope_halves ? i : 2 * i] = c * r->magnitude;
+        cs[m->config.arch->rope_halves ? pairs + i : 2 * i + 1] = s * r->magnitude;
+    }
+}
+
 static void embed_item(void *ctx, size_t row, unsigned worker)
 {
     (void)worker;
@@ -184,9 +236,15 @@ static void embed_item(void *ctx, size_t row, unsigned worker)
     const struct matrix *e = &m->embed;
     panel_unpack_row(e->type, e->data + r->token / PANEL_ROWS * e->panel_bytes,
                      r->token % PANEL_ROWS, e->k, f->x + row * f->width_stride);
-    float *cs = f->cs + row * m->config.rope_dim;
-    for (size_t i = 0; i < m->config.rope_dim / 2; i++)
-        kern_sincos((double)r->pos * m->rope_inv_freq[i], &cs[2 * i + 1], &cs[2 * i]);
+    if (m->config.embedding_scale != 1)
+        f->kernels->scale(f->x + row * f->width_stride, m->config.width, m->config.embedding_scale);
+    for (size_t i = 0; i < m->n_ropes; i++)
+        turn(m, &m->ropes[i], r->pos, f->cs + (row * m->n_ropes + i) * m->config.rope_dim);
+}
+
+static const struct branch_end *last_end(const struct model *m)
+{
+    return &m->layers[m->config.layers - 1].ffn_end;
 }
 
 /* The last layer's branch is added to the rows that want something alone. */
@@ -198,20 +256,26 @@ static void output_item(void *ctx, size_t item, unsigned worker)
     size_t start = forward_tile_start(item, f->n_logits), width = tile_width(start, f->n_logits);
     float *norm = f->norm + worker * TILE_TOKENS * f->width_stride;
     for (size_t i = 0; i < width; i++) {
-        size_t row = f->logits_row[start + i], at = row * f->width_stride;
+        size_t row = f->logits_row[start + i];
         float *y = norm + i * f->width_stride;
-        f->kernels->add(f->x + at, f->branch + at, m->config.width);
-        f->kernels->rms_norm(y, f->x + at, m->output_norm, m->config.width, m->config.norm_eps);
+        forward_absorb(f, row, last_end(m));
+        forward_norm(f, y, f->x + row * f->width_stride, &m->output_norm, m->config.width);
         forward_guard(f, row, y, m->config.width);
     }
     forward_pack(f, forward_kinds(out, 1), start, width, norm, f->width_stride, m->config.width);
 }
 
-static void check_logits_item(void *ctx, size_t i, unsigned worker)
+static void finish_logits_item(void *ctx, size_t i, unsigned worker)
 {
     (void)worker;
     struct forward *f = ctx;
-    forward_guard(f, f->logits_row[i], forward_logits(f, i), f->model->config.vocab);
+    const struct model_config *c = &f->model->config;
+    float *logits = forward_logits(f, i);
+    if (c->logit_divisor != 1)
+        f->kernels->scale(logits, c->vocab, 1.0f / c->logit_divisor);
+    if (c->logit_cap > 0)
+        f->kernels->soft_cap(logits, c->vocab, c->logit_cap);
+    forward_guard(f, f->logits_row[i], logits, c->vocab);
 }
 
 static void make_logits(struct forward *f)
@@ -219,9 +283,10 @@ static void make_logits(struct forward *f)
     if (!f->n_logits)
         return;
     pool_run(f->pool, output_item, f, forward_tiles(f->n_logits));
-    const struct product product = {&f->model->output, f->logits, f->logits_stride};
-    forward_products(f, &product, 1, f->n_logits);
-    pool_run(f->pool, check_logits_item, f, f->n_logits);
+    const struct product product = {
+        .w = &f->model->output, .y = f->logits, .y_stride = f->logits_stride, .rows = f->n_logits};
+    forward_products(f, &product, 1);
+    pool_run(f->pool, finish_logits_item, f, f->n_logits);
 }
 
 /* Into branch, which is in x by now; for a row with logits output_item put it there. */
@@ -234,8 +299,8 @@ static void hidden_item(void *ctx, size_t row, unsigned worker)
         return;
     float *x = f->x + row * f->width_stride, *branch = f->branch + row * f->width_stride;
     if (!f->rows[row].wants_logits)
-        f->kernels->add(x, branch, m->config.width);
-    f->kernels->rms_norm(branch, x, m->output_norm, m->config.width, m->config.norm_eps);
+        forward_absorb(f, row, last_end(m));
+    forward_norm(f, branch, x, &m->output_norm, m->config.width);
     forward_guard(f, row, branch, m->config.width);
 }
 

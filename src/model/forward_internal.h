@@ -5,6 +5,7 @@
 #ifndef MODEL_FORWARD_INTERNAL_H
 #define MODEL_FORWARD_INTERNAL_H
 
+#include "model/arch/arch.h"
 #include "model/forward.h"
 
 /* Neighbouring rows of one sequence, and where their attention is kept. */
@@ -12,7 +13,8 @@ struct run {
     struct kv_seq *seq;
     size_t row0, rows;
     uint32_t pos0;
-    size_t segments; /* that its last row sees */
+    size_t segment0; /* the first that its first row sees */
+    size_t segments; /* from there to the last that its last row sees */
     size_t groups;   /* of query rows: work items per head and segment */
     size_t item0;    /* its first work item */
     size_t slot0;    /* its first partial result */
@@ -32,9 +34,11 @@ struct forward {
     size_t q_stride;
     size_t kv_stride;
     size_t att_stride; /* and room for the last head's padding */
-    size_t ffn_stride;
+    size_t ffn_stride; /* of the longest feed forward, the experts' too */
+    size_t experts_stride;
     size_t logits_stride;
     size_t dim_stride; /* of one head */
+    size_t entries;    /* rows that all experts take together, at most; 0: no experts */
 
     float *x;              /* (rows, width): the residual stream */
     float *branch;         /* (rows, width): what the last product adds to it */
@@ -42,8 +46,8 @@ struct forward {
     float *k, *v;          /* (rows, kv_heads * dim) */
     float *q_heads;        /* (kv_heads, rows, heads / kv_heads, dim): as attention walks them */
     float *att;            /* (rows, heads * dim) */
-    float *gate, *up;      /* (rows, ffn) */
-    float *cs;             /* (rows, rope_dim): cos and sin of each pair */
+    float *gate, *up;      /* (rows or entries, ffn) */
+    float *cs;             /* (rows, ropes, rope_dim): cos and sin of each pair */
     float *norm;           /* (threads, TILE_TOKENS, width) */
     float *logits;         /* (logits_max, vocab) */
     void *acts[ACT_KINDS]; /* packed rows; NULL for kinds that no matrix wants */
@@ -54,6 +58,20 @@ struct forward {
     uint32_t *run_of;     /* (rows) */
     uint32_t *logits_row; /* (logits_max): the row that wants them */
     bool *bad;            /* (rows): a value was not finite */
+
+    /* Experts.  An entry is a row at one of its experts; those of an expert stand together. */
+    float *router;          /* (rows, experts) */
+    float *shared;          /* (rows, width) and (rows, 16), of which the first item counts: */
+    float *shared_gate;     /* of the expert that all rows use */
+    float *expert_out;      /* (entries, width) */
+    uint32_t *chosen;       /* (rows, experts_used): experts, the likeliest first */
+    float *shares;          /* (rows, experts_used): and their weights */
+    uint32_t *entry_of;     /* (rows, experts_used) */
+    uint32_t *row_of;       /* (entries) */
+    uint32_t *expert_first; /* (experts + 1): its first entry */
+    struct tile *tiles;     /* (entries) */
+    size_t n_tiles;
+    struct product *products; /* (2 * experts) */
 
     /* Of the step that runs. */
     const struct forward_row *rows;
@@ -68,20 +86,28 @@ struct forward {
 MUST_USE int forward_open_sized(struct forward **out, const struct model *m, struct pool *pool,
                                 const struct kernels *kernels, size_t rows_max, size_t part_bytes);
 
-/* A product y = x W^T over all packed rows. */
+/* A product y = x W^T over packed rows. */
 struct product {
     const struct matrix *w;
     float *y;
     size_t y_stride;
+    size_t rows;
+    size_t first; /* of them in acts, where a tile begins */
+    size_t index; /* of w's matrices */
 };
 
-enum { PRODUCTS_MAX = 3 };
+/* Entries of one expert that are packed together. */
+struct tile {
+    uint32_t expert;
+    uint32_t first; /* entry */
+    uint32_t width;
+};
 
 /* product.c */
 
-/* Computes up to PRODUCTS_MAX products of `rows` packed rows in one phase. */
-void forward_products(struct forward *f, const struct product *products, size_t n, size_t rows);
-/* The act_kinds, as bits, that the matrices want. */
+/* Computes the products in one phase. */
+void forward_products(struct forward *f, const struct product *products, size_t n);
+/* The act_kinds, as bits, that the matrices want, those that are there. */
 unsigned forward_kinds(const struct matrix *const *matrices, size_t n);
 /* Tiles that rows are cut into, and where the i-th begins. */
 size_t forward_tiles(size_t rows);
@@ -92,13 +118,30 @@ void forward_pack(struct forward *f, unsigned kinds, size_t tile_start, size_t w
 /* Marks a row whose n values are not all finite and makes them 0, so that it
  * cannot harm its neighbours. */
 void forward_guard(struct forward *f, size_t row, float *values, size_t n);
-/* Phase: x += branch (unless the layer is the first to read x), norm, pack. */
-void forward_norm_pack(struct forward *f, const float *weight, unsigned kinds, bool add_branch);
+
+/* norm.c */
+
+/* The norm of a row. */
+void forward_norm(const struct forward *f, float *y, const float *x, const struct norm *norm,
+                  size_t n);
+/* x += branch of a row, brought to its end. */
+void forward_absorb(struct forward *f, size_t row, const struct branch_end *end);
+/* Phase: x += branch (unless end is NULL: x is fresh), norm, pack; with keep, what was
+ * packed is in branch, too. */
+void forward_norm_pack(struct forward *f, const struct branch_end *end, const struct norm *norm,
+                       unsigned kinds, bool keep);
 
 /* attention.c: from packed rows of x to branch. */
 void forward_attention(struct forward *f);
 
 /* ffn.c: the same. */
 void forward_ffn(struct forward *f);
+/* From packed rows of x to y. */
+void forward_dense(struct forward *f, const struct ffn *ffn, size_t size, float *y);
+/* y = what the architecture makes of n items of gate (NULL: no gate, and of y) and up. */
+void forward_gate(const struct forward *f, float *gate, float *up, size_t n);
+
+/* experts.c: the same, by experts. */
+void forward_experts(struct forward *f);
 
 #endif

@@ -28,7 +28,8 @@ void model_close(struct model *m)
         return;
     vocab_close(m->vocab);
     mem_free(m->chat_template);
-    mem_free(m->rope_inv_freq);
+    for (size_t i = 0; i < ROPES_MAX; i++)
+        mem_free(m->ropes[i].inv_freq);
     mem_free(m->layers);
     mem_pages_free(m->memory, (size_t)m->memory_bytes);
     mem_free(m);
@@ -74,6 +75,8 @@ static int check_file(struct model *m, struct weights *w, const struct gguf_file
     int rc = config_read(&m->config, g, err);
     if (!rc)
         rc = weights_bind(w, m, f, err);
+    if (!rc)
+        rc = windows_read(m, g, err);
     if (!rc)
         rc = open_vocab(m, g, err);
     if (!rc)
@@ -121,28 +124,42 @@ static int grow_piece(struct reader *r, size_t bytes)
     return r->piece ? 0 : err_nomem(r->err, "reading weights");
 }
 
-static void pack_piece(struct matrix *m, size_t row0, size_t rows, const uint8_t *data,
-                       size_t row_bytes)
+/* to: the first panel of one of the matrices. */
+static void pack_piece(const struct matrix *m, uint8_t *to, size_t row0, size_t rows,
+                       const uint8_t *data, size_t row_bytes)
 {
     for (size_t r = 0; r < rows; r += PANEL_ROWS) {
-        uint8_t *panel = m->data + (row0 + r) / PANEL_ROWS * m->panel_bytes;
+        uint8_t *panel = to + (row0 + r) / PANEL_ROWS * m->panel_bytes;
         panel_pack(m->type, panel, data + r * row_bytes, row_bytes, min_size(PANEL_ROWS, rows - r),
                    m->k);
     }
 }
 
-static int read_matrix(struct reader *r, const struct gguf_tensor *t, struct matrix *m)
+/* One of an item's matrices, whose rows begin at row `first` of the tensor. */
+static int read_matrix(struct reader *r, const struct weight *item, size_t index, size_t row_bytes)
 {
-    size_t row_bytes = (size_t)(t->bytes / m->rows);
+    const struct matrix *m = item->matrix;
     size_t groups = max_size(PIECE_BYTES / (row_bytes * PANEL_ROWS), 1);
     size_t rows_max = min_size(groups * PANEL_ROWS, m->rows);
+    uint64_t first = item->first + index * m->rows;
     int rc = grow_piece(r, rows_max * row_bytes);
     for (size_t row = 0; !rc && row < m->rows; row += rows_max) {
         size_t rows = min_size(rows_max, m->rows - row);
-        rc = read_some(r, t, (uint64_t)row * row_bytes, r->piece, rows * row_bytes);
+        rc = read_some(r, item->tensor, (first + row) * row_bytes, r->piece, rows * row_bytes);
         if (!rc)
-            pack_piece(m, row, rows, r->piece, row_bytes);
+            pack_piece(m, m->data + index * m->panels * m->panel_bytes, row, rows, r->piece,
+                       row_bytes);
     }
+    return rc;
+}
+
+static int read_matrices(struct reader *r, const struct weight *item)
+{
+    const uint64_t *dims = item->tensor->dims;
+    size_t row_bytes = (size_t)(item->tensor->bytes / (dims[1] * dims[2]));
+    int rc = 0;
+    for (size_t i = 0; !rc && i < item->matrix->count; i++)
+        rc = read_matrix(r, item, i, row_bytes);
     return rc;
 }
 
@@ -157,7 +174,7 @@ static int read_weights(struct model *m, const struct weights *w, struct reader 
         uint8_t *at = (uint8_t *)m->memory + item->at;
         if (item->matrix) {
             item->matrix->data = at;
-            rc = read_matrix(r, item->tensor, item->matrix);
+            rc = read_matrices(r, item);
         } else {
             *item->vector = (float *)(void *)at;
             rc = read_some(r, item->tensor, 0, at, (size_t)item->tensor->bytes);

@@ -2,15 +2,25 @@
 #ifndef MODEL_MODEL_INTERNAL_H
 #define MODEL_MODEL_INTERNAL_H
 
+#include "model/arch/arch.h"
 #include "model/model.h"
+
+enum { CONFIG_KEY_MAX = 96 };
+
+/* config.c: a key of the architecture's, "NAME.name". */
+void config_key(char key[CONFIG_KEY_MAX], const struct model_config *c, const char *name);
 
 /* config.c: reads and checks the hyperparameters.  vocab, tied and
  * rope_has_factors depend on the tensors and are set by weights_bind. */
 MUST_USE int config_read(struct model_config *c, const struct gguf *g, struct realm_error *err);
 
-/* Where one tensor of the file goes. */
+/* window.c: sets the window and the rope of each layer; the layers are there. */
+MUST_USE int windows_read(struct model *m, const struct gguf *g, struct realm_error *err);
+
+/* Where one tensor of the file goes, or some of its rows. */
 struct weight {
     const struct gguf_tensor *tensor;
+    size_t first;          /* row */
     struct matrix *matrix; /* NULL: a vector */
     float **vector;
     size_t at; /* offset into the model's memory */
@@ -28,7 +38,7 @@ struct weights {
 MUST_USE int weights_bind(struct weights *w, struct model *m, const struct gguf_file *f,
                           struct realm_error *err);
 
-/* rope.c: makes m->rope_inv_freq from the configuration and m->rope_factors. */
+/* rope.c: makes m->ropes from the configuration and the lists of factors. */
 MUST_USE int rope_init(struct model *m, struct realm_error *err);
 
 #endif

@@ -13,10 +13,19 @@ struct product_phase {
     const struct forward *f;
     const struct product *products;
     size_t n;
-    size_t rows;
     size_t panels; /* of all products */
     size_t chunk;  /* panels of one item */
 };
+
+static void some_panels(const struct forward *f, const struct product *p, size_t from, size_t n)
+{
+    const struct matrix *w = p->w;
+    const enum act_kind kind = act_kind_of(w->type);
+    const uint8_t *acts = (const uint8_t *)f->acts[kind] + p->first * act_bytes(kind, w->k);
+    f->kernels->gemm[w->type](p->y + from * PANEL_ROWS, p->y_stride,
+                              w->data + (p->index * w->panels + from) * w->panel_bytes, n, acts,
+                              w->k, p->rows);
+}
 
 static void product_item(void *ctx, size_t item, unsigned worker)
 {
@@ -25,20 +34,17 @@ static void product_item(void *ctx, size_t item, unsigned worker)
     size_t begin = item * ph->chunk, end = min_size(begin + ph->chunk, ph->panels);
     size_t base = 0;
     for (size_t i = 0; i < ph->n; i++) {
-        const struct product *p = &ph->products[i];
-        const struct matrix *w = p->w;
-        size_t from = max_size(begin, base), to = min_size(end, base + w->panels);
+        size_t panels = ph->products[i].w->panels;
+        size_t from = max_size(begin, base), to = min_size(end, base + panels);
         if (from < to)
-            ph->f->kernels->gemm[w->type](p->y + (from - base) * PANEL_ROWS, p->y_stride,
-                                          w->data + (from - base) * w->panel_bytes, to - from,
-                                          ph->f->acts[act_kind_of(w->type)], w->k, ph->rows);
-        base += w->panels;
+            some_panels(ph->f, &ph->products[i], from - base, to - from);
+        base += panels;
     }
 }
 
-void forward_products(struct forward *f, const struct product *products, size_t n, size_t rows)
+void forward_products(struct forward *f, const struct product *products, size_t n)
 {
-    struct product_phase ph = {.f = f, .products = products, .n = n, .rows = rows};
+    struct product_phase ph = {.f = f, .products = products, .n = n};
     for (size_t i = 0; i < n; i++)
         ph.panels += products[i].w->panels;
     ph.chunk = max_size(ph.panels / (pool_threads(f->pool) * CHUNKS_PER_THREAD), 1);
@@ -49,7 +55,8 @@ unsigned forward_kinds(const struct matrix *const *matrices, size_t n)
 {
     unsigned kinds = 0;
     for (size_t i = 0; i < n; i++)
-        kinds |= 1u << act_kind_of(matrices[i]->type);
+        if (matrices[i]->rows)
+            kinds |= 1u << act_kind_of(matrices[i]->type);
     return kinds;
 }
 
@@ -87,35 +94,4 @@ void forward_guard(struct forward *f, size_t row, float *values, size_t n)
         return;
     f->bad[row] = true;
     memset(values, 0, n * sizeof(*values));
-}
-
-struct norm_phase {
-    struct forward *f;
-    const float *weight;
-    unsigned kinds;
-    bool add_branch;
-};
-
-static void norm_item(void *ctx, size_t item, unsigned worker)
-{
-    const struct norm_phase *ph = ctx;
-    struct forward *f = ph->f;
-    const struct model_config *c = &f->model->config;
-    size_t start = forward_tile_start(item, f->n), width = tile_width(start, f->n);
-    float *norm = f->norm + worker * TILE_TOKENS * f->width_stride;
-    for (size_t i = 0; i < width; i++) {
-        size_t row = start + i;
-        float *x = f->x + row * f->width_stride, *y = norm + i * f->width_stride;
-        if (ph->add_branch)
-            f->kernels->add(x, f->branch + row * f->width_stride, c->width);
-        f->kernels->rms_norm(y, x, ph->weight, c->width, c->norm_eps);
-        forward_guard(f, row, y, c->width);
-    }
-    forward_pack(f, ph->kinds, start, width, norm, f->width_stride, c->width);
-}
-
-void forward_norm_pack(struct forward *f, const float *weight, unsigned kinds, bool add_branch)
-{
-    struct norm_phase ph = {f, weight, kinds, add_branch};
-    pool_run(f->pool, norm_item, &ph, forward_tiles(f->n));
 }

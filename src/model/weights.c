@@ -1,4 +1,4 @@
-/* model/weights.c - from names to tensors: what a llama-shaped model consists
+/* model/weights.c - from names to tensors: what a model of its architecture consists
  * of, with the shape of each part. */
 #include <stdio.h>
 #include <string.h>
@@ -9,36 +9,23 @@
 #include "base/mem.h"
 #include "model/model_internal.h"
 
-enum { TENSOR_NAME_MAX = 64, GLOBALS = 4 /* of tensors outside layers, at most */ };
+enum { TENSOR_NAME_MAX = 64 };
 
-/* The sizes that shapes are made of. */
-enum size_kind { ONE, WIDTH, FFN, VOCAB, Q_WIDTH, KV_WIDTH, ROPE_PAIRS };
+#define IN_MODEL(field) .at = offsetof(struct model, field)
 
-struct part {
-    const char *name;    /* within "blk.N." for those of a layer */
-    size_t at;           /* in struct model_layer or struct model: a matrix or a float pointer */
-    enum size_kind k;    /* length of a row */
-    enum size_kind rows; /* ONE: a vector */
+/* Tensors outside of layers.  Without its own, the output matrix is the embedding. */
+static const struct part global_parts[] = {
+    {"token_embd.weight", IN_MODEL(embed), .k = WIDTH, .rows = VOCAB},
+    {"output_norm.weight", IN_MODEL(output_norm.weight), .k = WIDTH, .rows = ONE, .vector = true},
+    {"output_norm.bias", IN_MODEL(output_norm.bias), .k = WIDTH, .rows = ONE, .vector = true},
+    {"output.weight", IN_MODEL(output), .k = WIDTH, .rows = VOCAB, .optional = true},
+    {"rope_freqs.weight", IN_MODEL(rope_factors), .k = ROPE_PAIRS, .rows = ONE, .vector = true,
+     .optional = true},
+    {"rope_factors_long.weight", IN_MODEL(rope_long), .k = ROPE_PAIRS, .rows = ONE, .vector = true,
+     .optional = true},
+    {"rope_factors_short.weight", IN_MODEL(rope_short), .k = ROPE_PAIRS, .rows = ONE,
+     .vector = true, .optional = true},
 };
-
-#define IN_LAYER(field) offsetof(struct model_layer, field)
-
-static const struct part layer_parts[] = {
-    {"attn_norm.weight", IN_LAYER(attn_norm), WIDTH, ONE},
-    {"attn_q.weight", IN_LAYER(q), WIDTH, Q_WIDTH},
-    {"attn_k.weight", IN_LAYER(k), WIDTH, KV_WIDTH},
-    {"attn_v.weight", IN_LAYER(v), WIDTH, KV_WIDTH},
-    {"attn_output.weight", IN_LAYER(o), Q_WIDTH, WIDTH},
-    {"ffn_norm.weight", IN_LAYER(ffn_norm), WIDTH, ONE},
-    {"ffn_gate.weight", IN_LAYER(gate), WIDTH, FFN},
-    {"ffn_up.weight", IN_LAYER(up), WIDTH, FFN},
-    {"ffn_down.weight", IN_LAYER(down), FFN, WIDTH},
-};
-
-static const struct part embed_part = {"token_embd.weight", 0, WIDTH, VOCAB};
-static const struct part output_part = {"output.weight", 0, WIDTH, VOCAB};
-static const struct part output_norm_part = {"output_norm.weight", 0, WIDTH, ONE};
-static const struct part rope_part = {"rope_freqs.weight", 0, ROPE_PAIRS, ONE};
 
 struct binding {
     struct weights *w;
@@ -49,34 +36,53 @@ struct binding {
 
 static uint64_t size_of(const struct model_config *c, enum size_kind kind)
 {
-    switch (kind) {
-    case ONE:
-        return 1;
-    case WIDTH:
-        return c->width;
-    case FFN:
-        return c->ffn;
-    case VOCAB:
-        return c->vocab;
-    case Q_WIDTH:
-        return (uint64_t)c->heads * c->head_dim;
-    case KV_WIDTH:
-        return (uint64_t)c->kv_heads * c->head_dim;
-    case ROPE_PAIRS:
-        return c->rope_dim / 2;
-    }
-    return 0;
+    const uint64_t q = (uint64_t)c->heads * c->head_dim, kv = (uint64_t)c->kv_heads * c->head_dim;
+    const uint64_t sizes[] = {
+        [NONE] = 0,
+        [ONE] = 1,
+        [WIDTH] = c->width,
+        [VOCAB] = c->vocab,
+        [HEADS] = c->heads,
+        [HEAD_DIM] = c->head_dim,
+        [Q_WIDTH] = q,
+        [KV_WIDTH] = kv,
+        [QK_WIDTH] = q + kv,
+        [QKV_WIDTH] = q + 2 * kv,
+        [FFN] = c->ffn,
+        [FFN_TWICE] = 2 * (uint64_t)c->ffn,
+        [EXPERTS] = c->experts,
+        [EXPERT_FFN] = c->expert_ffn,
+        [SHARED_FFN] = c->shared_ffn,
+        [ROPE_PAIRS] = c->rope_dim / 2,
+    };
+    return sizes[kind];
 }
 
-static int check_shape(const struct gguf_tensor *t, uint64_t k, uint64_t rows,
+/* Whether models of this configuration have the part. */
+static bool has_part(const struct model_config *c, const struct part *p)
+{
+    return !(p->if_dense && c->experts) && !(p->if_experts && !c->experts);
+}
+
+/* Only LayerNorms have a bias. */
+static bool has_global(const struct model_config *c, const struct part *p)
+{
+    return c->arch->layer_norm || p->at != offsetof(struct model, output_norm.bias);
+}
+
+static int check_shape(const struct gguf_tensor *t, uint64_t k, uint64_t rows, uint64_t count,
                        struct realm_error *err)
 {
-    if (t->dims[0] == k && t->dims[1] == rows && t->dims[2] == 1 && t->dims[3] == 1)
+    if (t->dims[0] == k && t->dims[1] == rows && t->dims[2] == count && t->dims[3] == 1)
         return 0;
-    return err_set(err, REALM_E_FORMAT, "tensor %.*s has shape %llux%llux%llux%llu, want %llux%llu",
-                   (int)t->name.n, (const char *)t->name.p, (unsigned long long)t->dims[0],
-                   (unsigned long long)t->dims[1], (unsigned long long)t->dims[2],
-                   (unsigned long long)t->dims[3], (unsigned long long)k, (unsigned long long)rows);
+    char third[32] = "";
+    if (count > 1)
+        snprintf(third, sizeof(third), "x%llu", (unsigned long long)count);
+    return err_set(
+        err, REALM_E_FORMAT, "tensor %.*s has shape %llux%llux%llux%llu, want %llux%llu%s",
+        (int)t->name.n, (const char *)t->name.p, (unsigned long long)t->dims[0],
+        (unsigned long long)t->dims[1], (unsigned long long)t->dims[2],
+        (unsigned long long)t->dims[3], (unsigned long long)k, (unsigned long long)rows, third);
 }
 
 /* Vectors are used as they are; they take F32 alone. */
@@ -101,15 +107,16 @@ static int add_bytes(struct weights *w, uint64_t bytes, size_t *at, struct realm
     return 0;
 }
 
-static int describe_matrix(struct matrix *m, const struct gguf_tensor *t, uint64_t *bytes,
-                           struct realm_error *err)
+static int describe_matrix(struct matrix *m, const struct gguf_tensor *t, uint64_t rows,
+                           uint64_t *bytes, struct realm_error *err)
 {
     m->type = gemm_type_of((enum dtype)t->dtype);
     m->k = (size_t)t->dims[0];
-    m->rows = (size_t)t->dims[1];
+    m->rows = (size_t)rows;
     m->panels = (m->rows + PANEL_ROWS - 1) / PANEL_ROWS;
     m->panel_bytes = panel_bytes(m->type, m->k);
-    if (!ckd_mul_u64(m->panels, m->panel_bytes, bytes))
+    m->count = (size_t)t->dims[2];
+    if (!ckd_mul_u64(m->panels, m->panel_bytes, bytes) || !ckd_mul_u64(*bytes, m->count, bytes))
         return err_set(err, REALM_E_FORMAT, "tensor %.*s is too large", (int)t->name.n,
                        (const char *)t->name.p);
     return 0;
@@ -120,43 +127,51 @@ static int bind_tensor(struct binding *b, const struct part *part, const struct 
                        void *dst)
 {
     const struct model_config *c = &b->model->config;
-    bool vector = part->rows == ONE;
-    uint64_t bytes = t->bytes;
-    int rc = check_shape(t, size_of(c, part->k), size_of(c, part->rows), b->err);
+    uint64_t rows = size_of(c, part->rows), bytes = t->bytes;
+    uint64_t count = part->each ? c->experts : 1;
+    uint64_t of = part->of == NONE ? rows : size_of(c, part->of);
+    int rc = check_shape(t, size_of(c, part->k), of, count, b->err);
     if (!rc)
-        rc = check_type(t, vector, b->err);
-    if (!rc && !vector)
-        rc = describe_matrix(dst, t, &bytes, b->err);
+        rc = check_type(t, part->vector, b->err);
+    if (!rc && !part->vector)
+        rc = describe_matrix(dst, t, rows, &bytes, b->err);
     struct weight *item = &b->w->items[b->w->n];
     if (!rc)
         rc = add_bytes(b->w, bytes, &item->at, b->err);
     if (rc)
         return rc;
     item->tensor = t;
-    item->matrix = vector ? NULL : dst;
-    item->vector = vector ? dst : NULL;
+    item->first = (size_t)size_of(c, part->first);
+    item->matrix = part->vector ? NULL : dst;
+    item->vector = part->vector ? dst : NULL;
     b->w->n++;
-    b->model->params += t->dims[0] * t->dims[1];
-    b->model->file_bytes += t->bytes;
+    b->model->params += t->dims[0] * rows * count;
+    b->model->file_bytes += t->bytes / of * rows;
+    if (part->each) {
+        b->model->idle_params += t->dims[0] * rows * (count - c->experts_used);
+        b->model->idle_bytes += bytes / count * (count - c->experts_used);
+    }
     return 0;
 }
 
-static int bind_named(struct binding *b, const struct part *part, const char *name, void *dst)
+/* base: the layer or the model that the part is of. */
+static int bind_named(struct binding *b, const struct part *part, const char *name, void *base)
 {
     const struct gguf_tensor *t = gguf_file_find(b->file, name);
-    if (!t)
-        return err_set(b->err, REALM_E_FORMAT, "tensor %s is missing", name);
-    return bind_tensor(b, part, t, dst);
+    if (t)
+        return bind_tensor(b, part, t, (char *)base + part->at);
+    return part->optional ? 0 : err_set(b->err, REALM_E_FORMAT, "tensor %s is missing", name);
 }
 
 static int bind_layers(struct binding *b)
 {
-    for (uint32_t i = 0; i < b->model->config.layers; i++) {
-        for (size_t j = 0; j < ARRAY_LEN(layer_parts); j++) {
-            const struct part *part = &layer_parts[j];
+    const struct model_config *c = &b->model->config;
+    for (uint32_t i = 0; i < c->layers; i++) {
+        for (size_t j = 0; j < c->arch->n_parts; j++) {
+            const struct part *part = &c->arch->parts[j];
             char name[TENSOR_NAME_MAX];
             snprintf(name, sizeof(name), "blk.%u.%s", i, part->name);
-            int rc = bind_named(b, part, name, (char *)&b->model->layers[i] + part->at);
+            int rc = has_part(c, part) ? bind_named(b, part, name, &b->model->layers[i]) : 0;
             if (rc)
                 return rc;
         }
@@ -168,47 +183,63 @@ static int bind_layers(struct binding *b)
 static int settle_vocab(struct binding *b)
 {
     struct model_config *c = &b->model->config;
-    const struct gguf_tensor *t = gguf_file_find(b->file, embed_part.name);
+    const char *name = global_parts[0].name;
+    const struct gguf_tensor *t = gguf_file_find(b->file, name);
     if (!t)
-        return err_set(b->err, REALM_E_FORMAT, "tensor %s is missing", embed_part.name);
+        return err_set(b->err, REALM_E_FORMAT, "tensor %s is missing", name);
     if (t->dims[1] < 1 || t->dims[1] > MODEL_VOCAB_MAX)
-        return err_set(b->err, REALM_E_FORMAT, "tensor %s has %llu rows, want 1 to %u",
-                       embed_part.name, (unsigned long long)t->dims[1], MODEL_VOCAB_MAX);
+        return err_set(b->err, REALM_E_FORMAT, "tensor %s has %llu rows, want 1 to %u", name,
+                       (unsigned long long)t->dims[1], MODEL_VOCAB_MAX);
     if (c->vocab && c->vocab != t->dims[1])
-        return err_set(b->err, REALM_E_FORMAT, "tensor %s has %llu rows, want llama.vocab_size %u",
-                       embed_part.name, (unsigned long long)t->dims[1], c->vocab);
+        return err_set(b->err, REALM_E_FORMAT, "tensor %s has %llu rows, want %s.vocab_size %u",
+                       name, (unsigned long long)t->dims[1], c->architecture, c->vocab);
     c->vocab = (uint32_t)t->dims[1];
+    return 0;
+}
+
+/* LongRoPE is both lists and what tells when each is meant, or nothing. */
+static int check_long(const struct binding *b)
+{
+    const struct model_config *c = &b->model->config;
+    const struct gguf_tensor *of_long = gguf_file_find(b->file, "rope_factors_long.weight");
+    const struct gguf_tensor *of_short = gguf_file_find(b->file, "rope_factors_short.weight");
+    bool wanted = c->rope_is_long || of_long || of_short;
+    if (wanted && !(of_long && of_short))
+        return err_set(b->err, REALM_E_FORMAT, "tensor rope_factors_%s.weight is missing",
+                       of_long ? "short" : "long");
+    if (wanted && !c->rope_original)
+        return err_set(b->err, REALM_E_FORMAT,
+                       "key %s.rope.scaling.original_context_length is missing, which the rope's "
+                       "factors want",
+                       c->architecture);
     return 0;
 }
 
 static int bind_globals(struct binding *b)
 {
     struct model *m = b->model;
-    int rc = bind_named(b, &embed_part, embed_part.name, &m->embed);
-    if (!rc)
-        rc = bind_named(b, &output_norm_part, output_norm_part.name, &m->output_norm);
-    const struct gguf_tensor *t = gguf_file_find(b->file, output_part.name);
-    m->config.tied = !t;
-    if (!rc && t)
-        rc = bind_tensor(b, &output_part, t, &m->output);
-    t = gguf_file_find(b->file, rope_part.name);
-    m->config.rope_has_factors = t;
-    if (!rc && t)
-        rc = bind_tensor(b, &rope_part, t, &m->rope_factors);
+    int rc = check_long(b);
+    for (size_t i = 0; !rc && i < ARRAY_LEN(global_parts); i++)
+        if (has_global(&m->config, &global_parts[i]))
+            rc = bind_named(b, &global_parts[i], global_parts[i].name, m);
+    m->config.tied = !m->output.rows;
+    m->config.rope_has_factors = gguf_file_find(b->file, "rope_freqs.weight");
     return rc;
 }
 
-static bool is_global(struct slice name)
+static bool is_global(const struct model_config *c, struct slice name)
 {
-    return slice_is(name, embed_part.name) || slice_is(name, output_part.name) ||
-           slice_is(name, output_norm_part.name) || slice_is(name, rope_part.name);
+    for (size_t i = 0; i < ARRAY_LEN(global_parts); i++)
+        if (slice_is(name, global_parts[i].name))
+            return has_global(c, &global_parts[i]);
+    return false;
 }
 
 /* "blk.N.PART" with N below layers, N spelled as we spell it. */
-static bool is_of_layer(struct slice name, uint32_t layers)
+static bool is_of_layer(const struct model_config *c, struct slice name)
 {
-    for (size_t j = 0; j < ARRAY_LEN(layer_parts); j++) {
-        struct slice part = slice_of(layer_parts[j].name);
+    for (size_t j = 0; j < c->arch->n_parts; j++) {
+        struct slice part = slice_of(c->arch->parts[j].name);
         unsigned layer;
         char text[TENSOR_NAME_MAX], again[TENSOR_NAME_MAX];
         if (name.n >= sizeof(text) || name.n < part.n ||
@@ -216,10 +247,11 @@ static bool is_of_layer(struct slice name, uint32_t layers)
             continue;
         memcpy(text, name.p, name.n);
         text[name.n] = '\0';
-        if (sscanf(text, "blk.%9u.", &layer) != 1 || layer >= layers)
+        if (sscanf(text, "blk.%9u.", &layer) != 1 || layer >= c->layers)
             return false;
-        snprintf(again, sizeof(again), "blk.%u.%s", layer, layer_parts[j].name);
-        return strcmp(text, again) == 0;
+        snprintf(again, sizeof(again), "blk.%u.%s", layer, c->arch->parts[j].name);
+        if (strcmp(text, again) == 0)
+            return has_part(c, &c->arch->parts[j]);
     }
     return false;
 }
@@ -227,12 +259,13 @@ static bool is_of_layer(struct slice name, uint32_t layers)
 /* A tensor that we would leave out would change what the model computes. */
 static int refuse_others(const struct binding *b)
 {
+    const struct model_config *c = &b->model->config;
     for (size_t i = 0; i < gguf_file_tensors(b->file); i++) {
         struct slice name = gguf_file_tensor(b->file, i)->name;
-        if (!is_global(name) && !is_of_layer(name, b->model->config.layers))
+        if (!is_global(c, name) && !is_of_layer(c, name))
             return err_set(b->err, REALM_E_UNSUPPORTED,
-                           "tensor %.*s is not supported in a llama model of %u layers",
-                           (int)name.n, (const char *)name.p, b->model->config.layers);
+                           "tensor %.*s is not supported in a %s model of %u layers", (int)name.n,
+                           (const char *)name.p, c->architecture, c->layers);
     }
     return 0;
 }
@@ -242,8 +275,8 @@ int weights_bind(struct weights *w, struct model *m, const struct gguf_file *f,
 {
     struct binding b = {.w = w, .file = f, .model = m, .err = err};
     size_t layers = m->config.layers;
-    *w = (struct weights){
-        .items = mem_zarray(layers * ARRAY_LEN(layer_parts) + GLOBALS, sizeof(*w->items))};
+    size_t most = layers * m->config.arch->n_parts + ARRAY_LEN(global_parts);
+    *w = (struct weights){.items = mem_zarray(most, sizeof(*w->items))};
     m->layers = mem_zarray(layers, sizeof(*m->layers));
     if (!w->items || !m->layers)
         return err_nomem(err, "the table of weights");

@@ -7,6 +7,8 @@
 #define SMALL_BYTES (128 * KiB)
 #define PARTS_BYTES (32 * MiB)
 
+enum { PRODUCTS_FLOATS = 32 }; /* an expert's two in the list of products */
+
 static int grow_scratch(struct sched *s, size_t vocab)
 {
     if (vocab <= s->vocab_max)
@@ -61,7 +63,7 @@ int sched_model_open(struct sched_model **out, struct sched *s, const struct mod
         return REALM_E_NOMEM;
     m->sched = s;
     m->model = model;
-    m->cost = model->params ? (double)model->params : 1;
+    m->cost = model->params ? (double)(model->params - model->idle_params) : 1;
     list_init(&m->link);
     list_init(&m->running);
     int status =
@@ -90,10 +92,20 @@ void sched_model_close(struct sched_model *m)
  * enough for one row over the whole context. */
 static uint64_t parts_bytes(const struct model_config *c)
 {
-    uint64_t row = (uint64_t)c->heads * (c->context / ATTN_SEGMENT_KEYS + 1) *
+    uint64_t row = (uint64_t)c->heads * (c->context / ATTN_SEGMENT_KEYS + 2) *
                    (1 + KV_PAGE_TOKENS + round_up(c->head_dim, ATTN_DIM_PAD)) * sizeof(float);
     uint64_t most = row * BATCH_ROWS_MAX;
     return row > PARTS_BYTES ? row : most < PARTS_BYTES ? most : PARTS_BYTES;
+}
+
+/* Floats that experts take for one row: gate and up, what the products read and what they
+ * give, once for each expert that the row uses; the router's; and the shared one's. */
+static uint64_t expert_floats(const struct model_config *c)
+{
+    uint64_t ffn = c->expert_ffn > c->shared_ffn ? c->expert_ffn : c->shared_ffn;
+    uint64_t longest = ffn > c->width ? ffn : c->width;
+    return c->experts_used * (2 * ffn + longest + c->width + 8 * (uint64_t)PANEL_ROWS) +
+           c->experts + c->width + PANEL_ROWS;
 }
 
 /* Of one row: residual and branch; q twice, and attention; k and v; gate and up;
@@ -102,10 +114,12 @@ uint64_t sched_model_bytes(const struct model_config *c, unsigned threads)
 {
     uint64_t heads = (uint64_t)c->heads * round_up(c->head_dim, ATTN_DIM_PAD);
     uint64_t kv_heads = (uint64_t)c->kv_heads * round_up(c->head_dim, ATTN_DIM_PAD);
-    uint64_t row = 3 * (uint64_t)c->width + 4 * heads + 2 * kv_heads + 3 * (uint64_t)c->ffn +
-                   c->rope_dim + 8 * (uint64_t)PANEL_ROWS + c->heads;
+    uint64_t ffn = c->experts ? expert_floats(c) : 3 * (uint64_t)c->ffn;
+    uint64_t row = 3 * (uint64_t)c->width + 4 * heads + 2 * kv_heads + ffn +
+                   ROPES_MAX * (uint64_t)c->rope_dim + 8 * (uint64_t)PANEL_ROWS + c->heads;
     uint64_t floats = row * BATCH_ROWS_MAX +
                       (uint64_t)round_up(c->vocab, PANEL_ROWS) * FORWARD_LOGITS_MAX +
+                      (uint64_t)c->experts * PRODUCTS_FLOATS +
                       (uint64_t)threads * TILE_TOKENS * round_up(c->width, PANEL_ROWS);
     return floats * sizeof(float) + parts_bytes(c) + SMALL_BYTES +
            threads * sample_scratch_bytes(c->vocab);

@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "base/ckd.h"
 #include "base/err.h"
+#include "base/fair.h"
 #include "base/mem.h"
 #include "sched/sched_impl.h"
 
@@ -33,10 +34,7 @@ void shares_init(struct shares *s)
 
 static struct list *bucket_of(struct shares *s, const char *tenant)
 {
-    uint32_t hash = 2166136261u; // FNV-1a: an operator chooses the names
-    for (; *tenant; tenant++)
-        hash = (hash ^ (uint8_t)*tenant) * 16777619u;
-    return &s->table[hash % SHARE_BUCKETS];
+    return &s->table[fair_hash(tenant) % SHARE_BUCKETS];
 }
 
 static struct account *find(struct shares *s, const char *tenant)

@@ -223,10 +223,10 @@ int tenants_guest_module(struct tenants *t, uint64_t version, struct buf *wasm,
                          struct realm_error *err)
 {
     struct module m = {wasm, false};
-    mutex_lock(&t->reports);
-    int status = db_query(t->reader, "SELECT wasm FROM guests WHERE version=?1",
+    mutex_lock(&t->modules.lock);
+    int status = db_query(t->modules.sql, "SELECT wasm FROM guests WHERE version=?1",
                           DB_ARGS(db_int(version)), take_module, &m, err);
-    mutex_unlock(&t->reports);
+    mutex_unlock(&t->modules.lock);
     if (status == REALM_E_LIMIT)
         return err_set(err, status, "the program does not fit its buffer");
     if (!status && !m.found)

@@ -11,6 +11,11 @@
 #include "tenant/ledger_rows.h"
 
 static const uint64_t MS_NS = 1000000, RETRY_NS = 500000000;
+/* How long after all that is old was folded it is looked again, and after that failed. */
+static const uint64_t FOLD_NS = 60000000000, FOLD_FAILED_NS = 3600000000000;
+
+/* Folding takes this part of the thread's time, so that groups do not wait for it. */
+enum { FOLD_SHARE = 5, DAY_S = 86400 };
 
 /* A row as it is when its group is taken. */
 struct member {
@@ -21,6 +26,8 @@ struct member {
 struct ledger {
     struct thread thread;
     char path[CONF_TEXT_MAX + 16];
+    int64_t (*wall_s)(void *ctx);
+    void *ctx;
     atomic_bool writable;
     atomic_uint_fast32_t waiting; /* rows that are queued or in the group */
 
@@ -30,7 +37,9 @@ struct ledger {
     uint32_t n_queued;
     uint64_t due_ns; /* when the next group is to be written at the latest */
     bool closing;
-    uint64_t rows, commits, commit_ns;
+    uint32_t keep_days; /* 0: for ever */
+    uint64_t fold_ns;   /* when it is looked for old rows */
+    uint64_t rows, commits, commit_ns, folded;
 
     /* Of the thread: */
     struct rows db;
@@ -104,6 +113,7 @@ void ledger_stats(struct ledger *l, struct tenants_stats *out)
     out->rows = l->rows;
     out->commits = l->commits;
     out->commit_ns = l->commit_ns;
+    out->folded = l->folded;
     mutex_unlock(&l->lock);
     out->waiting = (uint32_t)atomic_load(&l->waiting);
     out->writable = ledger_writable(l);
@@ -201,6 +211,49 @@ static void try_again(struct ledger *l)
     log_line(LOG_WARN, "the ledger can be written again");
 }
 
+/* ---- old rows ---- */
+
+void ledger_keep(struct ledger *l, uint32_t days)
+{
+    mutex_lock(&l->lock);
+    l->keep_days = days;
+    l->fold_ns = days ? now_ns() : UINT64_MAX;
+    cond_signal(&l->wake);
+    mutex_unlock(&l->lock);
+}
+
+/* With the lock: when to look again, unless something else was said meanwhile. */
+static void fold_later(struct ledger *l, uint32_t days, uint32_t folded, uint64_t start_ns)
+{
+    uint64_t now = now_ns();
+    l->folded += folded;
+    if (l->keep_days == days)
+        l->fold_ns = folded == LEDGER_FOLD_ROWS_MAX ? now + (now - start_ns) * (FOLD_SHARE - 1)
+                                                    : now + FOLD_NS;
+}
+
+/* By whole days, so that no row waits for an hour. */
+static void fold(struct ledger *l, uint32_t days)
+{
+    struct realm_error err = {0};
+    uint64_t start = now_ns();
+    int64_t today = l->wall_s(l->ctx) / DAY_S;
+    uint32_t folded;
+    int status =
+        rows_fold(&l->db, (today - (int64_t)days) * DAY_S, LEDGER_FOLD_ROWS_MAX, &folded, &err);
+    mutex_lock(&l->lock);
+    fold_later(l, days, status ? 0 : folded, start);
+    if (status)
+        l->fold_ns = now_ns() + FOLD_FAILED_NS;
+    mutex_unlock(&l->lock);
+    if (!status)
+        return;
+    log_line(LOG_WARN, "old rows of the ledger cannot be folded: %s", err.message);
+    rows_close(&l->db);
+    if (rows_open(&l->db, l->path, &err))
+        fail(l, &err);
+}
+
 /* ---- the thread ---- */
 
 static void note_commit(struct ledger *l, size_t rows, uint64_t ns)
@@ -240,8 +293,9 @@ static void await(struct ledger *l)
     while (!l->closing) {
         uint64_t now = now_ns(), until = l->due_ns;
         bool broken = !ledger_writable(l);
-        if (broken && l->retry_ns < until)
-            until = l->retry_ns;
+        uint64_t other = broken ? l->retry_ns : l->fold_ns;
+        if (other < until)
+            until = other;
         if (until <= now || (!broken && l->n_queued >= LEDGER_GROUP_ROWS_MAX))
             return;
         if (until == UINT64_MAX)
@@ -269,8 +323,11 @@ static void run(void *arg)
         if (broken)
             l->due_ns = UINT64_MAX;
         bool empty = l->n_group == 0;
+        uint32_t fold_days = !last && now_ns() >= l->fold_ns ? l->keep_days : 0;
         mutex_unlock(&l->lock);
         work(l);
+        if (fold_days && ledger_writable(l))
+            fold(l, fold_days);
         mutex_lock(&l->lock);
         if (last && empty)
             break;
@@ -315,18 +372,22 @@ static int start(struct ledger *l, struct realm_error *err)
     return 0;
 }
 
-int ledger_open(struct ledger **out, const char *path, const char *dir, struct realm_error *err)
+int ledger_open(struct ledger **out, const struct ledger_options *options, struct realm_error *err)
 {
     struct ledger *l = mem_zalloc(sizeof(*l));
     *out = NULL;
     if (!l)
         return err_nomem(err, "the ledger");
-    memcpy(l->path, path, strnlen(path, sizeof(l->path) - 1));
+    memcpy(l->path, options->path, strnlen(options->path, sizeof(l->path) - 1));
+    l->wall_s = options->wall_s;
+    l->ctx = options->ctx;
     list_init(&l->queue);
     l->due_ns = UINT64_MAX;
+    l->keep_days = options->keep_days;
+    l->fold_ns = options->keep_days ? 0 : UINT64_MAX;
     l->spool.fd = -1;
     atomic_init(&l->writable, true);
-    int status = open_rows(l, dir, err);
+    int status = open_rows(l, options->dir, err);
     if (!status)
         status = start(l, err);
     if (status)

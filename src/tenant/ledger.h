@@ -3,7 +3,10 @@
  * A row goes in a moment after its request is let in (one that ends before is written once), is
  * noted now and then, and is closed once.  When the database cannot be written, closed rows go to
  * the spool (spool.h) and are as good as written; rows of requests that run wait in memory; and
- * every half second it is tried again. */
+ * every half second it is tried again.
+ *
+ * Rows older than a number of days are folded into totals of their day, a few at a time between
+ * two groups, while the spool is empty. */
 #ifndef TENANT_LEDGER_H
 #define TENANT_LEDGER_H
 
@@ -41,12 +44,22 @@ struct ledger_entry {
 
 struct ledger;
 
-/* dir: for the spool, which is read and emptied first.
- *   REALM_E_IO, REALM_E_FORMAT, REALM_E_SYS, REALM_E_NOMEM */
-MUST_USE int ledger_open(struct ledger **out, const char *path, const char *dir,
+struct ledger_options {
+    const char *path;
+    const char *dir; /* for the spool, which is read and emptied first */
+    int64_t (*wall_s)(void *ctx);
+    void *ctx;
+    uint32_t keep_days; /* 0: rows are kept for ever */
+};
+
+/* REALM_E_IO, REALM_E_FORMAT, REALM_E_SYS, REALM_E_NOMEM */
+MUST_USE int ledger_open(struct ledger **out, const struct ledger_options *options,
                          struct realm_error *err);
 /* Writes what is queued.  NULL is fine. */
 void ledger_close(struct ledger *l);
+
+/* From now on. */
+void ledger_keep(struct ledger *l, uint32_t days);
 
 bool ledger_writable(const struct ledger *l);
 /* Whether one more row may wait. */

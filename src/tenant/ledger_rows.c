@@ -23,6 +23,29 @@ static const char end_text[] =
 static const char spend_text[] = "INSERT INTO spent (tenant, hour, tokens) VALUES (?1, ?2, ?3)"
                                  " ON CONFLICT (tenant, hour) DO UPDATE SET tokens = tokens + ?3";
 
+/* Of days that are over the oldest rows, the same ones for each of these. */
+#define OLDEST                                               \
+    " FROM requests WHERE started_at < ?1 AND outcome <> -1" \
+    " ORDER BY started_at, seq LIMIT ?2"
+
+static const char fold_text[] =
+    "INSERT INTO totals (tenant, day, key, model, guest, requests, prompt_tokens, cached_tokens,"
+    " completion_tokens)"
+    " SELECT tenant, started_at - started_at % 86400, key, model, guest, count(*),"
+    " sum(prompt_tokens), sum(cached_tokens), sum(completion_tokens)"
+    " FROM (SELECT *" OLDEST ") WHERE true GROUP BY 1, 2, 3, 4, 5"
+    " ON CONFLICT (tenant, day, key, model, guest) DO UPDATE SET"
+    " requests = requests + excluded.requests,"
+    " prompt_tokens = prompt_tokens + excluded.prompt_tokens,"
+    " cached_tokens = cached_tokens + excluded.cached_tokens,"
+    " completion_tokens = completion_tokens + excluded.completion_tokens";
+static const char unspend_text[] = "DELETE FROM spent WHERE hour < ?3 AND tenant IN"
+                                   " (SELECT tenant FROM (SELECT tenant" OLDEST "))";
+static const char forget_text[] = "DELETE FROM requests WHERE seq IN (SELECT seq" OLDEST ")";
+
+/* No window of a budget is longer, nor the one before it. */
+static const int64_t SPENT_S_MIN = 62 * 86400;
+
 static int keep(struct rows *r, sqlite3_stmt **out, const char *text)
 {
     return sqlite3_prepare_v3(r->sql, text, -1, SQLITE_PREPARE_PERSISTENT, out, NULL);
@@ -33,7 +56,8 @@ int rows_open(struct rows *r, const char *path, struct realm_error *err)
     *r = (struct rows){0};
     int status = db_connect(&r->sql, path, false, err);
     if (!status && (keep(r, &r->begin, begin_text) || keep(r, &r->end, end_text) ||
-                    keep(r, &r->spend, spend_text)))
+                    keep(r, &r->spend, spend_text) || keep(r, &r->fold, fold_text) ||
+                    keep(r, &r->forget, forget_text) || keep(r, &r->unspend, unspend_text)))
         status = db_failed(r->sql, err);
     if (status)
         rows_close(r);
@@ -45,6 +69,9 @@ void rows_close(struct rows *r)
     sqlite3_finalize(r->begin);
     sqlite3_finalize(r->end);
     sqlite3_finalize(r->spend);
+    sqlite3_finalize(r->fold);
+    sqlite3_finalize(r->forget);
+    sqlite3_finalize(r->unspend);
     db_close(r->sql);
     *r = (struct rows){0};
 }
@@ -106,6 +133,24 @@ int rows_replay(struct rows *r, struct spool *spool, struct realm_error *err)
     if (!status && spool_clear(spool))
         status = err_set(err, REALM_E_IO, "the spool cannot be written");
     return status;
+}
+
+int rows_fold(struct rows *r, int64_t before_day_s, uint32_t most, uint32_t *folded,
+              struct realm_error *err)
+{
+    struct db_arg args[] = {db_int((uint64_t)before_day_s), db_int(most),
+                            db_int((uint64_t)(before_day_s - SPENT_S_MIN))};
+    *folded = 0;
+    int status = db_exec(r->sql, "BEGIN IMMEDIATE", err);
+    if (!status)
+        status = run(r, r->fold, args, 2, err);
+    if (!status)
+        status = run(r, r->unspend, args, 3, err);
+    if (!status)
+        status = run(r, r->forget, args, 2, err);
+    if (!status)
+        *folded = (uint32_t)sqlite3_changes(r->sql);
+    return status ? status : db_exec(r->sql, "COMMIT", err);
 }
 
 int rows_interrupt(struct rows *r, struct realm_error *err)

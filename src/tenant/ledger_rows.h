@@ -10,6 +10,7 @@
 struct rows {
     sqlite3 *sql;
     sqlite3_stmt *begin, *end, *spend;
+    sqlite3_stmt *fold, *forget, *unspend;
 };
 
 MUST_USE int rows_open(struct rows *r, const char *path, struct realm_error *err);
@@ -20,6 +21,11 @@ MUST_USE int rows_write(struct rows *r, const struct ledger_row *row, struct rea
 
 /* All that the spool holds, in one transaction that writes in any case; empties the spool. */
 MUST_USE int rows_replay(struct rows *r, struct spool *spool, struct realm_error *err);
+/* Puts the oldest rows that are closed and began before that day, at most so many, into its totals,
+ * in one transaction; *folded: how many.  The spool must be empty: what is in it may be among them,
+ * and would be taken for new. */
+MUST_USE int rows_fold(struct rows *r, int64_t before_day_s, uint32_t most, uint32_t *folded,
+                       struct realm_error *err);
 /* Rows that a process which is gone left open end with what was noted last. */
 MUST_USE int rows_interrupt(struct rows *r, struct realm_error *err);
 

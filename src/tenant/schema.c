@@ -84,5 +84,20 @@ static const char version_2[] =
     ") STRICT;"
     "CREATE INDEX guests_tenant ON guests(tenant, model, version);";
 
-const char *const db_versions[] = {version_1, version_2};
+/* What old rows came to (ledger.h): all that reports of usage tell apart, and the program. */
+static const char version_3[] = "CREATE TABLE totals ("
+                                " tenant TEXT NOT NULL,"
+                                " day INTEGER NOT NULL," /* its first second */
+                                " key TEXT NOT NULL,"
+                                " model TEXT NOT NULL,"
+                                " guest TEXT NOT NULL,"
+                                " requests INTEGER NOT NULL,"
+                                " prompt_tokens INTEGER NOT NULL,"
+                                " cached_tokens INTEGER NOT NULL,"
+                                " completion_tokens INTEGER NOT NULL,"
+                                " PRIMARY KEY (tenant, day, key, model, guest)"
+                                ") STRICT, WITHOUT ROWID;"
+                                "CREATE INDEX totals_day ON totals(day);";
+
+const char *const db_versions[] = {version_1, version_2, version_3};
 const int db_version = ARRAY_LEN(db_versions);

@@ -57,16 +57,16 @@ static int count(struct spool *s, const char *path, struct realm_error *err)
     return 0;
 }
 
-/* Zeros from `from` to `to`. */
+/* Zeros from `from` to `to`, the end first: what is left of rows when that breaks off still begins
+ * at the front, where it is found again. */
 static int blank(int fd, off_t from, off_t to)
 {
     static const uint8_t zeros[CHUNK_BYTES];
     while (from < to) {
-        size_t n = to - from < CHUNK_BYTES ? (size_t)(to - from) : CHUNK_BYTES;
-        ssize_t done = pwrite(fd, zeros, n, from);
-        if (done <= 0)
+        size_t n = (size_t)((to - from - 1) % CHUNK_BYTES + 1);
+        to -= (off_t)n;
+        if (pwrite(fd, zeros, n, to) != (ssize_t)n)
             return REALM_E_IO;
-        from += done;
     }
     return 0;
 }
@@ -127,9 +127,11 @@ int spool_read(const struct spool *s, uint32_t at, struct ledger_row *row)
     return 0;
 }
 
+/* Behind the last row there may be some of a chunk that was cleared in part. */
 int spool_clear(struct spool *s)
 {
-    int status = blank(s->fd, 0, (off_t)s->n * SLOT_BYTES);
+    off_t end = ((off_t)s->n * SLOT_BYTES / CHUNK_BYTES + 1) * CHUNK_BYTES;
+    int status = blank(s->fd, 0, end < FILE_BYTES ? end : FILE_BYTES);
     if (!status)
         s->n = 0;
     return status;

@@ -47,6 +47,7 @@ struct tenants_options {
     /* Seconds since 1970, UTC: windows of budgets, ends of keys, rows.  NULL: the system's. */
     int64_t (*wall_s)(void *ctx);
     void *ctx;
+    uint32_t keep_days; /* as tenants_keep takes it */
 };
 
 /* Opens or makes the database (mode 0600) and moves an older one up; rows that a process
@@ -59,6 +60,11 @@ MUST_USE int tenants_open(struct tenants **out, const struct tenants_options *op
 /* Writes what is queued, moves the log into the database and closes it.  Every pass and grant
  * must be over.  NULL is fine. */
 void tenants_close(struct tenants *t);
+
+/* Rows of requests that began over so many days ago are folded into totals of their day, in the
+ * background and for good: reports of usage stay as they are, those of single requests lose them.
+ * 0: none is. */
+void tenants_keep(struct tenants *t, uint32_t days);
 
 /* Whether there is any key: then every call needs one.  Quick. */
 bool tenants_have_keys(const struct tenants *t);
@@ -228,7 +234,8 @@ struct tenant_usage_query {
 };
 
 /* {"rows":[{…,"requests","prompt_tokens","cached_tokens","completion_tokens"}]} of what is
- * durable; requests that run are not in it. */
+ * durable; requests that run are not in it.  REALM_E_ARG: "from" or "to" parts a day that is
+ * folded. */
 MUST_USE int tenants_usage(struct tenants *t, const struct tenant_usage_query *query, json_t **out,
                            struct realm_error *err);
 /* {"rows":[…]}, newest first; tenant NULL: all; limit 1 to 1000. */
@@ -241,6 +248,7 @@ MUST_USE int tenants_audits(struct tenants *t, uint32_t limit, json_t **out,
 struct tenants_stats {
     uint64_t rows, commits; /* durable so far */
     uint64_t commit_ns;     /* spent in them */
+    uint64_t folded;        /* rows that were, since the start */
     uint32_t waiting;       /* rows that are not durable yet */
     uint32_t tenants, keys;
     uint64_t refused[TENANT_MEMORY + 1]; /* by limit */

@@ -2,7 +2,7 @@
  *
  * Locks, outermost first: `changes` (one change at a time; held while the database is
  * written, by workers alone), `lock` (directory and counters: held for moments), and the
- * ledger's own.  `reports` is for its connection. */
+ * ledger's own.  Each reader's is for its connection. */
 #ifndef TENANT_TENANT_IMPL_H
 #define TENANT_TENANT_IMPL_H
 
@@ -57,6 +57,12 @@ struct key {
     struct account *account;
 };
 
+/* A connection that reads what is durable, while others write. */
+struct reader {
+    struct mutex lock;
+    sqlite3 *sql; /* under lock */
+};
+
 struct tenants {
     const struct clock *clock;
     int64_t (*wall_s)(void *ctx);
@@ -66,10 +72,9 @@ struct tenants {
     uint64_t seed[2]; /* of the tables; constant */
 
     struct mutex changes;
-    sqlite3 *sql;           /* under changes; so is the next */
-    sqlite3_stmt *rollback; /* prepared, so that it works without memory */
-    struct mutex reports;
-    sqlite3 *reader; /* under reports */
+    sqlite3 *sql;                   /* under changes; so is the next */
+    sqlite3_stmt *rollback;         /* prepared, so that it works without memory */
+    struct reader reports, modules; /* a report may take long; a request waits for a module */
 
     struct mutex lock; /* guards all to the next blank line */
     struct account *accounts[TENANT_BUCKETS];

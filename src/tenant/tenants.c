@@ -26,15 +26,12 @@ static int64_t system_wall(void *ctx)
 
 static int init_locks(struct tenants *t)
 {
-    if (mutex_init(&t->changes))
-        return REALM_E_SYS;
-    if (mutex_init(&t->reports)) {
-        mutex_destroy(&t->changes);
-        return REALM_E_SYS;
-    }
-    if (mutex_init(&t->lock)) {
-        mutex_destroy(&t->reports);
-        mutex_destroy(&t->changes);
+    struct mutex *const all[] = {&t->changes, &t->reports.lock, &t->modules.lock, &t->lock};
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        if (!mutex_init(all[i]))
+            continue;
+        while (i > 0)
+            mutex_destroy(all[--i]);
         return REALM_E_SYS;
     }
     return 0;
@@ -52,7 +49,9 @@ static int open_directory(struct tenants *t, const char *dir, struct realm_error
     if (!status)
         status = load_directory(t, err);
     if (!status)
-        status = db_connect(&t->reader, t->path, true, err);
+        status = db_connect(&t->reports.sql, t->path, true, err);
+    if (!status)
+        status = db_connect(&t->modules.sql, t->path, true, err);
     return status;
 }
 
@@ -71,9 +70,14 @@ int tenants_open(struct tenants **out, const struct tenants_options *options,
         mem_free(t);
         return err_set(err, REALM_E_SYS, "the tenants cannot be opened");
     }
+    const struct ledger_options ledger = {.path = t->path,
+                                          .dir = options->dir,
+                                          .wall_s = t->wall_s,
+                                          .ctx = t->ctx,
+                                          .keep_days = options->keep_days};
     int status = db_open(&t->sql, t->path, err);
     if (!status)
-        status = ledger_open(&t->ledger, t->path, options->dir, err);
+        status = ledger_open(&t->ledger, &ledger, err);
     if (!status)
         status = open_directory(t, options->dir, err);
     if (status)
@@ -88,7 +92,8 @@ void tenants_close(struct tenants *t)
     if (!t)
         return;
     ledger_close(t->ledger);
-    db_close(t->reader);
+    db_close(t->reports.sql);
+    db_close(t->modules.sql);
     sqlite3_finalize(t->rollback);
     if (t->sql)
         (void)sqlite3_wal_checkpoint_v2(t->sql, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
@@ -96,9 +101,15 @@ void tenants_close(struct tenants *t)
     directory_free(t);
     OPENSSL_cleanse(t->pepper, sizeof(t->pepper));
     mutex_destroy(&t->lock);
-    mutex_destroy(&t->reports);
+    mutex_destroy(&t->modules.lock);
+    mutex_destroy(&t->reports.lock);
     mutex_destroy(&t->changes);
     mem_free(t);
+}
+
+void tenants_keep(struct tenants *t, uint32_t days)
+{
+    ledger_keep(t->ledger, days);
 }
 
 /* ---- one request ---- */

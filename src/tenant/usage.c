@@ -51,9 +51,9 @@ static int report(struct tenants *t, const char *text, const struct db_arg *args
     *out = NULL;
     if (!rows)
         return err_nomem(err, "the report");
-    mutex_lock(&t->reports);
-    int status = db_query(t->reader, text, args, n, add_row, rows, err);
-    mutex_unlock(&t->reports);
+    mutex_lock(&t->reports.lock);
+    int status = db_query(t->reports.sql, text, args, n, add_row, rows, err);
+    mutex_unlock(&t->reports.lock);
     if (!status && json_array_size(rows) > USAGE_ROWS_MAX)
         status = err_set(err, REALM_E_LIMIT, "the report has over %d rows: ask for less",
                          USAGE_ROWS_MAX);
@@ -65,32 +65,74 @@ static int report(struct tenants *t, const char *text, const struct db_arg *args
     return *out ? 0 : err_nomem(err, "the report");
 }
 
-int tenants_usage(struct tenants *t, const struct tenant_usage_query *query, json_t **out,
+/* A bound inside a day of which there are only totals would have to part them. */
+static int check_bound(struct tenants *t, const char *name, int64_t at_s, struct realm_error *err)
+{
+    enum { DAY_S = 86400 };
+    int64_t parted;
+    if (at_s % DAY_S == 0)
+        return 0;
+    mutex_lock(&t->reports.lock);
+    int status = db_number(t->reports.sql, "SELECT EXISTS (SELECT 1 FROM totals WHERE day = ?1)",
+                           DB_ARGS(db_int((uint64_t)(at_s - at_s % DAY_S))), &parted, err);
+    mutex_unlock(&t->reports.lock);
+    if (status || !parted)
+        return status;
+    return err_set(err, REALM_E_ARG,
+                   "%s is within a day whose requests are old and were added up: "
+                   "it must be a midnight of UTC",
+                   name);
+}
+
+/* Rows and totals alike. */
+#define USED                                                                             \
+    " FROM (SELECT tenant, key, model, started_at AS at, 1 AS requests, prompt_tokens,"  \
+    " cached_tokens, completion_tokens FROM requests WHERE outcome <> -1"                \
+    " UNION ALL SELECT tenant, key, model, day, requests, prompt_tokens, cached_tokens," \
+    " completion_tokens FROM totals)"
+
+static int sum_up(struct tenants *t, const struct tenant_usage_query *query, json_t **out,
                   struct realm_error *err)
 {
-    char text[800], groups[96];
+    char text[1200], groups[96];
     snprintf(groups, sizeof(groups), "%s%s%s%s", query->by_tenant ? "tenant, " : "",
              query->by_key ? "key, " : "", query->by_model ? "model, " : "",
              query->by_day ? "day, " : "");
     snprintf(text, sizeof(text),
-             "SELECT %s%s%s%scount(*) AS requests,"
+             "SELECT %s%s%s%scoalesce(sum(requests), 0) AS requests,"
              " coalesce(sum(prompt_tokens), 0) AS prompt_tokens,"
              " coalesce(sum(cached_tokens), 0) AS cached_tokens,"
-             " coalesce(sum(completion_tokens), 0) AS completion_tokens"
-             " FROM requests WHERE outcome <> -1 AND (?1 IS NULL OR tenant = ?1)"
+             " coalesce(sum(completion_tokens), 0) AS completion_tokens" USED
+             " WHERE (?1 IS NULL OR tenant = ?1)"
              " AND (?2 IS NULL OR key = ?2) AND (?3 IS NULL OR model = ?3)"
-             " AND (?4 = 0 OR started_at >= ?4) AND (?5 = 0 OR started_at < ?5)"
+             " AND (?4 = 0 OR at >= ?4) AND (?5 = 0 OR at < ?5)"
              "%s%.*s%s%.*s LIMIT %d",
              query->by_tenant ? "tenant, " : "", query->by_key ? "key, " : "",
              query->by_model ? "model, " : "",
-             query->by_day ? "date(started_at, 'unixepoch') AS day, " : "",
-             groups[0] ? " GROUP BY " : "", groups[0] ? (int)strlen(groups) - 2 : 0, groups,
-             groups[0] ? " ORDER BY " : "", groups[0] ? (int)strlen(groups) - 2 : 0, groups,
+             query->by_day ? "date(at, 'unixepoch') AS day, " : "", groups[0] ? " GROUP BY " : "",
+             groups[0] ? (int)strlen(groups) - 2 : 0, groups, groups[0] ? " ORDER BY " : "",
+             groups[0] ? (int)strlen(groups) - 2 : 0, groups,
              USAGE_ROWS_MAX + 1); // one more tells that there are more
     return report(t, text,
                   DB_ARGS(db_text(query->tenant), db_text(query->key), db_text(query->model),
                           db_int((uint64_t)query->from_s), db_int((uint64_t)query->to_s)),
                   out, err);
+}
+
+/* The bounds are checked last: what is folded stays so, and was not when there is nothing of it. */
+int tenants_usage(struct tenants *t, const struct tenant_usage_query *query, json_t **out,
+                  struct realm_error *err)
+{
+    int status = sum_up(t, query, out, err);
+    if (!status)
+        status = check_bound(t, "from", query->from_s, err);
+    if (!status)
+        status = check_bound(t, "to", query->to_s, err);
+    if (status) {
+        json_decref(*out);
+        *out = NULL;
+    }
+    return status;
 }
 
 static int check_limit(uint32_t limit, struct realm_error *err)

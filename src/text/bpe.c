@@ -162,8 +162,8 @@ int bpe_open(struct vocab *v, const struct gguf *g, struct realm_error *err)
     status = pretok_open(&v->pretok, pre, err);
     if (status)
         return status;
-    v->whole_words = pretok_whole_words(v->pretok);
-    v->adds_bos = pretok_adds_bos(v->pretok);
+    v->whole_words = pretok_rules_of(v->pretok)->whole_words;
+    v->adds_bos = pretok_rules_of(v->pretok)->adds_bos;
     if ((v->whole_words && map_init(&v->words, v->n)) || fill_pieces(v))
         return err_nomem(err, "the words of the vocabulary");
     status = load_merges(v, g, err);
@@ -211,7 +211,11 @@ static int encode_word(struct encoder *e, struct slice word)
 int bpe_encode(struct encoder *e, struct slice text)
 {
     struct slice word;
-    int status;
+    int status = 0;
+    if (pretok_rules_of(e->v->pretok)->composes)
+        status = norm_text(&e->norm, NORM_NFC, text, &text);
+    if (status)
+        return status;
     pretok_walk_start(&e->walk, text);
     while ((status = pretok_walk_next(&e->walk, &word)) == 1) {
         status = encode_word(e, word);

@@ -8,15 +8,28 @@
 /* Places in a text are 32 bits wide, and a space may take three bytes. */
 enum { TEXT_MAX = 1 << 30 };
 
+static bool composes(const struct vocab *v)
+{
+    return v->pretok && pretok_rules_of(v->pretok)->composes;
+}
+
+/* Most bytes that come of one before it is cut into tokens. */
+static size_t growth(const struct vocab *v)
+{
+    if (v->model == VOCAB_UNIGRAM)
+        return max_size(v->charsmap.growth, BLOCK_N);
+    return composes(v) ? NORM_GROWTH_MAX : 1;
+}
+
 size_t vocab_bound(const struct vocab *v, size_t n)
 {
     // Every byte may become a token; without a token for U+2581 a space is three.
     // A special token, of so many bytes at least, may bring a space of its own.
     size_t space = v->space_tokens;
-    size_t per_byte = max_size(space, 1);
+    size_t per_byte = max_size(space, growth(v));
     per_byte = max_size(per_byte, space / v->special.shortest + 1);
     size_t bound;
-    return ckd_mul_size(n, per_byte, &bound) && ckd_add_size(bound, 1 + space, &bound) ? bound
+    return ckd_mul_size(n, per_byte, &bound) && ckd_add_size(bound, 2 + space, &bound) ? bound
                                                                                        : SIZE_MAX;
 }
 
@@ -25,8 +38,8 @@ static size_t dropped(const struct vocab *v, struct slice text, unsigned flags)
 {
     static const size_t guard_n = sizeof(VOCAB_GUARD) - 1;
     size_t guards = 0;
-    if (v->strips)
-        return text.n; // any white space may be
+    if (v->strips || v->model == VOCAB_WORDPIECE || v->model == VOCAB_UNIGRAM)
+        return text.n; // any white space may be, and what the model does not know as text
     const uint8_t *at = text.p, *end = text.p + text.n;
     while (flags & VOCAB_SPECIAL && (at = memmem(at, (size_t)(end - at), VOCAB_GUARD, guard_n))) {
         guards++;
@@ -40,6 +53,8 @@ size_t vocab_least(const struct vocab *v, const char *text, size_t n, unsigned f
     enum { CHARACTER_MAX = 4 }; // that no token spells: one unknown token at least
     struct slice all = {(const uint8_t *)text, n};
     size_t per_token = max_size(v->longest, CHARACTER_MAX);
+    if (composes(v))
+        per_token *= NORM_SHRINK_MAX;
     return (n - dropped(v, all, flags) + per_token - 1) / per_token;
 }
 
@@ -49,6 +64,7 @@ static int encoder_init(struct encoder *e, const struct vocab *v, uint32_t *ids,
     merger_init(&e->merger);
     buf_init(&e->plain, SIZE_MAX);
     buf_init(&e->escaped, SIZE_MAX);
+    norm_init(&e->norm);
     return v->pretok ? pretok_walk_open(&e->walk, v->pretok) : 0;
 }
 
@@ -57,6 +73,8 @@ static void encoder_free(struct encoder *e)
     merger_free(&e->merger);
     buf_free(&e->plain);
     buf_free(&e->escaped);
+    norm_free(&e->norm);
+    mem_free(e->ways);
     if (e->v->pretok)
         pretok_walk_close(&e->walk);
 }
@@ -83,8 +101,22 @@ static int drop_guards(struct encoder *e, struct slice *text)
     return 0;
 }
 
+static int encode_stretch(struct encoder *e, struct slice text)
+{
+    switch (e->v->model) {
+    case VOCAB_SPM:
+        return spm_encode(e, text);
+    case VOCAB_BPE:
+        return bpe_encode(e, text);
+    case VOCAB_WORDPIECE:
+        return wordpiece_encode(e, text);
+    default:
+        return unigram_encode(e, text);
+    }
+}
+
 /* A stretch without special tokens; such a stretch always begins the text or
- * follows a special token, where SPM puts a space before it. */
+ * follows a special token, where SPM and Unigram put a space before it. */
 static int encode_plain(struct encoder *e, struct slice text, unsigned flags)
 {
     if (flags & VOCAB_SPECIAL) {
@@ -92,9 +124,7 @@ static int encode_plain(struct encoder *e, struct slice text, unsigned flags)
         if (status)
             return status;
     }
-    if (text.n == 0)
-        return 0;
-    return e->v->model == VOCAB_SPM ? spm_encode(e, text, true) : bpe_encode(e, text);
+    return text.n ? encode_stretch(e, text) : 0;
 }
 
 static size_t skip_spaces(struct slice text, size_t at)
@@ -158,6 +188,8 @@ int vocab_encode(const struct vocab *v, const char *text, size_t n, unsigned fla
         if ((flags & VOCAB_BOS) && vocab_adds_bos(v))
             encoder_put(&e, v->ids[ID_BOS]);
         status = encode_all(&e, (struct slice){(const uint8_t *)text, n}, flags);
+        if ((flags & VOCAB_END) && vocab_end(v) != TOKEN_NONE)
+            encoder_put(&e, vocab_end(v));
     }
     encoder_free(&e);
     if (status)

@@ -6,59 +6,8 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-/* White_Space of Unicode; PCRE2's \s has one character more. */
-#define S                                                            \
-    "\\x{9}-\\x{D}\\x{20}\\x{85}\\x{A0}\\x{1680}\\x{2000}-\\x{200A}" \
-    "\\x{2028}\\x{2029}\\x{202F}\\x{205F}\\x{3000}"
-#define SPACE "[" S "]"
-#define LAST_SPACES SPACE "+(?![^" S "])|" SPACE "+"
-#define OTHERS " ?[^" S "\\p{L}\\p{N}]++"
-/* The rules published with GPT-2. */
-#define GPT2 "'(?:[stmd]|re|ve|ll)| ?\\p{L}++| ?\\p{N}++|" OTHERS "|" LAST_SPACES
-/* Those that began with GPT-4; they differ in how many digits go together. */
-#define GPT4(digits)                                                                               \
-    "'(?:[sStTmMdD]|[rR][eE]|[vV][eE]|[lL][lL])|[^\\r\\n\\p{L}\\p{N}]?\\p{L}++|" digits "|" OTHERS \
-    "[\\r\\n]*+|" SPACE "*[\\r\\n]++|" LAST_SPACES
-
-struct stage {
-    const char *pattern;
-    bool covers; /* matches wherever it is tried: never searches */
-};
-
-struct family {
-    struct stage stages[PRETOK_STAGES_MAX];
-    bool adds_bos, whole_words;
-};
-
-static const struct family default_rules = {
-    .stages = {{"[\\p{P}$+<=>^~|]++", false},
-               {GPT2, true},
-               {"\\p{N}++", false},
-               {"[0-9]{3}", false}},
-};
-static const struct family gpt2_rules = {.stages = {{GPT2, true}}};
-static const struct family digits_rules = {.stages = {{"\\p{N}", false}, {GPT2, true}}};
-static const struct family qwen2_rules = {.stages = {{GPT4("\\p{N}"), true}}};
-static const struct family llama3_rules = {
-    .stages = {{GPT4("\\p{N}{1,3}+"), true}}, .adds_bos = true, .whole_words = true};
-
-static const struct {
-    const char *name;
-    const struct family *family;
-} names[] = {
-    {"default", &default_rules},  {"gpt-2", &gpt2_rules},
-    {"phi-2", &gpt2_rules},       {"mpt", &gpt2_rules},
-    {"olmo", &gpt2_rules},        {"starcoder", &digits_rules},
-    {"refact", &digits_rules},    {"command-r", &digits_rules},
-    {"smollm", &digits_rules},    {"codeshell", &digits_rules},
-    {"exaone", &digits_rules},    {"qwen2", &qwen2_rules},
-    {"stablelm2", &qwen2_rules},  {"deepseek-r1-qwen", &qwen2_rules},
-    {"llama-bpe", &llama3_rules}, {"llama3", &llama3_rules},
-    {"llama-v3", &llama3_rules},
-};
-
 struct pretok {
-    const struct family *family;
+    const struct pretok_rules *rules;
     size_t n_stages;
     pcre2_code *codes[PRETOK_STAGES_MAX];
     pcre2_general_context *general;
@@ -89,10 +38,11 @@ static int compile(struct pretok *p)
     pcre2_set_match_limit(p->limits, UINT32_MAX);
     pcre2_set_depth_limit(p->limits, UINT32_MAX);
     for (; p->n_stages < PRETOK_STAGES_MAX; p->n_stages++) {
-        const struct stage *stage = &p->family->stages[p->n_stages];
+        const struct pretok_stage *stage = &p->rules->stages[p->n_stages];
         if (!stage->pattern)
             break;
-        uint32_t options = PCRE2_UTF | PCRE2_UCP | (stage->covers ? PCRE2_ANCHORED : 0);
+        uint32_t options = (stage->flags & STAGE_COVERS ? PCRE2_ANCHORED : 0) |
+                           (stage->flags & STAGE_BYTES ? 0 : PCRE2_UTF | PCRE2_UCP);
         int code;
         size_t where;
         p->codes[p->n_stages] = pcre2_compile((PCRE2_SPTR)stage->pattern, PCRE2_ZERO_TERMINATED,
@@ -112,12 +62,8 @@ nomem:
 int pretok_open(struct pretok **out, struct slice name, struct realm_error *err)
 {
     *out = NULL;
-    const struct family *family = NULL;
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        if (slice_is(name, names[i].name))
-            family = names[i].family;
-    }
-    if (!family) {
+    const struct pretok_rules *rules = pretok_rules(name);
+    if (!rules) {
         return err_set(err, REALM_E_UNSUPPORTED,
                        "tokenizer.ggml.pre: unknown pre-tokeniser \"%.*s\"",
                        (int)(name.n < 64 ? name.n : 64), (const char *)name.p);
@@ -125,7 +71,7 @@ int pretok_open(struct pretok **out, struct slice name, struct realm_error *err)
     struct pretok *p = mem_zalloc(sizeof(*p));
     if (!p)
         return err_nomem(err, "the pre-tokeniser");
-    p->family = family;
+    p->rules = rules;
     if (compile(p)) {
         pretok_close(p);
         return err_nomem(err, "the pre-tokeniser");
@@ -145,14 +91,9 @@ void pretok_close(struct pretok *p)
     mem_free(p);
 }
 
-bool pretok_adds_bos(const struct pretok *p)
+const struct pretok_rules *pretok_rules_of(const struct pretok *p)
 {
-    return p->family->adds_bos;
-}
-
-bool pretok_whole_words(const struct pretok *p)
-{
-    return p->family->whole_words;
+    return p->rules;
 }
 
 size_t pretok_bytes(const struct pretok *p)
@@ -212,6 +153,32 @@ static int search(struct pretok_walk *w, size_t stage)
     return 0;
 }
 
+static size_t characters(struct slice text)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < text.n; i++)
+        n += (text.p[i] & 0xC0) != 0x80;
+    return n;
+}
+
+/* The end of what goes before the last characters of a match, which are threes. */
+static size_t cut_threes(struct pretok_walk *w, struct pretok_window *win)
+{
+    if (win->left == 0) {
+        struct slice match = {w->text.p + win->match_at, win->match_end - win->match_at};
+        win->left = characters(match);
+    }
+    size_t take = (win->left - 1) % 3 + 1, to = win->match_at;
+    win->left -= take;
+    for (; to < win->match_end && take; take--) {
+        do
+            to++;
+        while (to < win->match_end && (w->text.p[to] & 0xC0) == 0x80);
+    }
+    win->match_at = to;
+    return to;
+}
+
 /* Cuts the next piece off a stage's window: a match or what lies before it. */
 static int cut(struct pretok_walk *w, size_t stage, size_t *from, size_t *to)
 {
@@ -222,7 +189,12 @@ static int cut(struct pretok_walk *w, size_t stage, size_t *from, size_t *to)
             return status;
     }
     *from = win->at;
-    *to = win->at < win->match_at ? win->match_at : win->match_end;
+    if (win->at < win->match_at)
+        *to = win->match_at;
+    else if (w->pretok->rules->stages[stage].flags & STAGE_THREES)
+        *to = cut_threes(w, win);
+    else
+        *to = win->match_end;
     win->at = *to;
     return 0;
 }

@@ -182,6 +182,17 @@ static void default_ids(struct vocab *v)
     }
 }
 
+/* WordPiece files may leave these out, too; their spelling is always the same. */
+static void bert_ids(struct vocab *v)
+{
+    static const struct {
+        enum vocab_id role;
+        const char *text;
+    } usual[] = {{ID_UNKNOWN, "[UNK]"}, {ID_BOS, "[CLS]"}, {ID_SEPARATOR, "[SEP]"}};
+    for (size_t i = 0; i < ARRAY_LEN(usual); i++)
+        (void)map_get(&v->by_text, slice_of(usual[i].text), &v->ids[usual[i].role]);
+}
+
 static int load_ids(struct vocab *v, const struct gguf *g, struct realm_error *err)
 {
     static const char *const keys[VOCAB_IDS] = {
@@ -191,11 +202,14 @@ static int load_ids(struct vocab *v, const struct gguf *g, struct realm_error *e
         [ID_EOM] = "tokenizer.ggml.eom_token_id",
         [ID_UNKNOWN] = "tokenizer.ggml.unknown_token_id",
         [ID_PADDING] = "tokenizer.ggml.padding_token_id",
+        [ID_SEPARATOR] = "tokenizer.ggml.seperator_token_id", // as files spell it
     };
     for (int role = 0; role < VOCAB_IDS; role++)
         v->ids[role] = TOKEN_NONE;
     if (v->model == VOCAB_SPM)
         default_ids(v);
+    if (v->model == VOCAB_WORDPIECE)
+        bert_ids(v);
     for (int role = 0; role < VOCAB_IDS; role++) {
         uint32_t id;
         int status = gguf_get_u32(g, keys[role], &id, err);
@@ -219,7 +233,7 @@ int tokens_load(struct vocab *v, const struct gguf *g, struct realm_error *err)
         status = index_texts(v, err);
     if (!status)
         status = load_kinds(v, g, err);
-    if (!status && v->model == VOCAB_SPM)
+    if (!status && (v->model == VOCAB_SPM || v->model == VOCAB_UNIGRAM))
         status = load_scores(v, g, err);
     if (!status)
         status = load_bytes(v, err);

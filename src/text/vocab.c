@@ -139,11 +139,43 @@ static int load_model(struct vocab *v, const struct gguf *g, struct realm_error 
         v->adds_bos = true;
     } else if (slice_is(name, "gpt2")) {
         v->model = VOCAB_BPE;
+    } else if (slice_is(name, "bert")) {
+        v->model = VOCAB_WORDPIECE;
+        v->adds_bos = v->adds_end = true;
+    } else if (slice_is(name, "t5")) {
+        v->model = VOCAB_UNIGRAM;
+        v->adds_end = true;
     } else {
         return err_set(err, REALM_E_UNSUPPORTED, "tokenizer.ggml.model: unknown tokenizer \"%.*s\"",
                        (int)min_size(name.n, 64), (const char *)name.p);
     }
     return 0;
+}
+
+static int open_model(struct vocab *v, const struct gguf *g, struct realm_error *err)
+{
+    switch (v->model) {
+    case VOCAB_SPM:
+        return spm_open(v, g, err);
+    case VOCAB_BPE:
+        return bpe_open(v, g, err);
+    case VOCAB_WORDPIECE:
+        return wordpiece_open(v, g, err);
+    default:
+        return unigram_open(v, g, err);
+    }
+}
+
+/* The files' own word on what is put around a text. */
+static int load_ends(struct vocab *v, const struct gguf *g, struct realm_error *err)
+{
+    const char *end = v->model == VOCAB_WORDPIECE ? "tokenizer.ggml.add_sep_token"
+                                                  : "tokenizer.ggml.add_eos_token";
+    int status = gguf_get_bool(g, "tokenizer.ggml.add_bos_token", &v->adds_bos, err);
+    if (status && status != REALM_E_NOT_FOUND)
+        return status;
+    status = gguf_get_bool(g, end, &v->adds_end, err);
+    return status == REALM_E_NOT_FOUND ? 0 : status;
 }
 
 static int load(struct vocab *v, const struct gguf *g, struct realm_error *err)
@@ -152,7 +184,7 @@ static int load(struct vocab *v, const struct gguf *g, struct realm_error *err)
     if (!status)
         status = tokens_load(v, g, err);
     if (!status)
-        status = v->model == VOCAB_SPM ? spm_open(v, g, err) : bpe_open(v, g, err);
+        status = open_model(v, g, err);
     if (!status)
         status = check_coverage(v, err);
     if (!status)
@@ -162,8 +194,7 @@ static int load(struct vocab *v, const struct gguf *g, struct realm_error *err)
     if (status)
         return status;
     mark_ends(v);
-    status = gguf_get_bool(g, "tokenizer.ggml.add_bos_token", &v->adds_bos, err);
-    return status == REALM_E_NOT_FOUND ? 0 : status;
+    return load_ends(v, g, err);
 }
 
 int vocab_open(struct vocab **out, const struct gguf *g, struct realm_error *err)
@@ -188,6 +219,9 @@ void vocab_close(struct vocab *v)
     special_free(&v->special);
     special_free(&v->user);
     pretok_close(v->pretok);
+    trie_free(&v->trie);
+    charsmap_free(&v->charsmap);
+    mem_free(v->scores);
     map_free(&v->by_text);
     map_free(&v->pairs);
     map_free(&v->words);
@@ -230,6 +264,11 @@ bool vocab_adds_bos(const struct vocab *v)
     return v->adds_bos && v->ids[ID_BOS] != TOKEN_NONE;
 }
 
+uint32_t vocab_end(const struct vocab *v)
+{
+    return v->adds_end ? v->ids[v->model == VOCAB_WORDPIECE ? ID_SEPARATOR : ID_EOS] : TOKEN_NONE;
+}
+
 bool vocab_is_end(const struct vocab *v, uint32_t id)
 {
     ASSERT(id < v->n);
@@ -245,7 +284,8 @@ uint64_t vocab_bytes(const struct vocab *v)
 {
     return sizeof(*v) + v->n * sizeof(*v->tokens) + 2 * v->texts_n + map_bytes(&v->by_text) +
            map_bytes(&v->pairs) + map_bytes(&v->words) + v->n_merges * sizeof(*v->merges) +
-           (v->special.cap + v->user.cap) * sizeof(struct special) +
+           (v->special.cap + v->user.cap) * sizeof(struct special) + trie_bytes(&v->trie) +
+           charsmap_bytes(&v->charsmap) + (v->scores ? v->n * sizeof(*v->scores) : 0) +
            (v->pretok ? pretok_bytes(v->pretok) : 0);
 }
 

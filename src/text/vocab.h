@@ -2,7 +2,8 @@
  *
  * A vocabulary is immutable once open and shared by all threads.  Its tokeniser
  * is chosen by the file's tokenizer.ggml.model ("llama": SPM; "gpt2": byte-level
- * BPE) and tokenizer.ggml.pre (the pre-tokeniser of BPE). */
+ * BPE; "bert": WordPiece; "t5": Unigram) and tokenizer.ggml.pre (the pre-tokeniser of
+ * BPE). */
 #ifndef TEXT_VOCAB_H
 #define TEXT_VOCAB_H
 
@@ -40,6 +41,7 @@ struct slice vocab_text(const struct vocab *v, uint32_t id);    /* as the file s
 uint32_t vocab_bos(const struct vocab *v);                      /* TOKEN_NONE: there is none */
 uint32_t vocab_eos(const struct vocab *v);
 bool vocab_adds_bos(const struct vocab *v);
+uint32_t vocab_end(const struct vocab *v); /* put after a text: EOS or a separator, or none */
 /* Ends a turn: eos, eot, and control tokens that common templates end with
  * (<|im_end|>, <|eot_id|>, <|end|>, <end_of_turn>, <|endoftext|> ...). */
 bool vocab_is_end(const struct vocab *v, uint32_t id);
@@ -48,6 +50,7 @@ uint64_t vocab_bytes(const struct vocab *v); /* memory held */
 enum vocab_flags {
     VOCAB_BOS = 1,     /* put BOS first if the vocabulary adds one */
     VOCAB_SPECIAL = 2, /* control and user-defined tokens spelled in the text become ids */
+    VOCAB_END = 4,     /* put last what the vocabulary adds after a text, if anything */
 };
 
 /* A character of the text that is dropped when it is read under VOCAB_SPECIAL;
@@ -55,7 +58,7 @@ enum vocab_flags {
  * token.  So a renderer can mark what users wrote.  U+FDD0, which no text contains. */
 #define VOCAB_GUARD "\xEF\xB7\x90"
 
-/* Most ids that n bytes of text can become, BOS included. */
+/* Most ids that n bytes of text can become, those around it included. */
 size_t vocab_bound(const struct vocab *v, size_t n);
 
 /* Ids that a text becomes at least, BOS left out: told from its length, so that what is

@@ -4,14 +4,21 @@
 
 #include "base/buf.h"
 #include "base/map.h"
+#include "text/charsmap.h"
 #include "text/merge.h"
+#include "text/norm.h"
 #include "text/pretok.h"
 #include "text/special.h"
+#include "text/trie.h"
 #include "text/vocab.h"
 
-enum vocab_model { VOCAB_SPM, VOCAB_BPE };
+enum vocab_model { VOCAB_SPM, VOCAB_BPE, VOCAB_WORDPIECE, VOCAB_UNIGRAM };
 
-enum vocab_id { ID_BOS, ID_EOS, ID_EOT, ID_EOM, ID_UNKNOWN, ID_PADDING, VOCAB_IDS };
+enum vocab_id { ID_BOS, ID_EOS, ID_EOT, ID_EOM, ID_UNKNOWN, ID_PADDING, ID_SEPARATOR, VOCAB_IDS };
+
+/* In tokens of SPM, Unigram and WordPiece a space is spelled U+2581. */
+#define BLOCK "\xE2\x96\x81"
+enum { BLOCK_N = sizeof(BLOCK) - 1 };
 
 struct token {
     uint32_t text_at, text_n;   /* in vocab.texts */
@@ -35,18 +42,31 @@ struct vocab {
     uint8_t *texts, *pieces;
     size_t texts_n;
     size_t longest;     /* bytes of a token's text */
-    struct map by_text; /* BPE: only while it is opened */
+    struct map by_text; /* SPM; the others: only while it is opened */
     uint32_t ids[VOCAB_IDS];
     uint32_t byte_ids[256]; /* TOKEN_NONE where there is none */
     bool adds_bos;
+    bool adds_end;              /* EOS; WordPiece: the separator */
     bool strips;                /* some token has rstrip */
     struct special_set special; /* control and user-defined tokens */
     struct special_set user;    /* user-defined tokens */
 
-    /* SPM */
+    /* SPM and Unigram */
     bool space_prefix;
-    uint8_t space_tokens; /* most tokens that a space can become; 0 in BPE */
+    uint8_t space_tokens; /* most tokens that a space can become; 0 elsewhere */
     bool inner_space;     /* some token has a space after something else */
+
+    /* Unigram and WordPiece */
+    struct trie trie; /* of the tokens that text may become */
+
+    /* Unigram */
+    struct charsmap charsmap;
+    double *scores; /* (n) */
+    double unknown_score;
+    bool joins_spaces; /* a run of spaces is one, at the ends none */
+
+    /* WordPiece */
+    bool lowers, strips_accents;
 
     /* BPE */
     struct pretok *pretok;
@@ -57,15 +77,29 @@ struct vocab {
     struct map words; /* from bytes to token, when whole_words */
 };
 
+#define NO_WAY UINT32_MAX
+
+/* Unigram: the best way to here, whose last token begins at `from`. */
+struct way {
+    double score;
+    uint32_t from; /* NO_WAY: none leads here */
+    uint32_t id;
+};
+
 /* One call of vocab_encode. */
 struct encoder {
     const struct vocab *v;
     uint32_t *ids;
     size_t max, n; /* n goes on beyond max */
     struct merger merger;
-    struct buf plain;   /* a stretch of text without its guards */
-    struct buf escaped; /* SPM: the stretch with U+2581 for spaces */
+    struct buf plain; /* a stretch of text without its guards */
+    struct buf
+        escaped; /* SPM and Unigram: the stretch with U+2581 for spaces; WordPiece: cleaned */
+    struct norm norm;
     struct pretok_walk walk;
+    struct way *ways; /* (ways_cap) */
+    size_t ways_cap;
+    bool after_unknown; /* the last part of the stretch was unknown */
 };
 
 static inline struct slice token_text(const struct vocab *v, uint32_t id)
@@ -93,10 +127,32 @@ MUST_USE int tokens_load(struct vocab *v, const struct gguf *g, struct realm_err
 /* Each fills in its part of the vocabulary, pieces included. */
 MUST_USE int spm_open(struct vocab *v, const struct gguf *g, struct realm_error *err);
 MUST_USE int bpe_open(struct vocab *v, const struct gguf *g, struct realm_error *err);
+MUST_USE int wordpiece_open(struct vocab *v, const struct gguf *g, struct realm_error *err);
+MUST_USE int unigram_open(struct vocab *v, const struct gguf *g, struct realm_error *err);
 
 /* Each encodes one stretch of valid UTF-8 without special tokens. */
-MUST_USE int spm_encode(struct encoder *e, struct slice text, bool prefix);
+MUST_USE int spm_encode(struct encoder *e, struct slice text);
 MUST_USE int bpe_encode(struct encoder *e, struct slice text);
+MUST_USE int wordpiece_encode(struct encoder *e, struct slice text);
+MUST_USE int unigram_encode(struct encoder *e, struct slice text);
+
+/* Pieces of tokens that spell spaces as BLOCK; inner_space is found on the way. */
+void block_pieces(struct vocab *v);
+
+/* Bytes of the first word: up to a BLOCK that follows something else. */
+size_t block_word_end(struct slice text);
+
+static inline bool is_block(const uint8_t *p, size_t n)
+{
+    return n >= BLOCK_N && memcmp(p, BLOCK, BLOCK_N) == 0;
+}
+
+/* Builds v->trie of the tokens that text may become. */
+MUST_USE int trie_of_tokens(struct vocab *v, struct realm_error *err);
+
+/* SPM and Unigram: the token, or byte tokens for what none spells (TOKEN_NONE), or where
+ * those are missing an unknown token, one for many such parts in a row. */
+void encoder_put_part(struct encoder *e, struct slice text, uint32_t id);
 
 /* A byte token's byte; false when the text is not <0xHH>. */
 bool byte_token_value(struct slice text, uint8_t *value);

@@ -54,7 +54,12 @@ static json_t *with_prompt(const json_t *messages, const char *prompt, size_t by
 static int32_t render(struct instance *in, const struct realm_model *m, const json_t *messages,
                       struct chat_prompt *out)
 {
-    int status = chat_render(in->host->chat, m, messages, NULL, &in->wait, out, &in->last);
+    const struct chat_request request = {
+        .messages = messages,
+        .tenant = tenant_name(in->request->tenant),
+        .wait = &in->wait,
+    };
+    int status = chat_render(in->host->chat, m, &request, out, &in->last);
     if (status == REALM_E_ARG)
         return ABI_FAILED; // the template refuses it, which is no argument of this call's
     return status ? call_status(in, status) : 0;
@@ -208,9 +213,10 @@ int32_t generation_next(struct instance *in, struct generation *g, struct realm_
 
 void generation_end(struct instance *in, struct generation *g)
 {
+    const struct realm_wait wait = instance_rest(in);
     struct realm_event event;
     realm_gen_cancel(g->gen);
-    while (realm_gen_next(g->gen, &event, NULL) == 0) {
+    while (realm_gen_next(g->gen, &event, &wait) == 0) {
         if (event.kind != REALM_EVENT_END)
             continue;
         in->prompt_tokens += event.usage.prompt_tokens;

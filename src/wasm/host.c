@@ -5,6 +5,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "wasm/imports.h"
 
 static void set_limits(struct wasm_limits *l, const struct wasm_limits *wanted)
@@ -20,6 +21,31 @@ static void set_limits(struct wasm_limits *l, const struct wasm_limits *wanted)
         l->request_ms = GUEST_REQUEST_MS_MAX;
     if (!l->host_calls)
         l->host_calls = GUEST_HOST_CALLS_MAX;
+    if (!l->computing)
+        l->computing = (thread_cpus() + 1) / 2;
+}
+
+/* Of turns: every guest that computes looks up. */
+static void tick(void *engine)
+{
+    wasmtime_engine_increment_epoch(engine);
+}
+
+static int start_clocks(struct wasm_host *h, struct realm_error *err)
+{
+    const struct turns_options options = {
+        .most = h->limits.computing,
+        .clock = clock_system(),
+        .tick = tick,
+        .ctx = h->engine,
+    };
+    int status = turns_init(&h->turns, &options);
+    if (!status) {
+        status = ticker_start(&h->ticker, h->engine);
+        if (status)
+            turns_destroy(&h->turns);
+    }
+    return status ? err_set(err, status, "the guests' clock cannot be started") : 0;
 }
 
 /* Without a cache guests still run, each compiled once in every process. */
@@ -65,9 +91,7 @@ int wasm_host_open(struct wasm_host **out, const struct wasm_host_options *optio
         status = open_engine(h, err);
     if (!status) {
         open_cache(h, options->cache_dir);
-        status = ticker_start(&h->ticker, h->engine);
-        if (status)
-            err_set(err, status, "the guests' clock cannot be started");
+        status = start_clocks(h, err);
     }
     if (status) {
         free_parts(h);
@@ -82,6 +106,7 @@ void wasm_host_close(struct wasm_host *h)
     if (!h)
         return;
     ticker_stop(&h->ticker);
+    turns_destroy(&h->turns);
     free_parts(h);
 }
 
@@ -94,5 +119,7 @@ void wasm_stats(struct wasm_host *h, struct wasm_stats *out)
         .trapped = atomic_load(&h->trapped),
         .limited = atomic_load(&h->limited),
         .running = (uint32_t)atomic_load(&h->running),
+        .computing = atomic_load(&h->turns.computing),
+        .waiting = atomic_load(&h->turns.waiting),
     };
 }

@@ -9,6 +9,7 @@
 #include "helper/helper.h"
 #include "wasm/cache.h"
 #include "wasm/ticker.h"
+#include "wasm/turn.h"
 #include "wasm/wasm.h"
 
 /* Part of the names of cached artefacts: to be raised with every change of
@@ -23,6 +24,7 @@ struct wasm_host {
     struct chat *chat;
     struct wasm_limits limits;
     struct ticker ticker;
+    struct turns turns;
     atomic_uint_fast64_t compiled, from_cache, requests, trapped, limited;
     atomic_uint_fast32_t running;
 };

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -15,25 +14,24 @@ enum { PARAMS_MAX = 6 };
 struct import {
     const char *name;
     size_t params; /* all i32, as is the result */
-    bool waits;    /* for tokens or a load: the guest's clock stands still meanwhile */
     int32_t (*fn)(struct instance *in, const uint32_t *a);
 };
 
 static const struct import imports[] = {
-    {"realm_host_generate", 6, true, call_generate},
-    {"realm_host_load_model_by_name", 2, true, call_load_model_by_name},
-    {"realm_store_model", 3, true, call_store_model},
-    {"realm_remove_model", 1, true, call_remove_model},
-    {"realm_get_model_info", 3, false, call_model_info},
-    {"realm_get_model_metadata", 3, false, call_model_metadata},
-    {"realm_encode_tokens", 5, false, call_encode_tokens},
-    {"realm_decode_tokens", 5, false, call_decode_tokens},
-    {"realm_stream_token", 2, true, call_stream_token},
-    {"realm_chat", 4, true, call_chat},
-    {"realm_generate_start", 2, true, call_generate_start},
-    {"realm_generate_next", 3, true, call_generate_next},
-    {"realm_generate_end", 1, true, call_generate_end},
-    {"realm_last_error", 2, false, call_last_error},
+    {"realm_host_generate", 6, call_generate},
+    {"realm_host_load_model_by_name", 2, call_load_model_by_name},
+    {"realm_store_model", 3, call_store_model},
+    {"realm_remove_model", 1, call_remove_model},
+    {"realm_get_model_info", 3, call_model_info},
+    {"realm_get_model_metadata", 3, call_model_metadata},
+    {"realm_encode_tokens", 5, call_encode_tokens},
+    {"realm_decode_tokens", 5, call_decode_tokens},
+    {"realm_stream_token", 2, call_stream_token},
+    {"realm_chat", 4, call_chat},
+    {"realm_generate_start", 2, call_generate_start},
+    {"realm_generate_next", 3, call_generate_next},
+    {"realm_generate_end", 1, call_generate_end},
+    {"realm_last_error", 2, call_last_error},
 };
 
 /* Imports of guests from elsewhere that come with later work. */
@@ -107,8 +105,7 @@ static void call(struct instance *in, const struct import *import, wasmtime_call
                    : call_fail(in, ABI_NO_MEMORY, "the guest exports no memory");
 }
 
-/* Every call of env shrinks the guest's budget.  What is computed for the guest
- * at once is as its own running; only while it waits does its clock stand still. */
+/* Every call of env shrinks the guest's budget.  One that waited gave the turn back. */
 static wasm_trap_t *enter(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *v, size_t n)
 {
     const struct import *import = env;
@@ -118,12 +115,8 @@ static wasm_trap_t *enter(void *env, wasmtime_caller_t *caller, wasmtime_val_raw
                 in->host->limits.host_calls);
         return stopped(in);
     }
-    if (import->waits)
-        in->own_ns += clock_ns(clock_system()) - in->resumed_ns;
     call(in, import, caller, v, n);
-    if (import->waits)
-        in->resumed_ns = clock_ns(clock_system());
-    return in->stop.status ? stopped(in) : NULL;
+    return in->stop.status || !instance_resume(in) ? stopped(in) : NULL;
 }
 
 static wasm_trap_t *trap_unknown(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *v,

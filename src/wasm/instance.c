@@ -10,36 +10,65 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "base/wait.h"
 #include "wasm/generation.h"
 #include "wasm/guest_log.h"
 #include "wasm/tenant.h"
 
 enum { TABLE_ELEMENTS_MAX = 10000 };
 
-static uint64_t now_ns(void)
-{
-    return clock_ns(clock_system());
-}
-
 /* Of waits: asked every few milliseconds. */
-static bool on_wait(void *ctx)
+static bool gone(void *ctx)
 {
     struct instance *in = ctx;
     generations_take(in);
     return in->request->cancelled && in->request->cancelled(in->request->ctx);
 }
 
-bool instance_expired(struct instance *in)
+static bool rest(void *ctx)
 {
-    generations_take(in);
-    const uint64_t now = now_ns(), own = in->own_ns + (now - in->resumed_ns);
+    struct instance *in = ctx;
+    turn_give(&in->turn);
+    return false;
+}
+
+static bool rest_or_gone(void *ctx)
+{
+    return rest(ctx) || gone(ctx);
+}
+
+struct realm_wait instance_rest(struct instance *in)
+{
+    return (struct realm_wait){.cancelled = rest, .ctx = in};
+}
+
+uint64_t instance_own_ns(const struct instance *in)
+{
+    return clock_ns(clock_thread()) - in->began_ns;
+}
+
+/* Nobody waits for the guest any more. */
+static void stop_for(struct instance *in, int status)
+{
+    if (status)
+        err_set(&in->stop, status, "%s",
+                status == REALM_E_DEADLINE ? "the request's deadline passed"
+                                           : "the caller went away");
+}
+
+bool instance_resume(struct instance *in)
+{
+    stop_for(in, turn_take(&in->turn, &in->line));
+    return !in->stop.status;
+}
+
+/* Whether the guest must stop now; fills in->stop. */
+static bool expired(struct instance *in)
+{
     const struct wasm_limits *l = &in->host->limits;
-    if (own >= l->own_ms * 1000000ull)
+    stop_for(in, wait_given_up(&in->line, NULL));
+    if (instance_own_ns(in) >= l->own_ms * 1000000ull)
         err_set(&in->stop, REALM_E_LIMIT, "the guest ran for longer than %u ms", l->own_ms);
-    else if (now >= in->wait.deadline_ns)
-        err_set(&in->stop, REALM_E_DEADLINE, "the request's deadline passed");
-    else if (in->request->cancelled && in->request->cancelled(in->request->ctx))
-        err_set(&in->stop, REALM_E_CANCELLED, "the caller went away");
     return in->stop.status != 0;
 }
 
@@ -50,7 +79,9 @@ static wasmtime_error_t *on_tick(wasmtime_context_t *context, void *data, uint64
     (void)context;
     *delta = 1;
     *kind = WASMTIME_UPDATE_DEADLINE_CONTINUE;
-    return instance_expired(in) ? wasmtime_error_new(in->stop.message) : NULL;
+    if (!expired(in))
+        stop_for(in, turn_tick(&in->turn, &in->line));
+    return in->stop.status ? wasmtime_error_new(in->stop.message) : NULL;
 }
 
 static const char *trap_text(wasmtime_trap_code_t code)
@@ -135,10 +166,8 @@ static int instantiate(struct instance *in, struct realm_error *err)
     wasm_trap_t *trap = NULL;
     wasmtime_extern_t item;
     wasmtime_context_set_epoch_deadline(in->context, 1);
-    in->resumed_ns = now_ns();
     wasmtime_error_t *e =
         wasmtime_instance_pre_instantiate(in->guest->pre, in->context, &in->wasm, &trap);
-    in->own_ns += now_ns() - in->resumed_ns;
     if (e || trap)
         return why(in, e, trap, REALM_E_LIMIT, err);
     if (wasmtime_instance_export_get(in->context, &in->wasm, "memory", strlen("memory"), &item)) {
@@ -149,15 +178,17 @@ static int instantiate(struct instance *in, struct realm_error *err)
     return 0;
 }
 
-static void set_wait(struct instance *in)
+static void set_waits(struct instance *in)
 {
     const struct wasm_request *r = in->request;
-    uint64_t most = now_ns() + in->host->limits.request_ms * 1000000ull;
-    in->wait = (struct realm_wait){
+    uint64_t most = clock_ns(clock_system()) + in->host->limits.request_ms * 1000000ull;
+    in->line = (struct realm_wait){
         .deadline_ns = r->deadline_ns && r->deadline_ns < most ? r->deadline_ns : most,
-        .cancelled = on_wait,
+        .cancelled = gone,
         .ctx = in,
     };
+    in->wait = in->line;
+    in->wait.cancelled = rest_or_gone;
 }
 
 int instance_open(struct instance *in, const struct wasm_guest *g,
@@ -166,9 +197,11 @@ int instance_open(struct instance *in, const struct wasm_guest *g,
     *in = (struct instance){.guest = g, .host = g->host, .request = request};
     guest_log_init(in);
     generations_init(in);
-    set_wait(in);
-    in->resumed_ns = now_ns();
-    if (instance_expired(in))
+    set_waits(in);
+    in->began_ns = clock_ns(clock_thread());
+    if (turn_init(&in->turn, &in->host->turns, tenant_line(request->tenant), request->weight))
+        return err_set(err, REALM_E_SYS, "a guest's turn");
+    if (expired(in) || !instance_resume(in))
         return err_set(err, in->stop.status, "%s", in->stop.message);
     in->store = wasmtime_store_new(in->host->engine, in, NULL);
     if (!in->store)
@@ -183,10 +216,12 @@ int instance_open(struct instance *in, const struct wasm_guest *g,
 
 void instance_close(struct instance *in)
 {
+    turn_give(&in->turn);
     generations_close(in);
     if (in->store)
         wasmtime_store_delete(in->store);
     in->store = NULL;
+    turn_destroy(&in->turn);
     guest_log_close(in);
 }
 
@@ -198,9 +233,7 @@ int instance_call(struct instance *in, const char *export, wasmtime_val_raw_t *v
     if (!wasmtime_instance_export_get(in->context, &in->wasm, export, strlen(export), &item))
         return err_set(err, REALM_E_GUEST, "the guest exports no %s", export);
     wasmtime_context_set_epoch_deadline(in->context, 1);
-    in->resumed_ns = now_ns();
     wasmtime_error_t *e = wasmtime_func_call_unchecked(in->context, &item.of.func, v, n, &trap);
-    in->own_ns += now_ns() - in->resumed_ns;
     wasmtime_extern_delete(&item);
     return e || trap ? why(in, e, trap, REALM_E_GUEST, err) : 0;
 }
@@ -299,19 +332,10 @@ int32_t call_write(struct instance *in, uint32_t at, uint32_t max, const void *d
     return (int32_t)n;
 }
 
-/* As tenant_model; a model that must be loaded again is not waited for at the
- * expense of the guest's own time, whichever call names it. */
-static int tenants_model(struct instance *in, uint32_t id, struct realm_model **out)
-{
-    const uint64_t start = now_ns();
-    int status = tenant_model(in->request, id, &in->wait, out, &in->last);
-    in->resumed_ns += now_ns() - start;
-    return status;
-}
-
 int32_t call_model(struct instance *in, uint32_t id, struct realm_model **out)
 {
-    int status = id == 0 ? realm_model_share(out, in->request->model) : tenants_model(in, id, out);
+    int status = id == 0 ? realm_model_share(out, in->request->model)
+                         : tenant_model(in->request, id, &in->wait, out, &in->last);
     if (!status)
         return 0;
     if (status == REALM_E_ARG)

@@ -42,9 +42,10 @@ struct instance {
     wasmtime_memory_t memory;
     bool has_memory;
 
-    struct realm_wait wait; /* the request's deadline and caller */
-    uint64_t resumed_ns;    /* when the guest went on running */
-    uint64_t own_ns;        /* what it ran before that */
+    struct realm_wait wait; /* the request's deadline and caller; a wait gives the turn back */
+    struct realm_wait line; /* the same, of waits for a turn */
+    struct turn turn;
+    uint64_t began_ns; /* of the thread's processor time */
     uint32_t host_calls;
     uint64_t streamed_bytes;
     bool streamed;
@@ -76,8 +77,15 @@ MUST_USE int instance_call(struct instance *in, const char *export, wasmtime_val
 /* The memory as it is now; size 0 when there is none. */
 struct guest_memory instance_memory(struct instance *in);
 
-/* Whether the guest must stop now; fills in->stop. */
-bool instance_expired(struct instance *in);
+/* Before the guest runs on: takes a turn if a wait has given it back.  false: it must stop, and
+ * in->stop says why. */
+MUST_USE bool instance_resume(struct instance *in);
+
+/* Processor time that it has taken. */
+uint64_t instance_own_ns(const struct instance *in);
+
+/* For waits that nothing ends but what they wait for: they give the turn back, too. */
+struct realm_wait instance_rest(struct instance *in);
 
 /* generation.c: takes what generations have that nobody waits for, so that none runs on
  * without a reservation while its guest does something else, and tells what was used. */

@@ -150,8 +150,13 @@ static int compile(struct wasm_host *h, struct slice wasm, struct buf *code,
                    wasmtime_module_t **out, struct realm_error *err)
 {
     buf_clear(code);
-    int status =
-        helper_call(h->helper, HELPER_COMPILE, &wasm, 1, HELPER_COMPILE_MS_MAX, NULL, code, err);
+    const struct helper_task task = {
+        .op = HELPER_COMPILE,
+        .parts = &wasm,
+        .n_parts = 1,
+        .timeout_ms = HELPER_COMPILE_MS_MAX,
+    };
+    int status = helper_call(h->helper, &task, code, err);
     if (status == REALM_E_DEADLINE)
         return err_set(err, REALM_E_LIMIT, "compiling the guest took longer than %d s",
                        HELPER_COMPILE_MS_MAX / 1000);
@@ -223,39 +228,41 @@ size_t wasm_guest_bytes(const struct wasm_guest *g)
     return g->code_bytes;
 }
 
-static json_t *export_names(const wasmtime_module_t *module)
+typedef void (*label_fn)(const void *items, size_t i, char out[IMPORT_LABEL_MAX]);
+
+static void nth_export(const void *items, size_t i, char out[IMPORT_LABEL_MAX])
 {
-    wasm_exporttype_vec_t exports;
-    json_t *names = json_array();
-    wasmtime_module_exports(module, &exports);
-    for (size_t i = 0; i < exports.size && i < GUEST_NAMES_MAX; i++) {
-        char label[IMPORT_LABEL_MAX];
-        export_label(exports.data[i], label);
-        json_array_append_new(names, json_string(label));
-    }
-    wasm_exporttype_vec_delete(&exports);
-    return names;
+    export_label(((wasm_exporttype_t *const *)items)[i], out);
 }
 
-static json_t *import_names(const wasmtime_module_t *module)
+static void nth_import(const void *items, size_t i, char out[IMPORT_LABEL_MAX])
 {
-    wasm_importtype_vec_t imports;
+    import_label(((wasm_importtype_t *const *)items)[i], out);
+}
+
+static json_t *names_of(const void *items, size_t n, label_fn label_of)
+{
     json_t *names = json_array();
-    wasmtime_module_imports(module, &imports);
-    for (size_t i = 0; i < imports.size && i < GUEST_NAMES_MAX; i++) {
+    for (size_t i = 0; i < n && i < GUEST_NAMES_MAX; i++) {
         char label[IMPORT_LABEL_MAX];
-        import_label(imports.data[i], label);
+        label_of(items, i, label);
         json_array_append_new(names, json_string(label));
     }
-    wasm_importtype_vec_delete(&imports);
     return names;
 }
 
 json_t *wasm_guest_about(const struct wasm_guest *g)
 {
     wasmtime_module_t *module = wasmtime_instance_pre_module(g->pre);
+    wasm_exporttype_vec_t exports;
+    wasm_importtype_vec_t imports;
+    wasmtime_module_exports(module, &exports);
+    wasmtime_module_imports(module, &imports);
     json_t *about =
-        json_pack("{s:o,s:o}", "exports", export_names(module), "imports", import_names(module));
+        json_pack("{s:o,s:o}", "exports", names_of(exports.data, exports.size, nth_export),
+                  "imports", names_of(imports.data, imports.size, nth_import));
+    wasm_exporttype_vec_delete(&exports);
+    wasm_importtype_vec_delete(&imports);
     wasmtime_module_delete(module);
     return about;
 }

@@ -267,9 +267,9 @@ int wasm_run(struct wasm_guest *g, const struct wasm_request *request, struct wa
     out->cached_tokens = in.cached_tokens;
     out->completion_tokens = in.completion_tokens;
     out->host_calls = in.host_calls;
-    out->own_ns = in.own_ns;
+    out->own_ns = instance_own_ns(&in);
     log_failure(request->tenant, status, err);
-    tenant_leave(request->tenant, status, in.own_ns);
+    tenant_leave(request->tenant, status, out->own_ns);
     count(g->host, status);
     return status;
 }

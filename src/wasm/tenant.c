@@ -25,7 +25,8 @@ struct wasm_tenant {
     struct realm *engine;
     char *name;
     uint64_t bytes_max;
-    struct mutex lock; /* guards all below */
+    struct turn_line line; /* the host's */
+    struct mutex lock;     /* guards all below */
     struct entry entries[GUEST_MODELS_MAX];
     uint32_t last_id; /* ids are handed out once, so that a stale one is unknown */
     uint64_t bytes;
@@ -42,6 +43,7 @@ int wasm_tenant_open(struct wasm_tenant **out, struct realm *engine, const char 
         return REALM_E_NOMEM;
     t->engine = engine;
     t->bytes_max = models_bytes_max ? models_bytes_max : MODELS_BYTES_DEFAULT;
+    turn_line_init(&t->line);
     t->name = mem_strdup(name);
     int status = t->name ? mutex_init(&t->lock) : REALM_E_NOMEM;
     if (status) {
@@ -76,6 +78,11 @@ void wasm_tenant_close(struct wasm_tenant *t)
 const char *tenant_name(const struct wasm_tenant *t)
 {
     return t->name;
+}
+
+struct turn_line *tenant_line(struct wasm_tenant *t)
+{
+    return &t->line;
 }
 
 /* ---- with the lock held ---- */

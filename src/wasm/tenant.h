@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "wasm/lines.h"
+#include "wasm/turn.h"
 #include "wasm/wasm.h"
 
 /* A lease on the model of that id of r's tenant.  REALM_E_ARG: the tenant has no such id (and
@@ -33,6 +34,9 @@ MUST_USE int tenant_add_bytes(struct wasm_tenant *t, const void *gguf, size_t by
 MUST_USE int tenant_remove(struct wasm_tenant *t, uint32_t id);
 
 const char *tenant_name(const struct wasm_tenant *t);
+
+/* Where its guests wait for turns. */
+struct turn_line *tenant_line(struct wasm_tenant *t);
 
 /* One more line, whole UTF-8 of n bytes, of its guests or about them, if there were not too
  * many of late. */

@@ -27,13 +27,14 @@ struct wasm_host;
 struct wasm_guest;
 struct wasm_tenant;
 
-/* Zero stands for the default of base/limits.h. */
+/* Zero stands for the default: of base/limits.h, where nothing else is said. */
 struct wasm_limits {
     uint64_t memory_bytes; /* of one guest */
     uint64_t output_bytes; /* text returned and streamed by one request */
-    uint32_t own_ms;       /* of the guest's own running; host calls do not count */
+    uint32_t own_ms;       /* processor time of the guest and its host calls; waits have none */
     uint32_t request_ms;   /* of a request with its waits */
     uint32_t host_calls;   /* of one request */
+    uint32_t computing;    /* guests that compute at one time; by default half the processors */
 };
 
 struct wasm_host_options {
@@ -66,14 +67,14 @@ json_t *wasm_guest_about(const struct wasm_guest *g);
 size_t wasm_guest_bytes(const struct wasm_guest *g);
 
 /* name: the tenant's id, which generations and lines of the log carry.  models_bytes_max: what
- * models that its guests store may take; 0: the default. */
+ * models that its guests store may take; 0: the default.  Its guests are those of one host. */
 MUST_USE int wasm_tenant_open(struct wasm_tenant **out, struct realm *engine, const char *name,
                               uint64_t models_bytes_max);
 void wasm_tenant_close(struct wasm_tenant *t);
 
 struct wasm_tenant_stats {
     uint64_t requests, trapped, limited; /* finished, in all */
-    uint64_t own_ns;                     /* of these: the guests' own running */
+    uint64_t own_ns;                     /* of these: processor time */
     uint32_t running;
 };
 
@@ -132,7 +133,7 @@ struct wasm_result {
     uint32_t prompt_tokens, completion_tokens; /* of all its generations */
     uint32_t cached_tokens;                    /* of the prompts' */
     uint32_t host_calls;
-    uint64_t own_ns; /* the guest's own running */
+    uint64_t own_ns; /* processor time that it took */
 };
 
 /* Runs one request.  0 and a result whose text the caller frees; or, with the
@@ -151,6 +152,7 @@ struct wasm_stats {
     uint64_t compiled, from_cache;       /* guests prepared */
     uint64_t requests, trapped, limited; /* finished, in all */
     uint32_t running;
+    uint32_t computing, waiting; /* of these: have a turn, wait for one */
 };
 
 void wasm_stats(struct wasm_host *h, struct wasm_stats *out);

@@ -9,6 +9,9 @@ import hashlib
 import json
 import os
 import re
+import signal
+import sqlite3
+import subprocess
 import sys
 import time
 
@@ -180,7 +183,7 @@ def wrong_members_of_keys_are_named(s):
 
 @test
 def ids_that_are_guessed(s):
-    """What follows an id that is known is nobody's, and keys of others do not show."""
+    """A03: what follows an id that is known is nobody's, and keys of others do not show."""
     make(s, "mine")
     make(s, "theirs")
     key = make_key(s, "theirs")["id"]
@@ -254,6 +257,7 @@ def guests_are_heard(s):
 
 @test
 def what_is_no_guest(s):
+    """W05, W08: what is no module is refused with its reason."""
     make(s, "careful")
     wasm, told = module(), len(audits(s))
     bodies = [b"", b"\0asm", wasm[:len(wasm) // 2], b"\0asm\2\0\0\0" + wasm[8:],
@@ -288,6 +292,39 @@ def reports_take_what_they_say(s):
         assert len(good(s, "GET", f"{path}?limit=1")["rows"]) <= 1
         for value in ("0", "1001", "-1", "x", "1.5", "1e3", "99999999", "2026-01-01"):
             bad(s, "GET", f"{path}?limit={value}", param="limit")
+
+
+@test
+def old_requests_are_added_up(_):
+    """By a reload that says so; reports stay as they are, but for what would part a day."""
+    config = "tenants:\n  keep_days: %d\n"
+    s = Server(REALM, config=config % 0)
+    try:
+        sql = sqlite3.connect(os.path.join(state(s), "realm.db"), timeout=30)
+        day = int(time.time()) // 86400 * 86400 - 500 * 86400
+        for i in range(300):
+            sql.execute("INSERT INTO requests VALUES (NULL, ?, 'old', ?, 'chat', ?, 0, NULL, 'm',"
+                        " '', ?, 0, 1, 0, 0, 0)", (f"req_{i}", f"k{i % 3}", day + i * 600, i))
+        sql.commit()
+        sql.close()
+        next_day = day + 86400
+        paths = [f"/admin/usage?group_by={groups}{more}"
+                 for groups in ("tenant", "key,day", "model")
+                 for more in ("", f"&from={next_day}", f"&to={next_day}&tenant=old")]
+        before = [good(s, "GET", path) for path in paths]
+        with open(os.path.join(s.folder.name, "realm.yaml"), "w", encoding="utf-8") as out:
+            out.write(config % 400)
+        s.process.send_signal(signal.SIGHUP)
+        assert s.wait_for("realm_ledger_folded_rows_total", 300, 20) is not None
+        assert [good(s, "GET", path) for path in paths] == before
+        assert good(s, "GET", "/admin/requests?tenant=old")["rows"] == []
+        for name in ("from", "to"):
+            bad(s, "GET", f"/admin/usage?{name}={day + 600}", param=name)
+        out = subprocess.run([REALM, "usage", "--from", "600d", "--by", "tenant", "--csv",
+                              "--state", state(s)], check=True, stdout=subprocess.PIPE, text=True)
+        assert out.stdout.splitlines()[1].startswith("old,300,"), out.stdout
+    finally:
+        s.stop()
 
 
 @test
@@ -328,6 +365,7 @@ def methods(s):
 
 @test
 def who_may(s):
+    """A04: keys of tenants, and wrong ones, find nothing under /admin."""
     tenant_key = make_key(s, "plain")["key"]
     assert good(s, "GET", "/admin/tenants/plain", key=ADMIN_KEY)["id"] == "plain"
     for key in (tenant_key, ADMIN_KEY + "x", ADMIN_KEY[:-1], ""):

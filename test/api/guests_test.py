@@ -6,6 +6,7 @@ SCRIPT does what its prompt says: test/e2e/guests/script.c."""
 import json
 import os
 import shutil
+import socket
 import struct
 import sys
 import tempfile
@@ -59,13 +60,14 @@ def last_row(s, tenant, n):
 
 @test
 def each_tenant_has_its_own_program(s):
+    """A03: a program answers for nobody else."""
     scripted, streamed, plain = (s.tenant(n) for n in ("scripted", "streamed", "plain"))
     version = put(s, "scripted", SCRIPT)
     put(s, "streamed", STREAM)
     assert run(s, scripted, "s $0 mine", "z $0") == "mine\n"
     row = last_row(s, "scripted", 1)
     assert row["guest"] == f"{MODEL}@{version}", row
-    story = {"prompt": "Once upon a time", "max_tokens": 20, "temperature": 0}
+    story = {"prompt": "Once upon a time", "max_tokens": 200, "temperature": 0}
     wanted = ask(s, plain, story)["choices"][0]["text"]
     assert last_row(s, "plain", 1)["guest"] in ("", None)
     assert ask(s, streamed, story)["choices"][0]["text"] == wanted
@@ -167,6 +169,7 @@ def a_program_that_refuses_says_so(s):
 
 @test
 def how_it_failed_can_be_read(s):
+    """W10: a trap ends its request, and is told to its tenant alone."""
     key = s.tenant("broken")
     other = s.tenant("whole")
     put(s, "broken", SCRIPT)
@@ -199,6 +202,59 @@ def many_wait_for_a_cold_program_and_leave(s):
     for t in threads:
         t.join()
     assert found == [True] * 24
+
+
+class Spinners:
+    """Requests of one tenant's program that computes for as long as it may."""
+
+    def __init__(self, s, key, n):
+        body = json.dumps({"model": MODEL, "prompt": "l\n"})
+        head = (f"POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+                f"Authorization: Bearer {key}\r\nContent-Type: application/json\r\n"
+                f"Content-Length: {len(body)}\r\n\r\n")
+        self.connections = [socket.create_connection((s.host, s.port)) for _ in range(n)]
+        for c in self.connections:
+            c.sendall((head + body).encode())
+        assert s.wait_for("realm_guests_running", n, 30) is not None
+
+    def leave(self):
+        for c in self.connections:
+            c.close()
+
+
+@test
+def fifty_that_compute_are_one_tenant(s):
+    """Beside them another one's program has half of what it has alone, not a fiftieth."""
+    greedy, other = s.tenant("greedy"), s.tenant("modest")
+    put(s, "greedy", SCRIPT)
+    put(s, "modest", SCRIPT)
+
+    def timed():
+        began = time.monotonic()
+        assert run(s, other, *["f $0 131000 0"] * 1500, "s $0 done", "z $0") == "done\n"
+        return time.monotonic() - began
+
+    alone = min(timed() for _ in range(3))
+    spinners = Spinners(s, greedy, 50)
+    beside = min(timed() for _ in range(3))
+    at_once = min(s.metric("realm_guests_computing") for _ in range(3))
+    waiting = s.metric("realm_guests_waiting")
+    spinners.leave()
+    assert beside < 8 * alone, (alone, beside)
+    assert at_once <= max(1, (os.cpu_count() + 1) // 2) and waiting >= 40, (at_once, waiting)
+    assert s.wait_for("realm_guests_running", 0, 10) is not None
+    assert s.wait_for("realm_guests_waiting", 0, 1) is not None
+
+
+@test
+def a_server_that_ends_waits_for_none_that_waits(_):
+    s = server.Server(sys.argv[1], "-m", server.TINY, config="api: {drain_s: 0}\n")
+    key = s.tenant("greedy")
+    put(s, "greedy", SCRIPT)
+    Spinners(s, key, 30)
+    began = time.monotonic()
+    assert s.stop() == 0
+    assert time.monotonic() - began < 10
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 the clients counted.   usage: tenants_test.py REALM GUEST"""
 import asyncio
 import json
-import os
 import re
 import socket
 import sys
@@ -17,44 +16,7 @@ import websockets
 
 import server
 from server import test
-
-MODEL = "tiny-q8_0"
-STORY = "Once upon a time"
-
-
-def ask(s, key, path, body=None, headers=None, expect=200):
-    """The answer's JSON, head and status."""
-    status, text, head = s.ask(path, body, key, headers)
-    assert expect is None or status == expect, (status, text)
-    return json.loads(text), head, status
-
-
-def chat(s, key, text=STORY, expect=200, **more):
-    body = {"model": MODEL, "messages": [{"role": "user", "content": text}], "max_tokens": 8,
-            "temperature": 0, **more}
-    return ask(s, key, "/v1/chat/completions", body, expect=expect)
-
-
-def rows(s, tenant):
-    return s.admin("GET", f"/admin/requests?tenant={tenant}&limit=1000")["rows"]
-
-
-def used(s, tenant):
-    """Requests, prompt and completion tokens of a tenant in the ledger."""
-    found = s.admin("GET", f"/admin/usage?tenant={tenant}&group_by=tenant")["rows"]
-    if not found:
-        return (0, 0, 0)
-    return tuple(found[0][k] for k in ("requests", "prompt_tokens", "completion_tokens"))
-
-
-def settled(s, tenant, n):
-    """Waits until n rows of the tenant are in the ledger."""
-    for _ in range(200):
-        if used(s, tenant)[0] >= n:
-            return rows(s, tenant)
-        time.sleep(0.02)
-    raise AssertionError((used(s, tenant), n))
-
+from tenancy import MODEL, STORY, ask, chat, rows, settled, used
 
 # ---- keys ----
 
@@ -71,6 +33,7 @@ def keys_tell_who_calls(s):
 
 @test
 def who_has_no_key_is_not_let_in(s):
+    """A01: every wrong key is told the same, before a body is read."""
     key = s.tenant("wrong")
     off = s.admin("POST", "/admin/tenants/wrong/keys", {})
     s.admin("PATCH", f"/admin/keys/{off['id']}", {"disabled": True})
@@ -83,7 +46,8 @@ def who_has_no_key_is_not_let_in(s):
             {"Authorization": f"Bearer {key}x"}, {"Authorization": "Bearer " + "k" * 4000},
             {"Authorization": f"Bearer {unknown}"}, {"Authorization": f"Bearer {off['key']}"},
             {"Authorization": f"Bearer {old['key']}"}, {"x-api-key": key[:-1]},
-            {"Authorization": f"Bearer {key.swapcase()}"}):
+            {"Authorization": f"Bearer {key.swapcase()}"}, {"Authorization": f"Bearer  {key}"},
+            {"Authorization": f"Bearer {key} x"}, {"Authorization": key}, {"x-api-key": ""}):
         answer, head, _ = ask(s, None, "/v1/models", headers=headers, expect=401)
         assert head["WWW-Authenticate"] == "Bearer"
         error = answer["error"]
@@ -111,6 +75,7 @@ def who_has_no_key_is_not_let_in(s):
 
 @test
 def a_key_that_is_taken_away_ends_its_streams(s):
+    """A01: within a second and a half."""
     s.admin("POST", "/admin/tenants", {"id": "gone"})
     key = s.admin("POST", "/admin/tenants/gone/keys", {})
     body = {**server.STORY, "stream": True, "n": 1}
@@ -130,6 +95,7 @@ def a_key_that_is_taken_away_ends_its_streams(s):
 
 @test
 def models_that_are_not_allowed_are_not_there(s):
+    """A03: what a tenant may not use does not exist for it."""
     key = s.tenant("few", models=["other"])
     assert ask(s, key, "/v1/models")[0]["data"] == []
     hidden = chat(s, key, expect=404)[0]["error"]
@@ -156,6 +122,31 @@ def defaults_and_caps_of_a_tenant(s):
     longer = ask(s, key, "/v1/completions", {**body, "max_tokens": 50})[0]
     assert longer["usage"]["completion_tokens"] == 5
     assert longer["choices"][0]["finish_reason"] == "length"
+
+
+@test
+def defaults_have_the_names_of_each_door(s):
+    """llama-server's own, too; and a request's own value goes before, by whichever name."""
+    key = s.tenant("names", defaults={"temperature": 0, "max_tokens": 3,
+                                      "repetition_penalty": 1.5, "min_p": 0.25})
+
+    def settings(**more):
+        answer = ask(s, key, "/completion", {"prompt": STORY, "ignore_eos": True, **more})[0]
+        g = answer["generation_settings"]
+        return (answer["tokens_predicted"], g["repeat_penalty"], g["temperature"], g["min_p"])
+
+    assert settings() == (3, 1.5, 0, 0.25)
+    assert settings(n_predict=None, repeat_penalty=None) == (3, 1.5, 0, 0.25)
+    assert settings(n_predict=5, repeat_penalty=1, min_p=0) == (5, 1, 0, 0)
+    messages = [{"role": "user", "content": STORY}]
+    for path, body, n in (
+            ("/v1/chat/completions", {"messages": messages}, 3),
+            ("/v1/chat/completions", {"messages": messages, "max_completion_tokens": 4}, 4),
+            ("/v1/completions", {"prompt": STORY}, 3)):
+        usage = ask(s, key, path, {"ignore_eos": True, **body})[0]["usage"]
+        assert usage["completion_tokens"] == n, (path, body, usage)
+    out = ask(s, key, "/v1/messages", {"messages": messages, "model": MODEL})[0]
+    assert out["usage"]["output_tokens"] <= 3, out
 
 
 # ---- limits ----
@@ -196,6 +187,7 @@ def at_once(s):
 
 @test
 def a_budget_for_five_lets_five_in(s):
+    """A05: a hundred at once."""
     probe = s.tenant("probe")
     tokens = chat(s, probe, ignore_eos=True)[0]["usage"]["total_tokens"]
     key = s.tenant("five", limits={"budget_tokens": 5 * tokens, "budget_window": "day"})
@@ -220,6 +212,7 @@ def a_budget_for_five_lets_five_in(s):
 
 @test
 def a_budget_ends_an_answer_where_it_ends(s):
+    """A06: what is delivered is what is billed."""
     for stream in (True, False):
         name = f"ends{stream}".lower()
         key = s.tenant(name, limits={"budget_tokens": 400, "budget_window": "day"})
@@ -310,6 +303,15 @@ def whoever_leaves_has_a_row_of_what_was_done(s):
     assert row["prompt_tokens"] == row["completion_tokens"] == 0
 
 
+@test
+def metrics_name_tenants_and_no_keys(s):
+    text = s.metrics()
+    assert text['realm_tenant_requests_total{tenant="exact",outcome="ok"}'] == 48
+    assert 'realm_limit_refusals_total{limit="budget"}' in text
+    assert "rlm_" not in json.dumps(text)
+    assert "rlm_" not in s.text(), "a key is in the log"
+
+
 # ---- WebSocket ----
 
 @test
@@ -352,91 +354,33 @@ def sockets_are_let_in_by_a_message_or_by_their_head(s):
     assert row["outcome"] == "ok" and row["completion_tokens"] > 0
 
 
-# ---- what tenants learn of each other ----
-
 @test
-def the_cache_tells_nobody_else(s):
-    a, b = s.tenant("cache-a"), s.tenant("cache-b")
-    text = "A fox and a hen went to the market, and there they bought a red hat. " * 4
+def sockets_without_a_key_say_little(s):
+    """H03: who has not shown a key cannot make the server hold a large message."""
+    key = s.tenant("brief")
 
-    def cached(key):
-        usage = chat(s, key, text)[0]["usage"]
-        return usage["prompt_tokens_details"]["cached_tokens"], usage["prompt_tokens"]
+    async def closed(*frames):
+        async with websockets.connect(f"ws://{s.host}:{s.port}/ws") as ws:
+            await ws.recv()
+            await ws.send(frames if len(frames) > 1 else frames[0])
+            await ws.wait_closed()
+            return ws.close_code
 
-    first, n = cached(a)
-    assert first < 16
-    assert cached(a) == (n - 1, n)
-    assert cached(b)[0] < 16, "another tenant's prompt was found in the cache"
-    assert cached(b) == (n - 1, n)
+    async def talk():
+        assert await closed("x" * 4097) == 1009
+        assert await closed("x" * 4000, "x" * 97) == 1009
+        assert await closed("x" * 4096) == 1008  # is read, and no key
+        auth = {"type": "auth", "api_key": key}
+        filled = json.dumps({**auth, "x": ""})
+        filled = json.dumps({**auth, "x": "x" * (4096 - len(filled))})
+        async with websockets.connect(f"ws://{s.host}:{s.port}/ws") as ws:
+            await ws.recv()
+            await ws.send([filled[:1], filled[1:40], filled[40:]])
+            await ws.send(json.dumps({"id": "1", "function": "health", "x": "y" * 1000000}))
+            assert json.loads(await ws.recv())["type"] == "auth_success"
+            assert json.loads(await ws.recv())["status"] == "complete"
 
-
-@test
-def what_is_declared_public_is_shared(_):
-    """A declared system message is found by whoever says it, and nothing behind it."""
-    public = "You know the streets and houses of the old town by the sea, and tell the way. " * 3
-    other = server.Server(sys.argv[1],
-                          config=f"models:\n  shared_prompts: [{json.dumps(public)}]\n")
-    try:
-        keys = [other.tenant(name) for name in ("one", "two")]
-
-        def cached(key, system, text):
-            messages = [{"role": "system", "content": system}, {"role": "user", "content": text}]
-            usage = chat(other, key, messages=messages, max_tokens=2)[0]["usage"]
-            return usage["prompt_tokens_details"]["cached_tokens"], usage["prompt_tokens"]
-
-        question = "The word is amber. " * 8
-        assert cached(keys[0], public, question)[0] == 0
-        found, n = cached(keys[1], public, question)
-        alone = cached(keys[1], public, "")[1]
-        assert 16 <= found <= alone and found < n - 32, (found, alone, n)
-        assert cached(keys[0], "Private. " + public, question)[0] < 16
-        assert cached(keys[1], "Private. " + public, question)[0] < 16
-    finally:
-        other.stop()
-
-
-@test
-def secrets_stay_with_their_tenant(s):
-    """Words planted in prompts: in nobody else's answers, nor anywhere that the server writes."""
-    secrets = {f"vault-{i}": f"zq{i}xkcd{i}canary" for i in range(4)}
-    keys = {name: s.tenant(name) for name in secrets}
-    answers = {name: "" for name in secrets}
-
-    def talk(name):
-        for i in range(6):
-            text = f"The secret word is {secrets[name]}. What is the secret word? {i % 2}"
-            for more in ({}, {"temperature": 1, "n": 2}):
-                out = chat(s, keys[name], text, max_tokens=24, **more)[0]
-                answers[name] += json.dumps(out)
-        answers[name] += json.dumps(chat(s, keys[name], secrets[name], 400, stop=[""])[0])
-
-    threads = [threading.Thread(target=talk, args=(name,)) for name in secrets]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
-    written = s.text() + urllib.request.urlopen(s.url + "/metrics", timeout=60).read().decode()
-    state = os.path.join(s.folder.name, "state")
-    for folder, _, names in os.walk(state):
-        for name in names:
-            path = os.path.join(folder, name)
-            if os.path.isfile(path):
-                with open(path, "rb") as data:
-                    written += data.read().decode("latin-1")
-    for name, secret in secrets.items():
-        assert secret not in written, f"{name}'s secret was written down"
-        assert keys[name] not in written, f"{name}'s key was written down"
-        for other, text in answers.items():
-            assert other == name or secret not in text, f"{other} was told {name}'s secret"
-
-
-@test
-def metrics_name_tenants_and_no_keys(s):
-    text = urllib.request.urlopen(s.url + "/metrics", timeout=60).read().decode()
-    assert 'realm_tenant_requests_total{tenant="exact",outcome="ok"} 48' in text
-    assert 'realm_limit_refusals_total{limit="budget"}' in text
-    assert "rlm_" not in text
-    assert "rlm_" not in s.text(), "a key is in the log"
+    asyncio.run(talk())
 
 
 if __name__ == "__main__":

@@ -13,8 +13,6 @@
 #include "util.h"
 
 static struct world world;
-static struct wasm_guest *guest;
-static struct wasm_tenant *tenant;
 
 static const char chat[] =
     "{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}],\"max_tokens\":9,\"temperature\":0}";
@@ -38,7 +36,7 @@ static void prepare(struct script *s)
 /* The script's answer without its first line, that of prepare. */
 static char *run(struct script *s)
 {
-    char *text = script_run(s, guest, tenant, world.model);
+    char *text = script_run(s, world.guest, world.tenants[0], world.model);
     char *rest = strchr(text, '\n') + 1;
     memmove(text, rest, strlen(rest) + 1);
     script_free(s);
@@ -89,6 +87,7 @@ static long call_range(const struct range *r, const char *at, const char *length
     return run_number(&s);
 }
 
+/* W01: pointers and lengths that leave the memory, at each import. */
 static void ranges_out_of_bounds_have_their_code(void **state)
 {
     static const char *const bad[][2] = {
@@ -105,6 +104,7 @@ static void ranges_out_of_bounds_have_their_code(void **state)
         }
 }
 
+/* W01: no bytes are nowhere. */
 static void an_empty_range_is_nowhere(void **state)
 {
     static const char *const places[] = {"0", "^0", "0xffffffff", "$4096"};
@@ -117,7 +117,7 @@ static void an_empty_range_is_nowhere(void **state)
         }
 }
 
-/* Places that are no range: their size is known. */
+/* W02, W12: places that are no range: their size is known. */
 static void places_and_counts_of_items(void **state)
 {
     static const struct {
@@ -148,7 +148,7 @@ static void places_and_counts_of_items(void **state)
     }
 }
 
-/* The memory's size is that of the moment: what was beyond its end is within it
+/* W04: the memory's size is that of the moment: what was beyond its end is within it
  * once it has grown. */
 static void a_memory_that_grew_is_larger(void **state)
 {
@@ -207,6 +207,7 @@ static bool untouched(const char *text, long from)
     return true;
 }
 
+/* W03: too little room, by one byte and by all. */
 static void what_does_not_fit_is_not_written(void **state)
 {
     (void)state;
@@ -231,7 +232,7 @@ static void what_does_not_fit_is_not_written(void **state)
     }
 }
 
-/* Pieces of any room make up the same text, each whole UTF-8. */
+/* W03: pieces of any room make up the same text, each whole UTF-8. */
 static void pieces_are_whole(void **state)
 {
     static const int rooms[] = {4, 5, 7, 100};
@@ -277,6 +278,7 @@ static char *answer_at(const char *call, const char *out)
     return run(&s);
 }
 
+/* W03: output over input. */
 static void output_may_lie_on_input(void **state)
 {
     static const struct {
@@ -318,11 +320,12 @@ static char *sentence_about(struct wasm_tenant *who, const char *id)
     script_init(&s);
     script_add(&s, "c realm_get_model_metadata %s $0 1000", id);
     script_add(&s, "e");
-    char *text = script_run(&s, guest, who, world.model);
+    char *text = script_run(&s, world.guest, who, world.model);
     script_free(&s);
     return text;
 }
 
+/* W09, A03: names and ids of another tenant. */
 static void another_tenants_model_is_no_model(void **state)
 {
     static const char *const forged[] = {"-1", "0x7fffffff", "0x80000000", "99"};
@@ -332,7 +335,7 @@ static void another_tenants_model_is_no_model(void **state)
     script_init(&s);
     script_add(&s, "s $0 tiny-q8_0");
     script_add(&s, "c realm_host_load_model_by_name $0 9");
-    char *text = script_run(&s, guest, other, world.model);
+    char *text = script_run(&s, world.guest, other, world.model);
     script_free(&s);
     const long id = strtol(text, NULL, 10);
     assert_true(id > 0);
@@ -344,7 +347,8 @@ static void another_tenants_model_is_no_model(void **state)
     assert_true(strtol(text, NULL, 10) > 0);
     mem_free(text);
     /* Theirs and one that never was differ in the number alone. */
-    char *theirs = sentence_about(tenant, place), *never = sentence_about(tenant, "88");
+    char *theirs = sentence_about(world.tenants[0], place),
+         *never = sentence_about(world.tenants[0], "88");
     char *number = strstr(theirs, place), *nobody = strstr(never, "88");
     assert_int_equal(strtol(theirs, NULL, 10), -5);
     assert_int_equal(strtol(never, NULL, 10), -5);
@@ -355,14 +359,14 @@ static void another_tenants_model_is_no_model(void **state)
     mem_free(theirs);
     mem_free(never);
     for (size_t i = 0; i < ARRAY_LEN(forged); i++) {
-        text = sentence_about(tenant, forged[i]);
+        text = sentence_about(world.tenants[0], forged[i]);
         assert_int_equal(strtol(text, NULL, 10), -5);
         mem_free(text);
     }
     wasm_tenant_close(other);
 }
 
-/* A handle is of one instance: the next request's guest does not have it, although
+/* W09: a handle is of one instance: the next request's guest does not have it, although
  * it has the same tenant. */
 static void a_handle_ends_with_its_instance(void **state)
 {
@@ -388,22 +392,12 @@ static int open_all(void **state)
 {
     static char models_dir[512];
     const char *slash = strrchr(tiny_path, '/');
-    (void)state;
+    *state = &world;
     snprintf(models_dir, sizeof(models_dir), "%.*s", slash ? (int)(slash - tiny_path) : 1,
              slash ? tiny_path : ".");
     const struct realm_options options = {.models_dir = models_dir};
     world_open(&world, &options, NULL, tiny_path);
-    guest = world_guest(&world, "script");
-    tenant = world_tenant(&world, "acme");
-    return 0;
-}
-
-static int close_all(void **state)
-{
-    (void)state;
-    wasm_tenant_close(tenant);
-    wasm_guest_close(guest);
-    world_close(&world);
+    world_people(&world, "script", 1);
     return 0;
 }
 
@@ -420,5 +414,5 @@ int e2e_tests(void)
         cmocka_unit_test(another_tenants_model_is_no_model),
         cmocka_unit_test(a_handle_ends_with_its_instance),
     };
-    return cmocka_run_group_tests(tests, open_all, close_all);
+    return cmocka_run_group_tests(tests, open_all, world_teardown);
 }

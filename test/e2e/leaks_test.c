@@ -17,10 +17,7 @@
 
 enum { THREADS = 4, WARM_UP = 500, REQUESTS = 5000, CYCLES = 20, RSS_MORE_BYTES_MAX = 2 << 20 };
 
-static char dir[256], path[300];
 static struct world world;
-static struct wasm_guest *guest;
-static struct wasm_tenant *tenant;
 
 /* What may not grow. */
 struct holdings {
@@ -39,16 +36,6 @@ static unsigned entries(const char *name)
         n++;
     closedir(d);
     return n;
-}
-
-static uint64_t resident_bytes(void)
-{
-    unsigned long long size, resident;
-    FILE *f = fopen("/proc/self/statm", "r");
-    assert_non_null(f);
-    assert_int_equal(fscanf(f, "%llu %llu", &size, &resident), 2);
-    fclose(f);
-    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 /* With no model loaded. */
@@ -115,16 +102,16 @@ static void one_request(unsigned i)
     struct realm_model *m;
     script_init(&s);
     write_script(&s, kind, i);
-    m = world_model(&world, path);
+    m = world_model(&world, world.endless);
     const struct wasm_request request = {
-        .tenant = tenant,
+        .tenant = world.tenants[0],
         .model = m,
         .prompt = (const char *)s.text.p,
         .prompt_bytes = s.text.n,
         .cancelled = kind == CANCELLED ? cancelled_soon : NULL,
         .ctx = &polls,
     };
-    ask(guest, &request, &reply);
+    ask(world.guest, &request, &reply);
     realm_model_close(m);
     atomic_fetch_add(&totals.n[kind], 1);
     if (reply.status != want[kind]) {
@@ -178,8 +165,8 @@ static void expect_back(const struct holdings *before, const struct holdings *af
 /* One whose guests have written nothing yet: their last lines are kept. */
 static void renew_tenant(void)
 {
-    wasm_tenant_close(tenant);
-    tenant = world_tenant(&world, "acme");
+    wasm_tenant_close(world.tenants[0]);
+    world.tenants[0] = world_tenant(&world, "tenant-0");
 }
 
 static void all_is_given_back(void **state)
@@ -211,28 +198,16 @@ static void all_is_given_back(void **state)
 
 static int open_all(void **state)
 {
-    (void)state;
-    make_dir(dir);
-    snprintf(path, sizeof(path), "%s/endless.gguf", dir);
-    copy_endless(path);
-    world_open(&world, NULL, NULL, NULL);
-    guest = world_guest(&world, "script");
-    tenant = world_tenant(&world, "acme");
-    return 0;
-}
-
-static int close_all(void **state)
-{
-    (void)state;
-    wasm_tenant_close(tenant);
-    wasm_guest_close(guest);
-    world_close(&world);
-    remove_dir(dir);
+    *state = &world;
+    world_open_endless(&world, NULL, NULL);
+    world_people(&world, "script", 1);
+    realm_model_close(world.model); // each request opens it itself
+    world.model = NULL;
     return 0;
 }
 
 int e2e_tests(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(all_is_given_back)};
-    return cmocka_run_group_tests(tests, open_all, close_all);
+    return cmocka_run_group_tests(tests, open_all, world_teardown);
 }

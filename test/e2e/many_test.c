@@ -26,10 +26,7 @@ enum { RSS_BYTES_MAX = 1 << 20 };
 static const char *const prompts[KINDS] = {"Once upon a time",  "One day", "Tom and Ella",
                                            "The sun was warm.", "A dog",   "There was a bird"};
 
-static char dir[256];
 static struct world world;
-static struct wasm_guest *guest;
-static struct wasm_tenant *tenants[TENANTS];
 static struct reply alone[KINDS];
 static atomic_uint started, finished, wrong;
 
@@ -58,11 +55,11 @@ static void ask_one(unsigned index, void *ctx, struct reply *out)
     sampling.max_tokens = TOKENS;
     sampling.temperature = 0;
     struct wasm_request request =
-        request_of(tenants[index % TENANTS], world.model, prompts[index % KINDS]);
+        request_of(world.tenants[index % TENANTS], world.model, prompts[index % KINDS]);
     request.sampling = &sampling;
     request.reserve = reserve;
     request.ctx = ctx;
-    ask(guest, &request, out);
+    ask(world.guest, &request, out);
 }
 
 static void run_one(struct work *w)
@@ -78,16 +75,6 @@ static void run_one(struct work *w)
     reply_free(&got);
 }
 
-static uint64_t rss_bytes(void)
-{
-    unsigned long long pages = 0;
-    FILE *f = fopen("/proc/self/statm", "r");
-    assert_non_null(f);
-    assert_int_equal(fscanf(f, "%*u %llu", &pages), 1);
-    fclose(f);
-    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
 /* The most memory that they have while all wait in the engine. */
 static uint64_t watch(uint32_t *most)
 {
@@ -97,7 +84,7 @@ static uint64_t watch(uint32_t *most)
         const struct realm_stats s = world_stats(&world);
         const uint32_t waiting = s.running + s.waiting;
         *most = waiting > *most ? waiting : *most;
-        uint64_t rss = rss_bytes() - s.kv_bytes;
+        uint64_t rss = resident_bytes() - s.kv_bytes;
         peak = rss > peak ? rss : peak;
         usleep(2000);
     }
@@ -108,6 +95,7 @@ static void all_of_them_answer(void **state)
 {
     static struct one ones[GUESTS];
     struct workers *workers;
+    struct work_line *line;
     uint32_t most;
     (void)state;
     for (unsigned i = 0; i < KINDS; i++) {
@@ -115,14 +103,19 @@ static void all_of_them_answer(void **state)
         if (alone[i].status)
             fail_msg("%s", alone[i].err.message);
     }
-    const uint64_t before = rss_bytes() - world_stats(&world).kv_bytes;
-    assert_int_equal(workers_open(&workers, API_WORKERS_MAX), 0);
+    const uint64_t before = resident_bytes() - world_stats(&world).kv_bytes;
+    assert_int_equal(
+        workers_open(&workers, &(struct workers_options){.name = "realm-guest",
+                                                         .threads_max = API_GUEST_WORKERS_MAX}),
+        0);
+    assert_int_equal(workers_line_open(&line), 0);
     for (unsigned i = 0; i < GUESTS; i++) {
         ones[i] = (struct one){.work = {.run = run_one}, .index = i};
-        workers_run(workers, &ones[i].work);
+        workers_run(workers, line, &ones[i].work);
     }
     const uint64_t peak = watch(&most);
     workers_close(workers);
+    workers_line_close(NULL, line);
     assert_int_equal(atomic_load(&wrong), 0);
     print_message("# %u of %d guests waited at once: %.0f KiB each besides keys and values\n", most,
                   GUESTS, (double)(peak - before) / GUESTS / 1024);
@@ -134,34 +127,16 @@ static void all_of_them_answer(void **state)
 
 static int open_all(void **state)
 {
-    char path[300];
-    (void)state;
-    make_dir(dir);
-    snprintf(path, sizeof(path), "%s/endless.gguf", dir);
-    copy_endless(path);
-    world_open(&world, NULL, NULL, path);
-    guest = world_guest(&world, "default");
-    for (unsigned i = 0; i < TENANTS; i++) {
-        char name[16];
-        snprintf(name, sizeof(name), "tenant-%u", i);
-        tenants[i] = world_tenant(&world, name);
-    }
-    return 0;
-}
-
-static int close_all(void **state)
-{
-    (void)state;
-    for (unsigned i = 0; i < TENANTS; i++)
-        wasm_tenant_close(tenants[i]);
-    wasm_guest_close(guest);
-    world_close(&world);
-    remove_dir(dir);
+    /* Each keeps its turn until all have come. */
+    static const struct wasm_limits limits = {.computing = GUESTS};
+    *state = &world;
+    world_open_endless(&world, NULL, &limits);
+    world_people(&world, "default", TENANTS);
     return 0;
 }
 
 int e2e_tests(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(all_of_them_answer)};
-    return cmocka_run_group_tests(tests, open_all, close_all);
+    return cmocka_run_group_tests(tests, open_all, world_teardown);
 }

@@ -6,7 +6,6 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -26,8 +25,7 @@ enum {
 };
 
 static struct world world;
-static struct wasm_guest *script, *noop;
-static struct wasm_tenant *tenants[2];
+static struct wasm_guest *noop;
 
 struct neighbour {
     const char *what;
@@ -45,19 +43,13 @@ static void run_away(void *arg)
         struct reply reply;
         script_init(&s);
         script_add(&s, "%s", n->line);
-        script_ask(&s, script, tenants[0], world.model, &reply);
+        script_ask(&s, world.guest, world.tenants[0], world.model, &reply);
         if (reply.status != n->status && atomic_load(&n->wrong) == 0)
             print_message("# %s: %d, %s\n", n->what, reply.status, reply.err.message);
         atomic_fetch_add(reply.status == n->status ? &n->stopped : &n->wrong, 1);
         reply_free(&reply);
         script_free(&s);
     }
-}
-
-static int by_size(const void *a, const void *b)
-{
-    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
 }
 
 /* Median and 99th percentile of the bystander's requests, printed. */
@@ -67,7 +59,7 @@ static uint64_t stand_by(const char *beside)
     uint64_t *ns = mem_array(n, sizeof(*ns));
     assert_non_null(ns);
     for (unsigned i = 0; i < n; i++) {
-        struct wasm_request request = request_of(tenants[1], world.model, "Once");
+        struct wasm_request request = request_of(world.tenants[1], world.model, "Once");
         struct reply reply;
         const uint64_t start = now_ns();
         ask(noop, &request, &reply);
@@ -76,7 +68,7 @@ static uint64_t stand_by(const char *beside)
         assert_string_equal(reply.result.text, "ok");
         reply_free(&reply);
     }
-    qsort(ns, n, sizeof(*ns), by_size);
+    sort_ns(ns, n);
     const uint64_t median = ns[n / 2];
     print_message("# bystander beside %s: %.3f ms (median of %u), p99 %.3f ms\n", beside,
                   (double)median / 1e6, n, (double)ns[n * 99 / 100] / 1e6);
@@ -96,6 +88,7 @@ static void beside(struct neighbour *n)
     assert_int_equal(atomic_load(&n->wrong), 0);
 }
 
+/* I10, W06: a neighbour that runs away. */
 static void a_bystander_answers(void **state)
 {
     static struct neighbour neighbours[] = {
@@ -114,24 +107,17 @@ static void a_bystander_answers(void **state)
 static int open_all(void **state)
 {
     const struct wasm_limits limits = {.own_ms = OWN_MS, .host_calls = HOST_CALLS};
-    (void)state;
+    *state = &world;
     world_open(&world, NULL, &limits, tiny_path);
-    script = world_guest(&world, "script");
+    world_people(&world, "script", 2);
     noop = world_guest(&world, "noop");
-    tenants[0] = world_tenant(&world, "runaway");
-    tenants[1] = world_tenant(&world, "bystander");
     return 0;
 }
 
 static int close_all(void **state)
 {
-    (void)state;
-    wasm_tenant_close(tenants[0]);
-    wasm_tenant_close(tenants[1]);
-    wasm_guest_close(script);
     wasm_guest_close(noop);
-    world_close(&world);
-    return 0;
+    return world_teardown(state);
 }
 
 int e2e_tests(void)

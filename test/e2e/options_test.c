@@ -14,9 +14,6 @@
 #include "util.h"
 
 static struct world world;
-static struct wasm_guest *guest;
-static struct wasm_tenant *tenant;
-static char dir[256];
 
 static const char story[] = "Once upon a time";
 
@@ -68,7 +65,7 @@ static void generate_at(struct script *s, const char *at, struct realm_model *m,
     script_add(s, "s $8192 |"); // a mark, then the sentence
     script_add(s, "p $8192 1");
     script_add(s, "e");
-    script_ask(s, guest, tenant, m, &reply);
+    script_ask(s, world.guest, world.tenants[0], m, &reply);
     if (reply.status)
         fail_msg("%s", reply.err.message);
     read_made(&reply, out);
@@ -264,8 +261,9 @@ static void the_repetition_penalty_shows(void **state)
 static void without_options_the_defaults(void **state)
 {
     static struct made a, b;
-    char path[300];
+    char dir[256], path[300];
     (void)state;
+    make_dir(dir);
     snprintf(path, sizeof(path), "%s/endless.gguf", dir);
     copy_endless(path);
     struct realm_model *m = world_model(&world, path);
@@ -275,6 +273,7 @@ static void without_options_the_defaults(void **state)
     assert_int_equal(b.tokens, 512);
     assert_string_not_equal(a.text, b.text);
     realm_model_close(m);
+    remove_dir(dir);
 }
 
 /* The values that no answer shows are read where the host reads them. */
@@ -315,6 +314,7 @@ struct bad {
     uint32_t u; /* where the field is no float */
 };
 
+/* W02: each field beyond each bound, and no numbers. */
 static void a_field_out_of_range_is_refused(void **state)
 {
 #define FIELD(field) #field, offsetof(struct gen_options, field)
@@ -352,6 +352,7 @@ static void a_field_out_of_range_is_refused(void **state)
     }
 }
 
+/* W02: options that are partly outside. */
 static void options_out_of_bounds_are_refused(void **state)
 {
     static const char *const places[] = {"^0",         "^1",         "^31",
@@ -406,21 +407,9 @@ static void bad_stop_tokens_are_refused(void **state)
 
 static int open_all(void **state)
 {
-    (void)state;
-    make_dir(dir);
+    *state = &world;
     world_open(&world, NULL, NULL, tiny_path);
-    guest = world_guest(&world, "script");
-    tenant = world_tenant(&world, "acme");
-    return 0;
-}
-
-static int close_all(void **state)
-{
-    (void)state;
-    wasm_tenant_close(tenant);
-    wasm_guest_close(guest);
-    world_close(&world);
-    remove_dir(dir);
+    world_people(&world, "script", 1);
     return 0;
 }
 
@@ -441,5 +430,5 @@ int e2e_tests(void)
         cmocka_unit_test(options_out_of_bounds_are_refused),
         cmocka_unit_test(bad_stop_tokens_are_refused),
     };
-    return cmocka_run_group_tests(tests, open_all, close_all);
+    return cmocka_run_group_tests(tests, open_all, world_teardown);
 }

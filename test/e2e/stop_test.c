@@ -8,7 +8,6 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -24,10 +23,7 @@ enum {
     MEDIAN_NS_MAX = 250000000,
 };
 
-static char dir[256], path[300];
 static struct world world;
-static struct wasm_guest *guest;
-static struct wasm_tenant *tenant;
 static char long_prompt[8192];
 
 /* Of a request that is to end early, as its `cancelled` callback sees it. */
@@ -72,16 +68,10 @@ struct ends {
     unsigned n;
 };
 
-static int by_size(const void *a, const void *b)
-{
-    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
 static void expect_prompt_ends(struct ends *e, const char *what)
 {
     assert_in_range(e->n, 1, TRIES_MAX);
-    qsort(e->ns, e->n, sizeof(*e->ns), by_size);
+    sort_ns(e->ns, e->n);
     print_message("# %s: over after %.1f ms (median of %u), %.1f at most\n", what,
                   (double)e->ns[e->n / 2] / 1e6, e->n, (double)e->ns[e->n - 1] / 1e6);
     assert_true(e->ns[e->n / 2] <= MEDIAN_NS_MAX);
@@ -94,13 +84,13 @@ static int ask_watched(struct watch *w, const char *prompt, uint64_t deadline_ns
     struct reply reply;
     realm_sampling_init(&sampling, REALM_DOOR_GUEST);
     sampling.max_tokens = 1024;
-    struct wasm_request request = request_of(tenant, world.model, prompt);
+    struct wasm_request request = request_of(world.tenants[0], world.model, prompt);
     request.sampling = &sampling;
     request.cancelled = look;
     request.ctx = w;
     request.deadline_ns = deadline_ns;
     w->before = world_stats(&world);
-    ask(guest, &request, &reply);
+    ask(world.guest, &request, &reply);
     reply_free(&reply);
     return reply.status;
 }
@@ -225,11 +215,8 @@ static void the_queue_is_left(void **state)
     const struct world roomy = world;
     const struct realm_options options = {.kv_bytes_max = context_kv_bytes()};
     (void)state;
-    world_open(&world, &options, NULL, path);
-    struct wasm_guest *const roomy_guest = guest;
-    struct wasm_tenant *const roomy_tenant = tenant;
-    guest = world_guest(&world, "default");
-    tenant = world_tenant(&world, "acme");
+    world_open(&world, &options, NULL, roomy.endless);
+    world_people(&world, "default", 1);
     for (unsigned i = 0; i < scaled(TRIES_MAX); i++) {
         struct realm_gen *g = start_long(world.model);
         cancel_at(QUEUED, long_prompt, &cancels);
@@ -238,12 +225,8 @@ static void the_queue_is_left(void **state)
         deadline_at(QUEUED, long_prompt, 10000000, &deadlines);
         realm_gen_close(g);
     }
-    wasm_tenant_close(tenant);
-    wasm_guest_close(guest);
     world_close(&world);
     world = roomy;
-    guest = roomy_guest;
-    tenant = roomy_tenant;
     if (!cancels.n || !deadlines.n) {
         print_message("# the engine was through before anyone looked: not tried\n");
         return;
@@ -270,24 +253,10 @@ static void make_long_prompt(void)
 static int open_all(void **state)
 {
     const struct realm_options options = {.step_ms = 1};
-    (void)state;
-    make_dir(dir);
-    snprintf(path, sizeof(path), "%s/endless.gguf", dir);
-    copy_endless(path);
-    world_open(&world, &options, NULL, path);
-    guest = world_guest(&world, "default");
-    tenant = world_tenant(&world, "acme");
+    *state = &world;
+    world_open_endless(&world, &options, NULL);
+    world_people(&world, "default", 1);
     make_long_prompt();
-    return 0;
-}
-
-static int close_all(void **state)
-{
-    (void)state;
-    wasm_tenant_close(tenant);
-    wasm_guest_close(guest);
-    world_close(&world);
-    remove_dir(dir);
     return 0;
 }
 
@@ -300,5 +269,5 @@ int e2e_tests(void)
         cmocka_unit_test(a_deadline_that_has_passed_starts_nothing),
         cmocka_unit_test(the_queue_is_left),
     };
-    return cmocka_run_group_tests(tests, open_all, close_all);
+    return cmocka_run_group_tests(tests, open_all, world_teardown);
 }

@@ -13,10 +13,7 @@
 
 enum { SLICE = 256, OWN_MS = 400 };
 
-static char dir[256], path[300];
 static struct world world;
-static struct wasm_guest *guest;
-static struct wasm_tenant *tenant;
 
 /* What the callbacks of a request know and saw. */
 struct rules {
@@ -31,9 +28,9 @@ static int find(void *ctx, const char *name, char *out, size_t max)
 {
     const struct rules *r = ctx;
     if (strcmp(name, "mine") == 0 && !r->forbidden)
-        return snprintf(out, max, "%s", path) < (int)max ? 0 : REALM_E_NOT_FOUND;
+        return snprintf(out, max, "%s", world.endless) < (int)max ? 0 : REALM_E_NOT_FOUND;
     if (strcmp(name, "gone") == 0)
-        return snprintf(out, max, "%s/gone.gguf", dir) < (int)max ? 0 : REALM_E_NOT_FOUND;
+        return snprintf(out, max, "%s/gone.gguf", world.dir) < (int)max ? 0 : REALM_E_NOT_FOUND;
     return REALM_E_NOT_FOUND; // "theirs", too, which there is
 }
 
@@ -60,7 +57,7 @@ static void used(void *ctx, uint32_t prompt_tokens, uint32_t completion_tokens)
 static void run(struct script *s, struct rules *rules, struct reply *out)
 {
     const struct wasm_request request = {
-        .tenant = tenant,
+        .tenant = world.tenants[0],
         .model = world.model,
         .prompt = buf_cstr(&s->text),
         .prompt_bytes = s->text.n,
@@ -69,7 +66,7 @@ static void run(struct script *s, struct rules *rules, struct reply *out)
         .used = used,
         .ctx = rules,
     };
-    ask(guest, &request, out);
+    ask(world.guest, &request, out);
     script_free(s);
     assert_int_equal(rules->fell, 0);
 }
@@ -274,6 +271,7 @@ static void what_was_taken_for_the_guest_is_not_lost(void **state)
 
 /* ---- what is counted ---- */
 
+/* W10: tokens so far are in the row of what traps. */
 static void usage_is_exact_however_it_ends(void **state)
 {
     static const char *const ends[] = {"t", "0"};
@@ -281,7 +279,7 @@ static void usage_is_exact_however_it_ends(void **state)
     struct script s;
     struct reply reply;
     (void)state;
-    wasm_tenant_stats(tenant, &before);
+    wasm_tenant_stats(world.tenants[0], &before);
     for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
         struct rules rules = {0};
         const struct realm_stats was = world_stats(&world);
@@ -300,7 +298,7 @@ static void usage_is_exact_however_it_ends(void **state)
         assert_true(reply.result.prompt_tokens + reply.result.completion_tokens <= rules.granted);
         reply_free(&reply);
     }
-    wasm_tenant_stats(tenant, &after);
+    wasm_tenant_stats(world.tenants[0], &after);
     assert_int_equal(after.requests - before.requests, 2);
     assert_int_equal(after.trapped - before.trapped, 2);
     assert_int_equal(after.running, 0);
@@ -339,7 +337,7 @@ static void how_it_failed_is_in_the_tenants_lines(void **state)
     script_add(&s, "d");
     run(&s, &rules, &reply);
     assert_int_equal(reply.status, REALM_E_LIMIT);
-    json_t *log = wasm_tenant_log(tenant);
+    json_t *log = wasm_tenant_log(world.tenants[0]);
     const json_t *lines = json_object_get(log, "lines");
     const json_t *last = json_array_get(lines, json_array_size(lines) - 1);
     assert_string_equal(json_string_value(json_object_get(last, "from")), "host");
@@ -351,23 +349,9 @@ static void how_it_failed_is_in_the_tenants_lines(void **state)
 static int open_all(void **state)
 {
     static const struct wasm_limits limits = {.own_ms = OWN_MS};
-    (void)state;
-    make_dir(dir);
-    snprintf(path, sizeof(path), "%s/endless.gguf", dir);
-    copy_endless(path);
-    world_open(&world, NULL, &limits, path);
-    guest = world_guest(&world, "script");
-    tenant = world_tenant(&world, "somebody");
-    return 0;
-}
-
-static int close_all(void **state)
-{
-    (void)state;
-    wasm_tenant_close(tenant);
-    wasm_guest_close(guest);
-    world_close(&world);
-    remove_dir(dir);
+    *state = &world;
+    world_open_endless(&world, NULL, &limits);
+    world_people(&world, "script", 1);
     return 0;
 }
 
@@ -385,5 +369,5 @@ int e2e_tests(void)
         cmocka_unit_test(what_was_used_is_told_meanwhile),
         cmocka_unit_test(how_it_failed_is_in_the_tenants_lines),
     };
-    return cmocka_run_group_tests(tests, open_all, close_all);
+    return cmocka_run_group_tests(tests, open_all, world_teardown);
 }

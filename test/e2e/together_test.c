@@ -4,7 +4,6 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -16,10 +15,7 @@
 
 enum { GUESTS = 32, TENANTS = 4, ROUNDS = 6, TOKENS = 120 };
 
-static char dir[256];
 static struct world world;
-static struct wasm_guest *guest;
-static struct wasm_tenant *tenants[TENANTS];
 
 /* Prompts of all lengths, options of all kinds. */
 static const char *const prompts[] = {
@@ -49,9 +45,9 @@ static void ask_kind(unsigned kind, struct reply *out)
 {
     const struct realm_sampling sampling = sampling_of(kind);
     struct wasm_request request =
-        request_of(tenants[kind % TENANTS], world.model, prompts[kind % ARRAY_LEN(prompts)]);
+        request_of(world.tenants[kind % TENANTS], world.model, prompts[kind % ARRAY_LEN(prompts)]);
     request.sampling = &sampling;
-    ask(guest, &request, out);
+    ask(world.guest, &request, out);
 }
 
 static struct reply alone[GUESTS];
@@ -95,6 +91,7 @@ static void all_at_once(void)
     pthread_barrier_destroy(&barrier);
 }
 
+/* I06: through guests. */
 static void each_gets_what_it_gets_alone(void **state)
 {
     (void)state;
@@ -125,34 +122,14 @@ static void each_gets_what_it_gets_alone(void **state)
 
 static int open_all(void **state)
 {
-    char path[300];
-    (void)state;
-    make_dir(dir);
-    snprintf(path, sizeof(path), "%s/endless.gguf", dir);
-    copy_endless(path);
-    world_open(&world, NULL, NULL, path);
-    guest = world_guest(&world, "default");
-    for (unsigned i = 0; i < TENANTS; i++) {
-        char name[16];
-        snprintf(name, sizeof(name), "tenant-%u", i);
-        tenants[i] = world_tenant(&world, name);
-    }
-    return 0;
-}
-
-static int close_all(void **state)
-{
-    (void)state;
-    for (unsigned i = 0; i < TENANTS; i++)
-        wasm_tenant_close(tenants[i]);
-    wasm_guest_close(guest);
-    world_close(&world);
-    remove_dir(dir);
+    *state = &world;
+    world_open_endless(&world, NULL, NULL);
+    world_people(&world, "default", TENANTS);
     return 0;
 }
 
 int e2e_tests(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(each_gets_what_it_gets_alone)};
-    return cmocka_run_group_tests(tests, open_all, close_all);
+    return cmocka_run_group_tests(tests, open_all, world_teardown);
 }

@@ -54,6 +54,27 @@ uint64_t now_ns(void)
     return clock_ns(clock_system());
 }
 
+static int by_size(const void *a, const void *b)
+{
+    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+void sort_ns(uint64_t *ns, size_t n)
+{
+    qsort(ns, n, sizeof(*ns), by_size);
+}
+
+uint64_t resident_bytes(void)
+{
+    unsigned long long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%*u %llu", &pages), 1);
+    fclose(f);
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
 /* A guest's trap is a signal, which the WebAssembly engine handles from its start
  * on.  cmocka puts handlers of its own in place before each test, so the engine's
  * are kept here and put back before a guest runs. */
@@ -93,12 +114,46 @@ void world_open(struct world *w, const struct realm_options *options,
         w->model = world_model(w, model_path);
 }
 
+void world_open_endless(struct world *w, const struct realm_options *options,
+                        const struct wasm_limits *limits)
+{
+    char dir[sizeof(w->dir)], path[sizeof(w->endless)];
+    make_dir(dir);
+    snprintf(path, sizeof(path), "%s/endless.gguf", dir);
+    copy_endless(path);
+    world_open(w, options, limits, path);
+    memcpy(w->dir, dir, sizeof(dir));
+    memcpy(w->endless, path, sizeof(path));
+}
+
+void world_people(struct world *w, const char *guest, unsigned tenants)
+{
+    assert_in_range(tenants, 1, WORLD_TENANTS_MAX);
+    w->guest = world_guest(w, guest);
+    for (; w->n_tenants < tenants; w->n_tenants++) {
+        char name[24];
+        snprintf(name, sizeof(name), "tenant-%u", w->n_tenants);
+        w->tenants[w->n_tenants] = world_tenant(w, name);
+    }
+}
+
 void world_close(struct world *w)
 {
+    for (unsigned i = 0; i < w->n_tenants; i++)
+        wasm_tenant_close(w->tenants[i]);
+    wasm_guest_close(w->guest);
     realm_model_close(w->model);
     wasm_host_close(w->host);
     chat_close(w->chat);
     realm_close(w->engine);
+    if (w->dir[0])
+        remove_dir(w->dir);
+}
+
+int world_teardown(void **state)
+{
+    world_close(*state);
+    return 0;
 }
 
 struct wasm_guest *world_guest(const struct world *w, const char *name)

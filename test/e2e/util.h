@@ -25,20 +25,35 @@ extern const char *tiny_path;
 unsigned scaled(unsigned count);
 
 uint64_t now_ns(void);
+void sort_ns(uint64_t *ns, size_t n);
+uint64_t resident_bytes(void);
 
 /* ---- the world ---- */
+
+enum { WORLD_TENANTS_MAX = 30 };
 
 struct world {
     struct realm *engine;
     struct chat *chat;
     struct wasm_host *host;
-    struct realm_model *model; /* the tiny one, or NULL */
+    struct realm_model *model;   /* the tiny one, or NULL */
+    char dir[256], endless[300]; /* of world_open_endless: a folder, and that model in it */
+    struct wasm_guest *guest;    /* of world_people */
+    struct wasm_tenant *tenants[WORLD_TENANTS_MAX];
+    unsigned n_tenants;
 };
 
 /* Opens all of it; model_path may be NULL.  Fails the test when it cannot. */
 void world_open(struct world *w, const struct realm_options *options,
                 const struct wasm_limits *limits, const char *model_path);
+/* With a model that nothing ends but max_tokens: see copy_endless. */
+void world_open_endless(struct world *w, const struct realm_options *options,
+                        const struct wasm_limits *limits);
+/* The guest of that name, and tenants called tenant-0 and so on. */
+void world_people(struct world *w, const char *guest, unsigned tenants);
 void world_close(struct world *w);
+/* Group teardown: *state is the world. */
+int world_teardown(void **state);
 
 struct wasm_guest *world_guest(const struct world *w, const char *name);
 struct wasm_tenant *world_tenant(const struct world *w, const char *name);

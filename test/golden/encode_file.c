@@ -1,14 +1,38 @@
-/* Encodes texts for check_text.py: encode_file VOCAB.gguf reads texts from
- * standard input, each with its length before it (32 bits, little endian), and
- * prints the ids of each on a line. */
+/* Encodes texts for check_text.py: encode_file VOCAB.gguf reads texts from standard
+ * input, each with its length before it (32 bits, little endian), and prints the ids of
+ * each on a line, with a bar and the bytes (in hexadecimal) that they stand for after them.
+ * encode_file VOCAB.gguf --time encodes all that is read as one text and prints MB/s. */
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/bytes.h"
 #include "base/io.h"
 #include "base/limits.h"
 #include "base/mem.h"
-#include "text/vocab.h"
+#include "text/detok.h"
+
+static void print_bytes(const char *bytes, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        printf("%02x", (uint8_t)bytes[i]);
+}
+
+static int decode(const struct vocab *v, const uint32_t *ids, size_t n)
+{
+    struct detok d;
+    char last[4];
+    detok_init(&d, v, true, false);
+    for (size_t i = 0; i < n; i++) {
+        char *out = mem_alloc(detok_bound(&d, ids[i]) + 1);
+        if (!out)
+            return REALM_E_NOMEM;
+        print_bytes(out, detok_push(&d, ids[i], out));
+        mem_free(out);
+    }
+    print_bytes(last, detok_end(&d, last));
+    return 0;
+}
 
 static int encode(const struct vocab *v, struct slice text)
 {
@@ -18,6 +42,9 @@ static int encode(const struct vocab *v, struct slice text)
         ids ? vocab_encode(v, (const char *)text.p, text.n, 0, ids, max, &n) : REALM_E_NOMEM;
     for (size_t i = 0; !status && i < n; i++)
         printf(i ? " %u" : "%u", ids[i]);
+    putchar('|');
+    if (!status)
+        status = decode(v, ids, n);
     putchar('\n');
     mem_free(ids);
     return status;
@@ -36,9 +63,34 @@ static int encode_all(const struct vocab *v, struct bytes texts)
     return 0;
 }
 
-static int run(const char *path, struct realm_error *err)
+static double seconds(void)
 {
-    static uint8_t texts[8 << 20];
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* The best of three. */
+static int measure(const struct vocab *v, struct slice text)
+{
+    size_t n, max = vocab_bound(v, text.n);
+    uint32_t *ids = mem_array(max, sizeof(*ids));
+    double best = 1e9;
+    int status = ids ? 0 : REALM_E_NOMEM;
+    for (int i = 0; i < 3 && !status; i++) {
+        double start = seconds();
+        status = vocab_encode(v, (const char *)text.p, text.n, 0, ids, max, &n);
+        double took = seconds() - start;
+        best = took < best ? took : best;
+    }
+    printf("%.2f\n", (double)text.n / 1e6 / best);
+    mem_free(ids);
+    return status;
+}
+
+static int run(const char *path, bool timed, struct realm_error *err)
+{
+    static uint8_t texts[64 << 20];
     uint8_t *file;
     size_t n;
     struct gguf *g;
@@ -54,7 +106,8 @@ static int run(const char *path, struct realm_error *err)
     mem_free(file);
     if (status)
         return status;
-    status = encode_all(v, bytes_from(texts, fread(texts, 1, sizeof(texts), stdin)));
+    n = fread(texts, 1, sizeof(texts), stdin);
+    status = timed ? measure(v, (struct slice){texts, n}) : encode_all(v, bytes_from(texts, n));
     vocab_close(v);
     return status;
 }
@@ -62,11 +115,12 @@ static int run(const char *path, struct realm_error *err)
 int main(int argc, char **argv)
 {
     struct realm_error err = {0};
-    if (argc != 2) {
-        fprintf(stderr, "usage: encode_file VOCAB.gguf < TEXTS\n");
+    bool timed = argc == 3 && strcmp(argv[2], "--time") == 0;
+    if (argc != 2 && !timed) {
+        fprintf(stderr, "usage: encode_file VOCAB.gguf [--time] < TEXTS\n");
         return 2;
     }
-    int status = run(argv[1], &err);
+    int status = run(argv[1], timed, &err);
     if (status)
         fprintf(stderr, "%s: %s %s\n", argv[1], realm_status_name(status), err.message);
     return status != 0;

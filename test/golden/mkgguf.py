@@ -152,4 +152,5 @@ def main():
     parts(out)
 
 
-main()
+if __name__ == "__main__":
+    main()

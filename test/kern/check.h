@@ -55,11 +55,26 @@ struct check_table {
 
 extern const struct check_table check_gemm_table;
 extern const struct check_table check_vec_table;
+extern const struct check_table check_attn_table;
+
+/* An entry of struct kernels that is no product of weights: why it has no function
+ * of its own at a level, or NULL, and above AVX512. */
+#define NO_PRODUCTS "makes no products of weights"
+#define OP(name, entry, arg, avx2, avx512, above, check, bench) \
+    {                                                           \
+        name, offsetof(struct kernels, entry), arg,             \
+            {[LEVEL_AVX2] = avx2,                               \
+             [LEVEL_AVX512] = avx512,                           \
+             [LEVEL_VNNI] = above,                              \
+             [LEVEL_BF16] = above},                             \
+            check, bench                                        \
+    }
 
 /* Memory of `bytes` that ends at a page nobody may touch, filled with a canary
  * that is no ordinary float; exits when there is none.  Aligned to 64 when bytes
  * is a multiple of 64, to 4 when it is one of 4. */
 void *guarded(size_t bytes);
+float *guarded_floats(size_t n);
 void guarded_free(void *p, size_t bytes);
 
 /* True when the two are the same bytes; else prints, as a TAP diagnostic, the

@@ -31,7 +31,8 @@ static const struct {
     [LEVEL_BF16] = {"bf16", CPU_AVX2 | CPU_AVX512 | CPU_VNNI | CPU_BF16},
 };
 
-static const struct check_table *const tables[] = {&check_gemm_table, &check_vec_table};
+static const struct check_table *const tables[] = {&check_gemm_table, &check_attn_table,
+                                                   &check_vec_table};
 
 /* Of the levels that run here: filling in another may use its instructions. */
 static struct kernels kern[LEVELS];

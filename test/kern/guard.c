@@ -34,6 +34,11 @@ void *guarded(size_t bytes)
     return p;
 }
 
+float *guarded_floats(size_t n)
+{
+    return guarded(n * sizeof(float));
+}
+
 void guarded_free(void *p, size_t bytes)
 {
     size_t size;

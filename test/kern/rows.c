@@ -80,3 +80,10 @@ void floats_random(float *out, size_t n, uint64_t seed)
         out[i] = bits[1] % 61 == 0 ? value * 100 : bits[1] % 61 < 3 ? 0 : value;
     }
 }
+
+uint32_t draw(uint64_t key, uint64_t i, uint64_t j)
+{
+    uint32_t bits[4];
+    rng_philox(key, i, j, bits);
+    return bits[0];
+}

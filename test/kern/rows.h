@@ -22,4 +22,7 @@ void rows_random(enum gemm_type type, void *rows, size_t n, size_t k, uint64_t s
 /* n values in -2 to 2, a few of them a hundred times as big, and some zero. */
 void floats_random(float *out, size_t n, uint64_t seed);
 
+/* A random number that depends on these three alone. */
+uint32_t draw(uint64_t key, uint64_t i, uint64_t j);
+
 #endif

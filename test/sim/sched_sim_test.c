@@ -155,7 +155,7 @@ static uint64_t first_token_ns(struct sim *s, unsigned tenant)
     }
 }
 
-/* Beside twenty prompts of 2000 tokens, a prompt of 200 takes what it would on a machine of
+/* I10: beside twenty prompts of 2000 tokens, a prompt of 200 takes what it would on a machine of
  * half the speed. */
 static void a_quiet_tenant_is_not_kept_waiting(void **state)
 {

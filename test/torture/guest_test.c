@@ -96,7 +96,8 @@ static int render(void *ctx)
     int status = chat_open(&chat, NULL);
     if (status)
         return status;
-    status = chat_render(chat, life->rig->model, life->messages, NULL, NULL, &prompt, NULL);
+    const struct chat_request request = {.messages = life->messages};
+    status = chat_render(chat, life->rig->model, &request, &prompt, NULL);
     if (!status) {
         assert_true(prompt.bytes > 0);
         mem_free(prompt.text);
@@ -157,11 +158,8 @@ static int teardown(void **state)
     return 0;
 }
 
-int main(int argc, char **argv)
+int wasm_tests(void)
 {
-    int helped = util_main(argc, argv);
-    if (helped >= 0)
-        return helped;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_request_with_a_cached_guest),
         cmocka_unit_test(a_request_with_a_guest_to_compile),

@@ -85,11 +85,8 @@ static int teardown(void **state)
     return 0;
 }
 
-int main(int argc, char **argv)
+int wasm_tests(void)
 {
-    int helped = util_main(argc, argv);
-    if (helped >= 0)
-        return helped;
     const struct CMUnitTest tests[] = {cmocka_unit_test(a_race_in_a_host_call)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -51,18 +51,6 @@ static const struct import offered[] = {
 
 static char *doc;
 
-static int setup(void **state)
-{
-    *state = rig_open(NULL);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    rig_close(*state);
-    return 0;
-}
-
 static void test_each_import_is_called(void **state)
 {
     struct rig *rig = *state;
@@ -178,15 +166,12 @@ static void test_what_is_not_there_says_so(void **state)
     assert_in_range(found, 8, 20);
 }
 
-int main(int argc, char **argv)
+int wasm_tests(void)
 {
-    int helper = util_main(argc, argv);
-    if (helper >= 0)
-        return helper;
-    if (argc != 3)
+    if (n_args != 1)
         return 2;
     size_t n;
-    FILE *f = fopen(argv[2], "r");
+    FILE *f = fopen(args[0], "r");
     doc = calloc(1, 1 << 20);
     if (!f || !doc)
         return 2;
@@ -198,7 +183,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_what_is_written_is_called),
         cmocka_unit_test(test_what_is_not_there_says_so),
     };
-    int failed = cmocka_run_group_tests(tests, setup, teardown);
+    int failed = cmocka_run_group_tests(tests, rig_setup, rig_teardown);
     free(doc);
     return failed;
 }

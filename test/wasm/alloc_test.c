@@ -1,4 +1,4 @@
-/* Allocators of guests that do not do what one is for: the host trusts nothing of
+/* W04: allocators of guests that do not do what one is for: the host trusts nothing of
  * what they answer, and looks at the memory anew after each. */
 #include <stdlib.h>
 #include <string.h>
@@ -9,12 +9,6 @@ static int setup(void **state)
 {
     const struct wasm_limits limits = {.own_ms = 200, .memory_bytes = 4 << 20};
     *state = rig_open(&limits);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    rig_close(*state);
     return 0;
 }
 
@@ -120,12 +114,9 @@ static void test_no_allocators(void **state)
     }
 }
 
-int main(int argc, char **argv)
+int wasm_tests(void)
 {
-    int helper = util_main(argc, argv);
-    if (helper >= 0)
-        return helper;
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_allocators),
                                        cmocka_unit_test(test_no_allocators)};
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, rig_teardown);
 }

@@ -1,4 +1,4 @@
-/* Modules with too much of one thing: each runs, is refused, or is more than
+/* W07: modules with too much of one thing: each runs, is refused, or is more than
  * compiling may take; the bystander's guest never notices. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -258,11 +258,8 @@ static void test_too_much(void **state)
     }
 }
 
-int main(int argc, char **argv)
+int wasm_tests(void)
 {
-    int helper = util_main(argc, argv);
-    if (helper >= 0)
-        return helper;
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_too_much)};
     return cmocka_run_group_tests(tests, hostile_setup, hostile_teardown);
 }

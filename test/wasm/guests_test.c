@@ -1,5 +1,5 @@
 /* The guests that come along, and one from Rust, against the engine without them.
- * argv: the model, then default.wasm, stream.wasm, handle.wasm and maybe rust.wasm. */
+ * args: default.wasm, stream.wasm, handle.wasm and maybe rust.wasm. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,18 +10,6 @@
 enum { DEFAULT, STREAM, HANDLE, RUST, GUESTS };
 
 static const char *paths[GUESTS];
-
-static int setup(void **state)
-{
-    *state = rig_open(NULL);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    rig_close(*state);
-    return 0;
-}
 
 static struct wasm_guest *load(struct rig *rig, int which)
 {
@@ -170,13 +158,10 @@ static void test_rust(void **state)
     wasm_guest_close(g);
 }
 
-int main(int argc, char **argv)
+int wasm_tests(void)
 {
-    int helper = util_main(argc, argv);
-    if (helper >= 0)
-        return helper;
-    for (int i = 0; i < GUESTS && i + 2 < argc; i++)
-        paths[i] = argv[i + 2];
+    for (int i = 0; i < GUESTS && i < n_args; i++)
+        paths[i] = args[i];
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_default),
         cmocka_unit_test(test_stream),
@@ -185,5 +170,5 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_handle),
         cmocka_unit_test(test_rust),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, rig_setup, rig_teardown);
 }

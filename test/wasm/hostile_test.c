@@ -10,9 +10,6 @@
 
 enum { MUTANTS = 1500, MUTANTS_QUICK = 150 };
 
-static int n_guests; // paths of real guests
-static char **guests;
-
 static bool full(void)
 {
     const char *e = getenv("REALM_E2E_FULL");
@@ -296,7 +293,7 @@ static void test_mutants(void **state)
     for (uint32_t i = 0; i < mutants; i++) {
         size_t n;
         char what[32];
-        uint8_t *wasm = read_bytes(guests[i % (uint32_t)n_guests], &n);
+        uint8_t *wasm = read_bytes(args[i % (uint32_t)n_args], &n);
         mutate(wasm, n, i);
         snprintf(what, sizeof(what), "mutant %u", i);
         ends[end_of(*state, wasm, n, what)]++;
@@ -311,15 +308,10 @@ static void test_mutants(void **state)
     assert_true(ends[REFUSED] > 0 && ends[RUNS] > 0);
 }
 
-int main(int argc, char **argv)
+int wasm_tests(void)
 {
-    int helper = util_main(argc, argv);
-    if (helper >= 0)
-        return helper;
-    if (argc < 3)
+    if (n_args == 0)
         return 2;
-    guests = argv + 2;
-    n_guests = argc - 2;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_opcode),
         cmocka_unit_test(test_codes),

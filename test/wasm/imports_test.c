@@ -6,18 +6,6 @@
 #include "model_file.h"
 #include "util.h"
 
-static int setup(void **state)
-{
-    *state = rig_open(NULL);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    rig_close(*state);
-    return 0;
-}
-
 struct bad {
     const char *body;
     int32_t code;
@@ -500,6 +488,7 @@ static const char COMPLETION[] =
 
 #define START "(local.set $h (call $generate_start (local.get $p) (local.get $n)))"
 
+/* W09: handles that are forged, stale or closed. */
 static void test_handles(void **state)
 {
     struct rig *rig = *state;
@@ -543,11 +532,8 @@ static void test_handles(void **state)
                 sizeof(cases) / sizeof(cases[0]));
 }
 
-int main(int argc, char **argv)
+int wasm_tests(void)
 {
-    int helper = util_main(argc, argv);
-    if (helper >= 0)
-        return helper;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_generate),       cmocka_unit_test(test_generate_in_place),
         cmocka_unit_test(test_generate_codes), cmocka_unit_test(test_generate_chat),
@@ -557,5 +543,5 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_chat),           cmocka_unit_test(test_chat_codes),
         cmocka_unit_test(test_handles),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, rig_setup, rig_teardown);
 }

@@ -11,18 +11,6 @@
 #include "base/mem.h"
 #include "util.h"
 
-static int setup(void **state)
-{
-    *state = rig_open(NULL);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    rig_close(*state);
-    return 0;
-}
-
 #define GENERATE "(func (export \"generate\") (param i32 i32 i32 i32) (result i32) "
 #define WORKING "(module (memory (export \"memory\") 1) " GENERATE "(i32.const 8)))"
 
@@ -36,6 +24,7 @@ static void expect_refused(struct rig *rig, const void *wasm, size_t n, const ch
     assert_null(g);
 }
 
+/* W05: modules that are no guests. */
 static void test_refused(void **state)
 {
     static const struct {
@@ -76,6 +65,7 @@ static void test_refused(void **state)
     }
 }
 
+/* W08: bytes that are no module, compiled code among them. */
 static void test_refused_bytes(void **state)
 {
     size_t n;
@@ -175,6 +165,7 @@ static void unknown_imports(struct rig *rig)
     expect_trap(rig, "wasi_unstable", "fd_write", "not known");
 }
 
+/* W05: imports that nobody offers. */
 static void test_unknown_imports(void **state)
 {
     char *log = logged(*state, unknown_imports);
@@ -394,6 +385,7 @@ static mode_t mode_of(const char *path)
     return st.st_mode & 07777;
 }
 
+/* W08: what is not our own is compiled anew. */
 static void test_cache(void **state)
 {
     struct cached c = {.rig = *state};
@@ -451,7 +443,7 @@ static void test_cache(void **state)
     }
 }
 
-/* An artefact under the name of another guest is not that guest. */
+/* W08: an artefact under the name of another guest is not that guest. */
 static void test_cache_swapped(void **state)
 {
     struct cached c = {.rig = *state};
@@ -493,11 +485,8 @@ static void test_cache_swapped(void **state)
     assert_int_equal(rmdir(c.dir), 0);
 }
 
-int main(int argc, char **argv)
+int wasm_tests(void)
 {
-    int helper = util_main(argc, argv);
-    if (helper >= 0)
-        return helper;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refused),          cmocka_unit_test(test_refused_bytes),
         cmocka_unit_test(test_odd_types),        cmocka_unit_test(test_unknown_imports),
@@ -506,5 +495,5 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_cache_swapped),    cmocka_unit_test(test_about),
         cmocka_unit_test(test_about_is_bounded),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, rig_setup, rig_teardown);
 }

@@ -15,12 +15,6 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
-    rig_close(*state);
-    return 0;
-}
-
 struct worker {
     pthread_t thread;
     struct rig *rig;
@@ -162,15 +156,12 @@ static void test_tenant(void **state)
     assert_int_equal(stats.leases, 1);
 }
 
-int main(int argc, char **argv)
+int wasm_tests(void)
 {
-    int helper = util_main(argc, argv);
-    if (helper >= 0)
-        return helper;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_many),
         cmocka_unit_test(test_prepared_at_once),
         cmocka_unit_test(test_tenant),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, rig_teardown);
 }

@@ -14,6 +14,8 @@
 #include "helper/helper.h"
 
 const char *tiny_path;
+char **args;
+int n_args;
 
 /* cmocka puts its own handlers in for each test, in the way of the engine's, which
  * turn a guest's faults into traps. */
@@ -33,7 +35,7 @@ static void restore_handlers(void)
         sigaction(fault_signals[i], &engine_handlers[i], NULL);
 }
 
-int util_main(int argc, char **argv)
+int main(int argc, char **argv)
 {
     const struct helper_work work = {
         .fn = {[HELPER_RENDER] = chat_render_work, [HELPER_COMPILE] = wasm_compile_work},
@@ -43,11 +45,13 @@ int util_main(int argc, char **argv)
         return helper_serve(HELPER_FD, &work);
     if (argc < 2) {
         fprintf(stderr, "usage: %s MODEL\n", argv[0]);
-        exit(2);
+        return 2;
     }
     tiny_path = argv[1];
+    args = argv + 2;
+    n_args = argc - 2;
     keep_handlers();
-    return -1;
+    return wasm_tests();
 }
 
 struct rig *rig_open(const struct wasm_limits *limits)
@@ -87,6 +91,18 @@ void rig_close(struct rig *rig)
     realm_model_close(rig->model);
     realm_close(rig->engine);
     free(rig);
+}
+
+int rig_setup(void **state)
+{
+    *state = rig_open(NULL);
+    return 0;
+}
+
+int rig_teardown(void **state)
+{
+    rig_close(*state);
+    return 0;
 }
 
 uint8_t *text_to_wasm(const char *text, size_t *n)
@@ -262,8 +278,8 @@ char *direct_answer(struct rig *rig, const struct wasm_request *request)
     r.text_bytes = request->prompt_bytes;
     r.text_flags = REALM_TEXT_BOS;
     if (request->messages) {
-        assert_int_equal(
-            chat_render(rig->chat, rig->model, request->messages, NULL, NULL, &rendered, &err), 0);
+        const struct chat_request render = {.messages = request->messages};
+        assert_int_equal(chat_render(rig->chat, rig->model, &render, &rendered, &err), 0);
         r.text = rendered.text;
         r.text_bytes = rendered.bytes;
         r.text_flags = rendered.flags;

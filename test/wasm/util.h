@@ -13,12 +13,14 @@
 
 #include "wasm/wasm.h"
 
-/* argv[1] of the test: the tiny model's path. */
-extern const char *tiny_path;
+/* The tests of a program, to be run from its main(); util.c has that, and does the helper's work
+ * when the program was started as `... helper`. */
+int wasm_tests(void);
 
-/* The helper's work when the program was started as `... helper`, with its exit
- * status; else -1, and tiny_path is set. */
-int util_main(int argc, char **argv);
+/* What the program was started with: the tiny model's path, and the rest. */
+extern const char *tiny_path;
+extern char **args;
+extern int n_args;
 
 struct rig {
     struct realm *engine; /* its models_dir is the tiny model's folder */
@@ -29,10 +31,12 @@ struct rig {
     struct realm_sampling sampling; /* greedy and short */
 };
 
-/* Group setup and teardown: *state is a struct rig with the given limits, without
- * a cache. */
+/* A rig with the given limits, without a cache; and group setup and teardown, whose *state it
+ * is. */
 struct rig *rig_open(const struct wasm_limits *limits);
 void rig_close(struct rig *rig);
+int rig_setup(void **state); /* with the default limits */
+int rig_teardown(void **state);
 
 /* A guest from WebAssembly text, which must be well formed; what preparing it gave. */
 int guest_from_text(struct wasm_host *h, const char *text, struct wasm_guest **out,

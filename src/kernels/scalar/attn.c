@@ -27,7 +27,8 @@ static inline void scores(const struct attn_item *item, enum kv_type type, const
         float sum = 0;
         for (size_t d = 0; d < item->dim; d++)
             sum = v1_fma(q[d], load(type, keys, d * KV_PAGE_TOKENS + key % KV_PAGE_TOKENS), sum);
-        s[key % ATTN_BLOCK_KEYS] = sum;
+        s[key % ATTN_BLOCK_KEYS] =
+            item->soft_cap > 0 ? soft_cap_1(sum, item->soft_cap, 2.0f / item->soft_cap) : sum;
     }
 }
 

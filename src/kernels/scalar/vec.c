@@ -13,6 +13,20 @@ static void rms_norm_scalar(float *y, const float *x, const float *w, size_t n, 
         y[i] = x[i] * factor * w[i];
 }
 
+static void layer_norm_scalar(float *y, const float *x, const float *w, const float *b, size_t n,
+                              float eps)
+{
+    float sums[LANES] = {0}, squares[LANES] = {0};
+    for (size_t i = 0; i < n; i++)
+        sums[i % LANES] = sums[i % LANES] + x[i];
+    float mean = lanes_sum(sums) / (float)n;
+    for (size_t i = 0; i < n; i++)
+        squares[i % LANES] = v1_fma(x[i] - mean, x[i] - mean, squares[i % LANES]);
+    float factor = 1.0f / sqrtf(lanes_sum(squares) / (float)n + eps);
+    for (size_t i = 0; i < n; i++)
+        y[i] = v1_fma((x[i] - mean) * factor, w[i], b[i]);
+}
+
 static void rope_scalar(float *x, size_t heads, size_t dim, size_t rot, const float *cs)
 {
     for (size_t h = 0; h < heads; h++) {
@@ -25,10 +39,59 @@ static void rope_scalar(float *x, size_t heads, size_t dim, size_t rot, const fl
     }
 }
 
+static void rope_halves_scalar(float *x, size_t heads, size_t dim, size_t rot, const float *cs)
+{
+    size_t half = rot / 2;
+    for (size_t h = 0; h < heads; h++) {
+        float *p = x + h * dim, *q = p + half;
+        for (size_t i = 0; i < half; i++) {
+            float a = p[i], b = q[i], c = cs[i], s = cs[half + i];
+            p[i] = v1_fma(a, c, -(b * s));
+            q[i] = v1_fma(b, c, a * s);
+        }
+    }
+}
+
 static void silu_mul_scalar(float *y, const float *gate, const float *up, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        y[i] = gate[i] / (1.0f + exp_1(-gate[i])) * up[i];
+        y[i] = silu_1(gate[i]) * up[i];
+}
+
+static void gelu_mul_scalar(float *y, const float *gate, const float *up, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = gelu_1(gate[i]) * up[i];
+}
+
+static void clamped_mul_scalar(float *y, const float *gate, const float *up, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = clamped_1(gate[i], up[i]);
+}
+
+static void gelu_scalar(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = gelu_1(x[i]);
+}
+
+static void soft_cap_scalar(float *x, size_t n, float cap)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = soft_cap_1(x[i], cap, 2.0f / cap);
+}
+
+static void scale_scalar(float *x, size_t n, float a)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = x[i] * a;
+}
+
+static void add_scaled_scalar(float *y, const float *x, size_t n, float a)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = v1_fma(x[i], a, y[i]);
 }
 
 static void add_scalar(float *y, const float *x, size_t n)
@@ -64,8 +127,16 @@ static bool all_finite_scalar(const float *x, size_t n)
 void kern_vec_init_scalar(struct kernels *k)
 {
     k->rms_norm = rms_norm_scalar;
+    k->layer_norm = layer_norm_scalar;
     k->rope = rope_scalar;
+    k->rope_halves = rope_halves_scalar;
     k->silu_mul = silu_mul_scalar;
+    k->gelu_mul = gelu_mul_scalar;
+    k->clamped_mul = clamped_mul_scalar;
+    k->gelu = gelu_scalar;
+    k->soft_cap = soft_cap_scalar;
+    k->scale = scale_scalar;
+    k->add_scaled = add_scaled_scalar;
     k->add = add_scalar;
     k->exp_max = exp_max_scalar;
     k->all_finite = all_finite_scalar;

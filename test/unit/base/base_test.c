@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -17,6 +18,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "base/thread.h"
 #include "base/utf8.h"
 
 static void philox_matches_the_published_vectors(void **state)
@@ -188,6 +190,25 @@ static void a_log_that_nobody_reads_blocks_nobody(void **state)
     close(ends[1]);
 }
 
+static void lower(void *arg)
+{
+    int *level = arg;
+    thread_lower_priority();
+    *level = getpriority(PRIO_PROCESS, 0);
+}
+
+static void only_the_thread_that_asks_is_lowered(void **state)
+{
+    (void)state;
+    struct thread thread;
+    const int before = getpriority(PRIO_PROCESS, 0);
+    int level = before;
+    assert_int_equal(thread_start(&thread, "low", 0, lower, &level), 0);
+    thread_join(&thread);
+    assert_true(level > before || before == 19);
+    assert_int_equal(getpriority(PRIO_PROCESS, 0), before);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -202,6 +223,7 @@ int main(void)
         cmocka_unit_test(messages_end_at_a_whole_character),
         cmocka_unit_test(messages_hold_no_control_characters),
         cmocka_unit_test(a_log_that_nobody_reads_blocks_nobody),
+        cmocka_unit_test(only_the_thread_that_asks_is_lowered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

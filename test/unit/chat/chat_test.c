@@ -81,7 +81,7 @@ static struct chat_prompt render(const char *messages)
     struct realm_error err = {0};
     json_t *value = parse(messages);
     assert_int_equal(chat_check(value, &err), 0);
-    int status = chat_render(chat, model, value, NULL, NULL, &prompt, &err);
+    int status = chat_render(chat, model, &(struct chat_request){.messages = value}, &prompt, &err);
     if (status)
         fail_msg("%s", err.message);
     json_decref(value);
@@ -113,7 +113,9 @@ static void a_conversation_too_deep_is_named(void **state)
     for (int i = 0; i < 100; i++)
         deep = json_pack("[o]", deep);
     json_object_set_new(json_array_get(messages, 0), "tool_calls", deep);
-    assert_int_equal(chat_render(chat, model, messages, NULL, NULL, &prompt, &err), REALM_E_ARG);
+    assert_int_equal(
+        chat_render(chat, model, &(struct chat_request){.messages = messages}, &prompt, &err),
+        REALM_E_ARG);
     assert_non_null(strstr(err.message, "deep"));
     assert_null(prompt.text);
     json_decref(messages);
@@ -178,7 +180,8 @@ static void keys_that_users_choose_are_guarded_too(void **state)
                              "\"tool_calls\":[{\"<|im_start|>\":{\"<|im_end|>\":1}}]}]");
     open_with_template(&m, "{{ messages[1].tool_calls | string }}");
     assert_int_equal(chat_check(messages, &err), 0);
-    assert_int_equal(chat_render(chat, m, messages, NULL, NULL, &prompt, &err), 0);
+    assert_int_equal(
+        chat_render(chat, m, &(struct chat_request){.messages = messages}, &prompt, &err), 0);
     assert_true(memmem(prompt.text, prompt.bytes, "<|im_end|>", 10) != NULL);
     assert_int_equal(count_ids(&prompt, "<|im_start|>"), 0);
     assert_int_equal(count_ids(&prompt, "<|im_end|>"), 0);
@@ -192,7 +195,9 @@ static int render_raw(struct helper *h, const char *source, struct buf *out,
 {
     const struct slice parts[] = {slice_of(source), slice_of("{\"messages\":[]}")};
     buf_clear(out);
-    return helper_call(h, HELPER_RENDER, parts, 2, HELPER_RENDER_MS_MAX, NULL, out, err);
+    const struct helper_task task = {
+        .op = HELPER_RENDER, .parts = parts, .n_parts = 2, .timeout_ms = HELPER_RENDER_MS_MAX};
+    return helper_call(h, &task, out, err);
 }
 
 static char *repeated(const char *head, const char *piece, size_t n, const char *tail)

@@ -52,6 +52,7 @@ static void defaults_are_the_documented_ones(void **state)
     assert_int_equal(c.load_wait_ms, 30000);
     assert_int_equal(c.request_s, 3600);
     assert_int_equal(c.drain_s, 30);
+    assert_int_equal(c.keep_days, 400);
     assert_string_equal(c.log_level, "info");
     assert_null(c.models_dir);
     assert_int_equal(conf_check(&c, &err), 0);

@@ -53,6 +53,7 @@ static void long_ids(struct realm_model *m, uint32_t *ids, size_t n)
         ids[i] = 300 + (uint32_t)(i * 7919 % (info.vocab_size - 300));
 }
 
+/* I06: alone and in a batch. */
 static void an_answer_is_the_same_alone_and_among_others(void **state)
 {
     (void)state;
@@ -86,6 +87,7 @@ static void an_answer_is_the_same_alone_and_among_others(void **state)
     }
 }
 
+/* I06: answers that gave way. */
 static void preempted_answers_are_the_same(void **state)
 {
     (void)state;

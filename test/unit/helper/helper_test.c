@@ -1,6 +1,7 @@
 /* The helper process and its parent: this program is its own child. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -40,14 +41,28 @@ static int work(const struct slice *parts, size_t n_parts, struct buf *out, stru
     return buf_add(out, parts[0].p, parts[0].n);
 }
 
-static int call(struct helper *h, const char *text, uint32_t timeout_ms, struct buf *out)
+static int call_as(struct helper *h, const char *who, const char *text, uint32_t timeout_ms,
+                   const struct realm_wait *wait, struct buf *out)
 {
     const struct slice part = slice_of(text);
+    const struct helper_task task = {
+        .op = HELPER_RENDER,
+        .parts = &part,
+        .n_parts = 1,
+        .timeout_ms = timeout_ms,
+        .who = who,
+        .wait = wait,
+    };
     struct realm_error err = {0};
     buf_clear(out);
-    int status = helper_call(h, HELPER_RENDER, &part, 1, timeout_ms, NULL, out, &err);
+    int status = helper_call(h, &task, out, &err);
     assert_int_equal(err.status, status);
     return status;
+}
+
+static int call(struct helper *h, const char *text, uint32_t timeout_ms, struct buf *out)
+{
+    return call_as(h, NULL, text, timeout_ms, NULL, out);
 }
 
 static pid_t pid_of_child(struct helper *h, struct buf *out)
@@ -67,16 +82,12 @@ static void a_caller_who_goes_away_ends_his_call(void **state)
     (void)state;
     struct helper *h;
     struct buf out;
-    struct realm_error err = {0};
-    const struct slice part = slice_of("sleep");
     const struct realm_wait gone = {.cancelled = at_once};
     buf_init(&out, 1000);
     assert_int_equal(helper_open(&h, NULL), 0);
-    assert_int_equal(helper_call(h, HELPER_RENDER, &part, 1, 60000, &gone, &out, &err),
-                     REALM_E_CANCELLED);
+    assert_int_equal(call_as(h, NULL, "sleep", 60000, &gone, &out), REALM_E_CANCELLED);
     const struct realm_wait soon = {.deadline_ns = clock_ns(clock_system()) + 50000000};
-    assert_int_equal(helper_call(h, HELPER_RENDER, &part, 1, 60000, &soon, &out, &err),
-                     REALM_E_DEADLINE);
+    assert_int_equal(call_as(h, NULL, "sleep", 60000, &soon, &out), REALM_E_DEADLINE);
     assert_int_equal(call(h, "still here", 5000, &out), 0);
     helper_close(h);
     buf_free(&out);
@@ -163,14 +174,70 @@ static void the_wait_for_a_turn_ends_in_time(void **state)
     usleep(200000);
     uint64_t start = clock_ms(clock_system());
     const struct realm_wait wait = {.deadline_ns = clock_ns(clock_system()) + 100000000u};
-    const struct slice part = slice_of("a");
-    assert_int_equal(helper_call(c.h, HELPER_RENDER, &part, 1, 5000, &wait, &out, NULL),
-                     REALM_E_DEADLINE);
+    assert_int_equal(call_as(c.h, NULL, "a", 5000, &wait, &out), REALM_E_DEADLINE);
     assert_in_range(clock_ms(clock_system()) - start, 100, 1500);
     /* One that has time waits for the other's end, and has its own after that. */
     assert_int_equal(call(c.h, "a", 100, &out), 0);
     thread_join(&thread);
     assert_int_equal(call(c.h, "a", 5000, &out), 0);
+    helper_close(c.h);
+    buf_free(&c.out);
+    buf_free(&out);
+}
+
+/* Calls of several names that stand behind one which lasts; each notes itself as it ends. */
+struct line {
+    struct helper *h;
+    atomic_uint n;
+    char order[16];
+};
+
+struct one {
+    struct line *line;
+    const char *who;
+    const struct realm_wait *wait;
+    struct thread thread;
+};
+
+static void call_of_one(void *arg)
+{
+    struct one *one = arg;
+    struct line *l = one->line;
+    struct buf out;
+    buf_init(&out, MiB);
+    int status = call_as(l->h, one->who, "a", 5000, one->wait, &out);
+    l->order[atomic_fetch_add(&l->n, 1)] = status ? '-' : one->who[0];
+    buf_free(&out);
+}
+
+static void names_take_turns(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"a", "a", "a", "a", "b", "b", "c"};
+    enum { N = ARRAY_LEN(names) };
+    struct first_call c;
+    struct thread sleeper;
+    struct line line = {0};
+    struct one ones[N];
+    const struct realm_wait gone = {.cancelled = at_once};
+    struct buf out;
+    buf_init(&out, MiB);
+    buf_init(&c.out, MiB);
+    assert_int_equal(helper_open(&c.h, NULL), 0);
+    line.h = c.h;
+    pid_of_child(c.h, &out);
+    assert_int_equal(thread_start(&sleeper, "sleeper", 0, sleep_for_ever, &c), 0);
+    usleep(100000);
+    for (int i = 0; i < N; i++) {
+        /* The second a gives up, and keeps nobody's turn. */
+        ones[i] = (struct one){.line = &line, .who = names[i], .wait = i == 1 ? &gone : NULL};
+        assert_int_equal(thread_start(&ones[i].thread, "caller", 0, call_of_one, &ones[i]), 0);
+        usleep(100000);
+    }
+    for (int i = 0; i < N; i++)
+        thread_join(&ones[i].thread);
+    thread_join(&sleeper);
+    assert_string_equal(line.order, "-abcaba");
     helper_close(c.h);
     buf_free(&c.out);
     buf_free(&out);
@@ -187,7 +254,9 @@ static void the_child_has_no_files_of_ours(void **state)
     assert_true(fd >= 10);
     buf_init(&out, MiB);
     assert_int_equal(helper_open(&h, NULL), 0);
-    assert_int_equal(helper_call(h, HELPER_RENDER, parts, 2, 5000, NULL, &out, &err), 0);
+    const struct helper_task task = {
+        .op = HELPER_RENDER, .parts = parts, .n_parts = 2, .timeout_ms = 5000};
+    assert_int_equal(helper_call(h, &task, &out, &err), 0);
     assert_string_equal(buf_cstr(&out), "n");
     helper_close(h);
     buf_free(&out);
@@ -202,6 +271,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_child_that_died_between_calls_is_nobody_s_error),
         cmocka_unit_test(the_child_outlives_the_thread_that_called_first),
         cmocka_unit_test(the_wait_for_a_turn_ends_in_time),
+        cmocka_unit_test(names_take_turns),
         cmocka_unit_test(the_child_has_no_files_of_ours),
     };
     if (argc > 1 && strcmp(argv[1], "helper") == 0)

@@ -121,10 +121,11 @@ static void gone(void *ctx, struct http_exchange *x)
     mutex_unlock(&a->lock);
 }
 
-/* Nobody wants what is sent to /unwanted. */
-static bool wants_body(void *ctx, const struct http_exchange *x)
+/* Nobody wants what is sent to /unwanted; /other is another payer's. */
+static bool wants_body(void *ctx, const struct http_exchange *x, uint32_t *payer)
 {
     (void)ctx;
+    *payer = strcmp(http_path(x), "/other") == 0;
     return strcmp(http_path(x), "/unwanted") != 0;
 }
 

@@ -133,6 +133,7 @@ static void a_prompt_is_found_again_but_for_its_last_position(void **state)
     }
 }
 
+/* I01: what one tenant left is not there for another. */
 static void tenants_find_nothing_of_each_other(void **state)
 {
     (void)state;
@@ -149,7 +150,7 @@ static void tenants_find_nothing_of_each_other(void **state)
     close_bench(&b);
 }
 
-/* Only pages wholly inside the beginning that both declare; what is private under them stays
+/* I03: only pages wholly inside the beginning that both declare; what is private under them stays
  * so, also when it is the same. */
 static void the_public_beginning_alone_is_shared(void **state)
 {
@@ -173,6 +174,7 @@ static void the_public_beginning_alone_is_shared(void **state)
     close_bench(&b);
 }
 
+/* I02: pages are told apart where their hashes are not. */
 static void collisions_give_nothing(void **state)
 {
     (void)state;

@@ -2,6 +2,8 @@
  * bits alone and in every batch, for every cut of the prompt, on any number of
  * threads, at each instruction set.
  *
+ *   invariance [FILE...]   of models in GGUF files instead
+ *
  * With REALM_TEST_REORDER=1 products of more than one token add their two halves
  * separately: then this test must fail. */
 #include <setjmp.h>
@@ -97,26 +99,42 @@ static void reorder(struct kernels *k)
 
 /* ---- a model and its surroundings ---- */
 
-static struct model *load(const struct model_spec *s)
+static struct model *load(struct gguf_file *f)
 {
-    size_t n;
-    uint8_t *bytes = model_file_make(s, &n);
-    struct gguf_file *f;
     struct model *m;
     struct realm_error err = {0};
-    assert_int_equal(gguf_file_from_memory(&f, bytes, n, &err), 0);
-    free(bytes);
     if (model_load(&m, f, NULL, &err))
         fail_msg("%s", err.message);
     gguf_file_close(f);
     return m;
 }
 
-static void open_world(struct world *w, const struct model_spec *s, enum kv_type kv, unsigned cpu,
+static struct model *make(const struct model_spec *s)
+{
+    size_t n;
+    uint8_t *bytes = model_file_make(s, &n);
+    struct gguf_file *f;
+    struct realm_error err = {0};
+    assert_int_equal(gguf_file_from_memory(&f, bytes, n, &err), 0);
+    free(bytes);
+    return load(f);
+}
+
+static struct model *open_file(const char *path)
+{
+    struct gguf_file *f;
+    struct realm_error err = {0};
+    if (gguf_file_open(&f, io_system(), path, 0, &err))
+        fail_msg("%s", err.message);
+    return load(f);
+}
+
+/* The model belongs to the world from here on. */
+static void open_world(struct world *w, struct model *m, enum kv_type kv, unsigned cpu,
                        unsigned threads, size_t part_bytes)
 {
     memset(w, 0, sizeof(*w));
-    w->model = load(s);
+    w->model = m;
     kernels_init(&w->kernels, cpu);
     if (getenv("REALM_TEST_REORDER"))
         reorder(&w->kernels);
@@ -284,12 +302,12 @@ static const unsigned levels[] = {
     CPU_AVX2 | CPU_AVX512 | CPU_VNNI | CPU_BF16,
 };
 
-static void compare_level(const struct model_spec *s, enum kv_type kv, unsigned level)
+static void compare_level(struct model *m, enum kv_type kv, unsigned level)
 {
     static const uint32_t chunks[] = {1, 5, 64, LENGTH};
     static const size_t others[] = {1, 2, 7, 31, 63};
     struct world w;
-    open_world(&w, s, kv, level, 1, 32 << 20);
+    open_world(&w, m, kv, level, 1, 32 << 20);
     make_reference(&w, 0, LENGTH);
     for (size_t i = 1; i < STREAMS; i++)
         make_reference(&w, i, OTHER_LENGTH);
@@ -318,26 +336,21 @@ static void a_type_is_invariant(void **state)
             print_message("# %s: this processor has no %s\n", dtype_info(s.type)->name,
                           cpu_level_name(levels[i]));
         else
-            compare_level(&s, s.type == DTYPE_F32 ? KV_F32 : KV_F16, levels[i]);
+            compare_level(make(&s), s.type == DTYPE_F32 ? KV_F32 : KV_F16, levels[i]);
     }
 }
 
-/* Odd shapes (heads of 8, ffn and vocabulary no multiple of 16), more keys than a
- * segment, and partial results for some rows at a time alone. */
-static void long_contexts_are_invariant(void **state)
+/* More keys than a segment, and partial results for some rows at a time alone.  The two
+ * are the same model. */
+static void compare_long(struct model *one, struct model *same)
 {
-    (void)state;
     static struct batch b;
-    struct model_spec s = model_spec_default();
-    s.width = 40;
-    s.ffn = 44;
-    s.heads = 5;
-    s.kv_heads = 1;
-    s.vocab = 37;
-    s.context = 4096;
     struct world w, v;
-    open_world(&w, &s, KV_F16, cpu_detect(), 1, 32 << 20);
-    open_world(&v, &s, KV_F16, cpu_detect(), 3, 1 << 16);
+    open_world(&w, one, KV_F16, cpu_detect(), 1, 32 << 20);
+    open_world(&v, same, KV_F16, cpu_detect(), 3, 1 << 16);
+    size_t bytes = w.model->config.vocab * sizeof(float);
+    float *want = malloc(bytes);
+    assert_non_null(want);
     struct kv_seq *alone = open_seq(&w, LONG), *other = open_seq(&v, LONG),
                   *third = open_seq(&v, LONG);
     for (uint32_t pos = 0; pos < LONG; pos++) {
@@ -348,8 +361,7 @@ static void long_contexts_are_invariant(void **state)
         /* w: 250 rows at once, later one by one; v: two sequences, other chunks. */
         run(&w, &b);
         size_t n = b.n;
-        float want[37];
-        memcpy(want, forward_logits(w.forward, b.wanted - 1), sizeof(want));
+        memcpy(want, forward_logits(w.forward, b.wanted - 1), bytes);
         b.n = b.wanted = 0;
         for (size_t i = 0; i < n; i += 97) {
             uint32_t m = (uint32_t)(n - i < 97 ? n - i : 97), at = pos + 1 - (uint32_t)(n - i);
@@ -357,8 +369,8 @@ static void long_contexts_are_invariant(void **state)
             add_rows(&v, &b, third, 0, at, m);
             run(&v, &b);
             if (i + 97 >= n) {
-                assert_memory_equal(forward_logits(v.forward, b.wanted - 1), want, sizeof(want));
-                assert_memory_equal(forward_logits(v.forward, m - 1), want, sizeof(want));
+                assert_memory_equal(forward_logits(v.forward, b.wanted - 1), want, bytes);
+                assert_memory_equal(forward_logits(v.forward, m - 1), want, bytes);
             }
             b.n = b.wanted = 0;
         }
@@ -368,10 +380,44 @@ static void long_contexts_are_invariant(void **state)
     kv_seq_close(third);
     close_world(&w);
     close_world(&v);
+    free(want);
 }
 
-int main(void)
+/* Odd shapes: heads of 8, ffn and vocabulary no multiple of 16. */
+static void long_contexts_are_invariant(void **state)
 {
+    (void)state;
+    struct model_spec s = model_spec_default();
+    s.width = 40;
+    s.ffn = 44;
+    s.heads = 5;
+    s.kv_heads = 1;
+    s.vocab = 37;
+    s.context = 4096;
+    compare_long(make(&s), make(&s));
+}
+
+static void a_file_is_invariant(void **state)
+{
+    const char *path = *state; // its context is LONG or more
+    compare_level(open_file(path), KV_F16, cpu_detect());
+    compare_long(open_file(path), open_file(path));
+}
+
+static int compare_files(char **paths, size_t n)
+{
+    int failed = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct CMUnitTest test[] = {{paths[i], a_file_is_invariant, NULL, NULL, paths[i]}};
+        failed += cmocka_run_group_tests_name(paths[i], test, NULL, NULL);
+    }
+    return failed;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1)
+        return compare_files(argv + 1, (size_t)argc - 1);
 #define DTYPE(type) DTYPE_##type,
     static enum dtype types[] = {TYPES(DTYPE)};
     size_t n = 0;

@@ -1,21 +1,15 @@
 /* What is wanted of a prompt's own tokens, against a forward pass that computes the
  * whole prompt in one step: the same bits, each once, however the prompt is cut. */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "base/limits.h"
 #include "model/forward.h"
 #include "sample/sample.h"
-#include "sched/sched.h"
+#include "util.h"
 
-enum { LENGTH = 420, TOP = 3, PAGE_BYTES = 40960 };
+enum { LENGTH = 420, TOP = 3 };
 
 static struct model *model;
 static uint32_t ids[LENGTH];
@@ -25,51 +19,13 @@ static float want_logprobs[LENGTH];
 static struct realm_logprob want_top[LENGTH][TOP];
 static float *want_hidden; /* (LENGTH, width) */
 
-static atomic_uint_fast64_t now_ns, look_ns;
-
-static uint64_t look(void *ctx)
-{
-    (void)ctx;
-    return atomic_fetch_add(&now_ns, atomic_load(&look_ns));
-}
-
-static const struct clock test_clock = {.now_ns = look};
-
-struct bench {
-    struct pool *pool;
-    struct sched *sched;
-    struct sched_model *model;
-};
-
 static void open_bench(struct bench *b, unsigned threads, uint64_t kv_pages, uint64_t ns)
 {
-    atomic_store(&now_ns, 1);
-    atomic_store(&look_ns, ns);
-    assert_int_equal(pool_open(&b->pool, threads), 0);
-    struct sched_options options = {
-        .pool = b->pool,
-        .kernels = kernels_best(),
-        .clock = &test_clock,
-        .kv_bytes_max = kv_pages * PAGE_BYTES,
+    const struct sched_options options = {
+        .kv_bytes_max = kv_pages * PAGE_BYTES_F16,
         .kv_type = KV_F16,
-        .step_ms = 50,
     };
-    assert_int_equal(sched_open(&b->sched, &options), 0);
-    assert_int_equal(sched_model_open(&b->model, b->sched, model), 0);
-}
-
-static void close_bench(struct bench *b)
-{
-    sched_model_close(b->model);
-    sched_close(b->sched);
-    pool_close(b->pool);
-}
-
-static struct sched_stats stats_of(struct bench *b)
-{
-    struct sched_stats s;
-    sched_stats(b->sched, &s);
-    return s;
+    bench_open(b, model, options, threads, ns);
 }
 
 static void make_reference(void)
@@ -113,16 +69,6 @@ static void make_reference(void)
     kv_pool_close(kv);
     forward_close(f);
     pool_close(pool);
-}
-
-static struct realm_request plain_request(uint32_t max_tokens)
-{
-    struct realm_request r;
-    memset(&r, 0, sizeof(r));
-    r.sampling =
-        (struct realm_sampling){.max_tokens = max_tokens, .top_p = 1, .repetition_penalty = 1};
-    r.ignore_end = true;
-    return r;
 }
 
 static struct sched_gen *start(struct bench *b, size_t n, const struct realm_request *r)
@@ -185,7 +131,7 @@ static void a_prompt_is_the_same_however_it_is_cut(void **state)
         open_bench(&b, 1 + i, 400, speeds[i]);
         struct sched_gen *gens[6];
         for (unsigned k = 0; k < 6; k++) {
-            struct realm_request r = plain_request(2);
+            struct realm_request r = bench_request(2);
             r.prompt_only = k < 5;
             r.pooling = k < 5 ? (enum realm_pooling)(k % 3) : REALM_POOL_NONE;
             r.prompt_logprobs = k >= 3 || k == 0;
@@ -204,9 +150,9 @@ static void a_prompt_is_the_same_however_it_is_cut(void **state)
                 assert_int_equal(e.kind, REALM_EVENT_TOKEN);
             sched_gen_close(gens[k]);
         }
-        assert_int_equal(stats_of(&b).prompt_rows, 6 * LENGTH);
-        assert_int_equal(stats_of(&b).kv_pages, 0);
-        close_bench(&b);
+        assert_int_equal(bench_stats(&b).prompt_rows, 6 * LENGTH);
+        assert_int_equal(bench_stats(&b).kv_pages, 0);
+        bench_close(&b);
     }
 }
 
@@ -236,13 +182,13 @@ static void nothing_of_a_prompt_is_taken_twice(void **state)
         struct realm_event e;
         struct gate gate = {.open = false};
         open_bench(&b, 2, 29, 12 * 1000000u);
-        struct realm_request r = plain_request(80);
+        struct realm_request r = bench_request(80);
         r.notify = hold;
         r.notify_ctx = &gate;
         struct sched_gen *older = start(&b, 10, &r); // two pages, full three steps after the gate
         while (atomic_load(&gate.calls) < GATE_CALLS)
             ;
-        r = plain_request(0);
+        r = bench_request(0);
         r.prompt_only = r.prompt_logprobs = true;
         r.top_logprobs = TOP;
         r.pooling = (enum realm_pooling)pooling;
@@ -256,11 +202,11 @@ static void nothing_of_a_prompt_is_taken_twice(void **state)
         } while (e.kind == REALM_EVENT_TOKEN);
         assert_int_equal(e.status, 0);
         sched_gen_close(older);
-        struct sched_stats s = stats_of(&b);
+        struct sched_stats s = bench_stats(&b);
         assert_int_equal(s.preempted, 1);
         assert_true(s.prompt_rows > 10 + LENGTH); // some were computed twice
         assert_int_equal(s.kv_pages, 0);
-        close_bench(&b);
+        bench_close(&b);
     }
 }
 
@@ -272,7 +218,7 @@ static void many_prompts_share_the_logits_of_a_step(void **state)
     struct bench b;
     struct sched_gen *gens[N];
     open_bench(&b, 2, 400, 0);
-    struct realm_request r = plain_request(3);
+    struct realm_request r = bench_request(3);
     r.prompt_logprobs = true;
     for (unsigned i = 0; i < N; i++)
         gens[i] = start(&b, LENGTH, &r);
@@ -286,7 +232,7 @@ static void many_prompts_share_the_logits_of_a_step(void **state)
         assert_int_equal(e.kind, REALM_EVENT_END);
         sched_gen_close(gens[i]);
     }
-    close_bench(&b);
+    bench_close(&b);
 }
 
 static void a_prompt_may_fill_the_context(void **state)
@@ -301,7 +247,7 @@ static void a_prompt_may_fill_the_context(void **state)
     for (size_t i = 0; i <= n; i++)
         all[i] = ids[i % LENGTH];
     open_bench(&b, 2, 400, 0);
-    struct realm_request r = plain_request(0);
+    struct realm_request r = bench_request(0);
     r.prompt_only = true;
     r.pooling = REALM_POOL_MEAN;
     for (size_t over = 0; over < 2; over++) {
@@ -323,7 +269,7 @@ static void a_prompt_may_fill_the_context(void **state)
     assert_memory_equal(e.embedding, want_hidden, model->config.width * sizeof(float));
     sched_gen_close(g);
     free(all);
-    close_bench(&b);
+    bench_close(&b);
 }
 
 int main(int argc, char **argv)

@@ -1,18 +1,11 @@
 /* The scheduler with its cache of pages: what comes of a generation does not depend on what
  * was there, and nobody finds what another tenant left.  Pages are handed out full of NaN, and
  * counted anew after each step. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdatomic.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "base/rng.h"
-#include "sched/sched.h"
+#include "util.h"
 
 enum {
     PROMPTS = 24,
@@ -22,74 +15,28 @@ enum {
     REQUESTS = 10000,
     AT_ONCE = 40,
     TENANTS = 5,
-    PAGE_BYTES_F16 = 40960, /* of the tiny model */
 };
 
 static struct model *model;
-static atomic_uint_fast64_t now_ns, look_ns;
-
-static uint64_t look(void *ctx)
-{
-    (void)ctx;
-    return atomic_fetch_add(&now_ns, atomic_load(&look_ns));
-}
-
-static const struct clock test_clock = {.now_ns = look};
-
-struct bench {
-    struct pool *pool;
-    struct sched *sched;
-    struct sched_model *model;
-};
-
 static void open_bench(struct bench *b, enum kv_type type, uint64_t pages, bool cache_off,
                        uint64_t ns)
 {
-    atomic_store(&now_ns, 1);
-    atomic_store(&look_ns, ns);
-    assert_int_equal(pool_open(&b->pool, 2), 0);
-    struct sched_options options = {
-        .pool = b->pool,
-        .kernels = kernels_best(),
-        .clock = &test_clock,
+    const struct sched_options options = {
         .kv_bytes_max = pages * PAGE_BYTES_F16 * (type == KV_F32 ? 2 : 1),
         .kv_type = type,
-        .step_ms = 50,
         .cache_off = cache_off,
         .poison = true,
         .audit = true,
         .hash_mask = 255,
     };
-    assert_int_equal(sched_open(&b->sched, &options), 0);
-    assert_int_equal(sched_model_open(&b->model, b->sched, model), 0);
-}
-
-static void close_bench(struct bench *b)
-{
-    sched_model_close(b->model);
-    struct sched_stats s;
-    sched_stats(b->sched, &s);
-    assert_int_equal(s.kv_pages + s.kv_cached_pages + s.kv_bytes, 0);
-    sched_close(b->sched);
-    pool_close(b->pool);
-}
-
-static struct sched_stats stats_of(struct bench *b)
-{
-    struct sched_stats s;
-    sched_stats(b->sched, &s);
-    return s;
+    bench_open(b, model, options, 2, ns);
 }
 
 static struct sched_gen *start(struct bench *b, const char *tenant, const uint32_t *ids, size_t n,
                                size_t n_public, uint32_t max_tokens)
 {
-    struct realm_request request;
+    struct realm_request request = bench_request(max_tokens);
     struct sched_gen *g;
-    memset(&request, 0, sizeof(request));
-    request.sampling =
-        (struct realm_sampling){.max_tokens = max_tokens, .top_p = 1, .repetition_penalty = 1};
-    request.ignore_end = true;
     request.logprobs = true;
     request.tenant = tenant;
     assert_int_equal(sched_gen_open(&g, b->model, ids, n, n_public, &request, 1, NULL), 0);
@@ -160,7 +107,7 @@ static void make_references(enum kv_type type)
         assert_int_equal(p->want.usage.cached_tokens, 0);
         memcpy(p->ids + p->n, p->want.tokens, sizeof(p->want.tokens));
     }
-    close_bench(&b);
+    bench_close(&b);
 }
 
 static uint32_t alike(const struct prompt *a, const struct prompt *b)
@@ -212,14 +159,15 @@ static void run_many(enum kv_type type, uint64_t pages, uint32_t requests, uint3
             cached += a.usage.cached_tokens;
         }
     }
-    struct sched_stats s = stats_of(&b);
+    struct sched_stats s = bench_stats(&b);
     assert_int_equal(s.cached_tokens, cached);
     assert_true(cached > requests);
     assert_int_equal(s.kv_pages, 0);
     assert_true(pages > 40 || s.preempted > 0);
-    close_bench(&b);
+    bench_close(&b);
 }
 
+/* I04: pages that come from others are full of NaN. */
 static void answers_do_not_depend_on_what_was_there(void **state)
 {
     (void)state;
@@ -252,15 +200,15 @@ static void equal_prompts_that_come_together_are_computed_once(void **state)
         assert_memory_equal(a[i].tokens, a[0].tokens, sizeof(a[0].tokens));
         assert_int_equal(a[i].usage.cached_tokens >= (i ? LONG / 16 * 16 : 0), true);
     }
-    assert_in_range(stats_of(&b).prompt_rows, LONG, LONG + (N - 1) * (LONG % 16));
+    assert_in_range(bench_stats(&b).prompt_rows, LONG, LONG + (N - 1) * (LONG % 16));
     read_answer(start(&b, "a", long_ids, LONG, 0, ANSWER), &other);
     assert_int_equal(other.usage.cached_tokens, LONG - 1);
-    uint64_t rows = stats_of(&b).prompt_rows;
+    uint64_t rows = bench_stats(&b).prompt_rows;
     read_answer(start(&b, "b", long_ids, LONG, 0, ANSWER), &other);
     assert_int_equal(other.usage.cached_tokens, 0);
-    assert_int_equal(stats_of(&b).prompt_rows, rows + LONG);
+    assert_int_equal(bench_stats(&b).prompt_rows, rows + LONG);
     assert_memory_equal(other.tokens, a[0].tokens, sizeof(other.tokens));
-    close_bench(&b);
+    bench_close(&b);
 }
 
 /* Whoever waits for a beginning holds up nobody, and goes on when the other one leaves. */
@@ -275,7 +223,7 @@ static void waiting_for_another_ends_with_it(void **state)
     struct sched_gen *own = start(&b, "a", prompts[0].ids, prompts[0].n, 0, ANSWER);
     struct sched_stats s;
     do
-        s = stats_of(&b);
+        s = bench_stats(&b);
     while (s.running < 2);
     assert_int_equal(s.waiting, 1);
     assert_true(s.prompt_rows < LONG / 16 * 16); // it is not the one that waits which runs
@@ -284,10 +232,10 @@ static void waiting_for_another_ends_with_it(void **state)
     read_answer(own, &third);
     assert_int_equal(third.usage.cached_tokens, 0);
     assert_true(second.usage.cached_tokens < LONG);
-    close_bench(&b);
+    bench_close(&b);
 }
 
-/* The same prompt for tenants who say how much of it is public. */
+/* I03: the same prompt for tenants who say how much of it is public. */
 static void the_declared_beginning_alone_crosses(void **state)
 {
     (void)state;
@@ -313,7 +261,7 @@ static void the_declared_beginning_alone_crosses(void **state)
         assert_memory_equal(a.tokens, want.tokens, sizeof(a.tokens));
         assert_memory_equal(a.logprobs, want.logprobs, sizeof(a.logprobs));
     }
-    close_bench(&b);
+    bench_close(&b);
 }
 
 int main(int argc, char **argv)

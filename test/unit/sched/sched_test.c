@@ -1,69 +1,23 @@
 /* The scheduler on a clock of the test's: what goes into a step, and in which
  * order generations are let in. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdatomic.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "base/limits.h"
 #include "model/forward.h"
 #include "sample/sample.h"
-#include "sched/sched.h"
+#include "util.h"
 
 static const char *tiny_path;
 static struct model *model;
 
-/* Each look at it takes this long. */
-static atomic_uint_fast64_t now_ns, look_ns;
-
-static uint64_t look(void *ctx)
-{
-    (void)ctx;
-    return atomic_fetch_add(&now_ns, atomic_load(&look_ns));
-}
-
-static const struct clock test_clock = {.now_ns = look};
-
-struct bench {
-    struct pool *pool;
-    struct sched *sched;
-    struct sched_model *model;
-};
-
 static void open_bench(struct bench *b, uint64_t kv_pages, uint64_t ns)
 {
-    atomic_store(&now_ns, 1);
-    atomic_store(&look_ns, ns);
-    assert_int_equal(pool_open(&b->pool, 2), 0);
-    struct sched_options options = {
-        .pool = b->pool,
-        .kernels = kernels_best(),
-        .clock = &test_clock,
-        .kv_bytes_max = kv_pages * 40960,
+    const struct sched_options options = {
+        .kv_bytes_max = kv_pages * PAGE_BYTES_F16,
         .kv_type = KV_F16,
-        .step_ms = 50,
         .cache_off = true, // its prompts begin alike
     };
-    assert_int_equal(sched_open(&b->sched, &options), 0);
-    assert_int_equal(sched_model_open(&b->model, b->sched, model), 0);
-}
-
-static void close_bench(struct bench *b)
-{
-    sched_model_close(b->model);
-    sched_close(b->sched);
-    pool_close(b->pool);
-}
-
-static struct sched_stats stats_of(struct bench *b)
-{
-    struct sched_stats s;
-    sched_stats(b->sched, &s);
-    return s;
+    bench_open(b, model, options, 2, ns);
 }
 
 static struct sched_gen *start(struct bench *b, size_t n_ids, uint32_t max_tokens)
@@ -71,12 +25,8 @@ static struct sched_gen *start(struct bench *b, size_t n_ids, uint32_t max_token
     static uint32_t ids[2000];
     for (size_t i = 0; i < n_ids; i++)
         ids[i] = 300 + (uint32_t)(i * 31 % 1000);
-    struct realm_request request;
+    struct realm_request request = bench_request(max_tokens);
     struct sched_gen *g;
-    memset(&request, 0, sizeof(request));
-    request.sampling =
-        (struct realm_sampling){.max_tokens = max_tokens, .top_p = 1, .repetition_penalty = 1};
-    request.ignore_end = true;
     assert_int_equal(sched_gen_open(&g, b->model, ids, n_ids, 0, &request, 1, NULL), 0);
     return g;
 }
@@ -99,11 +49,11 @@ static void a_fast_machine_takes_prompts_in_large_pieces(void **state)
     struct bench b;
     open_bench(&b, 200, 0); // a step takes no time
     finish(start(&b, 1000, 1));
-    struct sched_stats s = stats_of(&b);
+    struct sched_stats s = bench_stats(&b);
     assert_int_equal(s.prompt_rows, 1000);
     assert_in_range(s.steps, 3, 9); // 8 rows, 16, 32 and so on
     assert_int_equal(s.decode_rows, 0);
-    close_bench(&b);
+    bench_close(&b);
 }
 
 static void answers_go_on_while_a_prompt_is_read(void **state)
@@ -114,21 +64,21 @@ static void answers_go_on_while_a_prompt_is_read(void **state)
     open_bench(&b, 200, 10 * 1000000u);
     struct sched_gen *first = start(&b, 5, 300);
     assert_int_equal(sched_gen_next(first, &e, NULL), 0);
-    uint64_t decoded = stats_of(&b).decode_rows;
+    uint64_t decoded = bench_stats(&b).decode_rows;
     struct sched_gen *second = start(&b, 900, 1);
     struct realm_usage usage = finish(second);
-    struct sched_stats s = stats_of(&b);
+    struct sched_stats s = bench_stats(&b);
     /* The second's prompt took many steps, and the first was in most of them. */
     assert_int_equal(usage.completion_tokens, 1);
     assert_true(s.decode_rows - decoded > 5);
     usage = finish(first);
     assert_int_equal(usage.completion_tokens, 300);
-    s = stats_of(&b);
+    s = bench_stats(&b);
     assert_int_equal(s.prompt_rows, 905);
     assert_int_equal(s.decode_rows, 299);
     assert_int_equal(s.prompt_tokens, 905);
     assert_int_equal(s.completion_tokens, 301);
-    close_bench(&b);
+    bench_close(&b);
 }
 
 static void first_come_first_served(void **state)
@@ -147,8 +97,8 @@ static void first_come_first_served(void **state)
         u[i] = finish(gens[i]);
     assert_true(u[1].queued_ns > u[0].prefill_ns + u[0].decode_ns / 2);
     assert_true(u[2].queued_ns + 10000 > u[1].queued_ns);
-    assert_int_equal(stats_of(&b).kv_pages, 0);
-    close_bench(&b);
+    assert_int_equal(bench_stats(&b).kv_pages, 0);
+    bench_close(&b);
 }
 
 static void the_oldest_is_never_preempted(void **state)
@@ -161,13 +111,13 @@ static void the_oldest_is_never_preempted(void **state)
         gens[i] = start(&b, 20, 150); // 11 pages each in the end
     for (unsigned i = 0; i < 5; i++)
         assert_int_equal(finish(gens[i]).completion_tokens, 150);
-    struct sched_stats s = stats_of(&b);
+    struct sched_stats s = bench_stats(&b);
     assert_true(s.preempted >= 4);
     assert_int_equal(s.completion_tokens, 5 * 150);
     /* What was drawn is not drawn again: rows computed twice count as prompts. */
     assert_int_equal(s.decode_rows + s.prompt_rows > 5 * (20 + 149), 1);
     assert_int_equal(s.finished, 5);
-    close_bench(&b);
+    bench_close(&b);
 }
 
 static void shutdown_ends_all_and_refuses_more(void **state)
@@ -188,7 +138,7 @@ static void shutdown_ends_all_and_refuses_more(void **state)
     memset(&request, 0, sizeof(request));
     assert_int_equal(sched_gen_open(&g, b.model, &id, 1, 0, &request, 1, NULL), REALM_E_SHUTDOWN);
     assert_null(g);
-    close_bench(&b);
+    bench_close(&b);
 }
 
 static void scratch_is_what_was_said(void **state)

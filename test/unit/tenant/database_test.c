@@ -77,6 +77,38 @@ static void test_an_older_one_moves_up(void **state)
     world_free(w);
 }
 
+/* Version 2, which had no totals: rows, programs and what was spent are as they were. */
+static void test_version_2_moves_up(void **state)
+{
+    (void)state;
+    struct world *w = world_new();
+    struct tenants_stats stats;
+    exec(w, db_versions[0]);
+    exec(w, db_versions[1]);
+    exec(w, "PRAGMA application_id=1380732209; PRAGMA user_version=2;"
+            "INSERT INTO tenants VALUES ('default', 2, NULL, NULL, 0, 0, 0, 100, 1, 0, 0, 1);"
+            "INSERT INTO spent VALUES ('default', 1767268800, 99);"
+            "INSERT INTO guests VALUES (7, 'default', '', 'x', NULL, 0, 1, x'00');"
+            "INSERT INTO requests VALUES (1, 'req_1', 'default', '', 'chat', 1767268700, 0, NULL,"
+            " 'tiny', '', 60, 0, 39, 0, 0, 0),"
+            " (2, 'req_2', 'default', '', 'chat', 1767268700, -1, NULL, '', '', 1, 0, 0, 0, 0, 0)");
+    world_open(w);
+    struct tenant_pass pass = pass_of(w, NULL);
+    uint64_t version;
+    assert_null(admit(w, &pass, "req_3")); /* 99 and 1 of 100 are spent */
+    assert_true(tenant_guest(&pass, "tiny", &version) && version == 7);
+    assert_int_equal(usage(w, NULL, "requests"), 2);
+    atomic_store(&w->wall_s, WALL_S + 10 * 86400);
+    tenants_keep(w->t, 5);
+    do
+        tenants_stats(w->t, &stats);
+    while (stats.folded < 2);
+    assert_int_equal(usage(w, NULL, "requests"), 2);
+    assert_int_equal(usage(w, NULL, "prompt_tokens"), 61);
+    tenant_pass_drop(&pass);
+    world_free(w);
+}
+
 static void test_a_newer_one_is_left_alone(void **state)
 {
     (void)state;
@@ -229,6 +261,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_files_are_private),
         cmocka_unit_test(test_an_older_one_moves_up),
+        cmocka_unit_test(test_version_2_moves_up),
         cmocka_unit_test(test_a_newer_one_is_left_alone),
         cmocka_unit_test(test_a_strange_one_is_refused),
         cmocka_unit_test(test_a_damaged_one_is_refused),

@@ -43,6 +43,7 @@ static void test_without_keys_everybody_is_default(void **state)
     world_free(w);
 }
 
+/* A01: every wrong key is told the same. */
 static void test_wrong_keys(void **state)
 {
     (void)state;

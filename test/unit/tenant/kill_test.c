@@ -129,6 +129,7 @@ static size_t check(struct world *w, const uint32_t *acked, size_t n)
     return n;
 }
 
+/* A08: what was acknowledged is there once. */
 static void test_killed(void **state)
 {
     (void)state;

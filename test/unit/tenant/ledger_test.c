@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tenant/tenant_impl.h"
 #include "util.h"
 
 static json_t *rows_of(struct world *w)
@@ -72,6 +73,30 @@ static void test_reports(void **state)
     json_decref(rows);
     assert_int_equal(settle(running, TENANT_FAILED, 0, 0), 0);
     tenant_pass_drop(&pass);
+    world_free(w);
+}
+
+/* A report that takes long holds up no request that wants a program. */
+static void test_modules_do_not_wait_for_reports(void **state)
+{
+    (void)state;
+    static const uint8_t wasm[] = "module";
+    struct world *w = world_new();
+    struct realm_error err = {0};
+    struct buf module;
+    json_t *out;
+    world_open(w);
+    make_tenant(w, "{'id':'acme'}");
+    assert_int_equal(
+        tenants_guest_put(w->t, "acme", NULL, (struct slice){wasm, 6}, NULL, "test", &out, &err),
+        0);
+    json_decref(out);
+    buf_init(&module, 64);
+    mutex_lock(&w->t->reports.lock);
+    assert_int_equal(tenants_guest_module(w->t, 1, &module, &err), 0);
+    mutex_unlock(&w->t->reports.lock);
+    assert_int_equal(module.n, 6);
+    buf_free(&module);
     world_free(w);
 }
 
@@ -267,6 +292,7 @@ static void assert_spent(struct world *w, int tokens)
     tenant_pass_drop(&pass);
 }
 
+/* A08: a row that comes twice is one row. */
 static void test_the_spool_is_replayed(void **state)
 {
     (void)state;
@@ -369,6 +395,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reports),
+        cmocka_unit_test(test_modules_do_not_wait_for_reports),
         cmocka_unit_test(test_rows_left_open_are_interrupted),
         cmocka_unit_test(test_a_full_disk_loses_nothing),
         cmocka_unit_test(test_the_spool_is_replayed),

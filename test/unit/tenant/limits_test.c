@@ -107,6 +107,7 @@ static void test_what_is_owed_comes_back_unseen(void **state)
     assert_int_equal(limits_reserve(&c, &s, at, &taken, 600, false, &why), 0);
 }
 
+/* A07: a wall clock that jumps gives nothing away. */
 static void test_budget_and_the_wall_clock(void **state)
 {
     (void)state;
@@ -172,6 +173,7 @@ static void test_a_request_outlives_its_window(void **state)
     assert_true(c.windows[BUDGET_DAY][0].used == 290 && c.running == 0);
 }
 
+/* A07: windows of UTC. */
 static void test_windows(void **state)
 {
     (void)state;
@@ -182,6 +184,7 @@ static void test_windows(void **state)
     assert_int_equal(limits_window_start(BUDGET_DAY, -1), -86400);
 }
 
+/* A07: counts end at their greatest value. */
 static void test_counts_saturate(void **state)
 {
     (void)state;
@@ -258,6 +261,7 @@ static void race_for(const char *limits)
     world_free(w);
 }
 
+/* A05: a hundred at once, and room for five. */
 static void test_of_a_hundred_five_come_in(void **state)
 {
     (void)state;

@@ -38,7 +38,8 @@ struct world *world_new(void)
 
 int world_try(struct world *w, struct realm_error *err)
 {
-    const struct tenants_options options = {w->dir, &w->clock, fake_wall, w};
+    const struct tenants_options options = {
+        .dir = w->dir, .clock = &w->clock, .wall_s = fake_wall, .ctx = w};
     return tenants_open(&w->t, &options, err);
 }
 

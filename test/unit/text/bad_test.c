@@ -173,7 +173,7 @@ static void no_tokenizer(struct make *m)
 
 static void other_tokenizer(struct make *m)
 {
-    make_string(m, "tokenizer.ggml.model", "bert");
+    make_string(m, "tokenizer.ggml.model", "rwkv");
 }
 
 static void model_no_string(struct make *m)
@@ -261,7 +261,7 @@ static void keys(void **state)
 {
     (void)state;
     gguf_refused(no_tokenizer, REALM_E_NOT_FOUND, "no tokenizer");
-    gguf_refused(other_tokenizer, REALM_E_UNSUPPORTED, "\"bert\"");
+    gguf_refused(other_tokenizer, REALM_E_UNSUPPORTED, "\"rwkv\"");
     gguf_refused(model_no_string, REALM_E_FORMAT, "tokenizer.ggml.model");
     gguf_refused(no_tokens, REALM_E_FORMAT, "tokenizer.ggml.tokens is missing");
     gguf_refused(tokens_no_strings, REALM_E_FORMAT, "tokenizer.ggml.tokens");

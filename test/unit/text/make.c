@@ -167,17 +167,57 @@ void small_bpe(struct small *s)
     small_add(s, "<tool>", TOKEN_USER_DEFINED, 0);
 }
 
+void small_wordpiece(struct small *s)
+{
+    static const char *const words[] = {"\u2581hello",  "\u2581he", "\u2581th", "llo", "e",
+                                        "\u2581!",      "\u2581a",  "a",        "aaa", "\u2581.",
+                                        "\u2581\u4e2d", "s",        "\u2581'",  "in",  "\u2581in"};
+    *s = (struct small){.model = "bert", .bos = -1, .eos = -1, .unknown = -1};
+    small_add(s, "[PAD]", TOKEN_CONTROL, 0);
+    small_add(s, "[UNK]", TOKEN_UNKNOWN, 0);
+    small_add(s, "[CLS]", TOKEN_CONTROL, 0);
+    small_add(s, "[SEP]", TOKEN_CONTROL, 0);
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        small_add(s, words[i], TOKEN_NORMAL, 0);
+}
+
+void small_unigram(struct small *s)
+{
+    static const struct {
+        const char *text;
+        float score;
+    } words[] = {{"\u2581", -3},
+                 {"\u2581hello", -4},
+                 {"\u2581he", -3},
+                 {"llo", -3},
+                 {"l", -5},
+                 {"h", -5},
+                 {"e", -5},
+                 {"a", -2},
+                 {"aa", -3},
+                 {"aaaa", -9},
+                 {"\u2581\u2581", -4},
+                 {"\u4e2d", -6}};
+    *s = (struct small){.model = "t5", .bos = -1, .eos = 1, .unknown = 0};
+    small_add(s, "<unk>", TOKEN_UNKNOWN, 0);
+    small_add(s, "</s>", TOKEN_CONTROL, 0);
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        small_add(s, words[i].text, TOKEN_NORMAL, words[i].score);
+    small_add(s, "<tool>", TOKEN_USER_DEFINED, 0);
+}
+
 void small_write(const struct small *s, struct make *m)
 {
+    bool scored = s->spm || (s->model && strcmp(s->model, "t5") == 0);
     make_string(m, "general.architecture", "none");
-    make_string(m, "tokenizer.ggml.model", s->spm ? "llama" : "gpt2");
+    make_string(m, "tokenizer.ggml.model", s->model ? s->model : s->spm ? "llama" : "gpt2");
     if (s->pre)
         make_string(m, "tokenizer.ggml.pre", s->pre);
     make_strings(m, "tokenizer.ggml.tokens", s->tokens, s->n);
     make_i32s(m, "tokenizer.ggml.token_type", s->types, s->n);
-    if (s->spm)
+    if (scored)
         make_f32s(m, "tokenizer.ggml.scores", s->scores, s->n);
-    else
+    else if (!s->model)
         make_strings(m, "tokenizer.ggml.merges", s->merges, s->n_merges);
     if (s->bos >= 0)
         make_u32(m, "tokenizer.ggml.bos_token_id", (uint32_t)s->bos);

@@ -30,6 +30,7 @@ enum { SMALL_MAX = 512 };
 /* A vocabulary as lists.  Texts are views: into constants, or into names. */
 struct small {
     bool spm;
+    const char *model; /* NULL: as spm says */
     size_t n, n_merges;
     struct slice tokens[SMALL_MAX], merges[64];
     int32_t types[SMALL_MAX];
@@ -41,6 +42,8 @@ struct small {
 
 void small_spm(struct small *s);
 void small_bpe(struct small *s);
+void small_wordpiece(struct small *s);
+void small_unigram(struct small *s);
 uint32_t small_add(struct small *s, const char *text, int32_t type, float score);
 void small_write(const struct small *s, struct make *m);
 int small_open(const struct small *s, struct vocab **out, struct realm_error *err);

@@ -60,6 +60,7 @@ static void bytes_are_bounded_too(void **state)
     assert_int_equal(lines.dropped, 1);
 }
 
+/* W11: a log that is filled. */
 static void too_many_in_a_second_are_counted(void **state)
 {
     unsigned may = 0;

@@ -1,0 +1,23 @@
+/* model/arch/phi3.c - Phi 3, 3.5, 4: queries, keys and values in one tensor, gate and up
+ * in another. */
+#include "model/arch/arch.h"
+
+static const struct part parts[] = {
+    ATTN_NORM,
+    {MATRIX("attn_qkv.weight", q, WIDTH, Q_WIDTH), .of = QKV_WIDTH},
+    {MATRIX("attn_qkv.weight", k, WIDTH, KV_WIDTH), .of = QKV_WIDTH, .first = Q_WIDTH},
+    {MATRIX("attn_qkv.weight", v, WIDTH, KV_WIDTH), .of = QKV_WIDTH, .first = QK_WIDTH},
+    ATTN_OUTPUT,
+    FFN_NORM,
+    {MATRIX("ffn_up.weight", ffn.gate, WIDTH, FFN), .of = FFN_TWICE},
+    {MATRIX("ffn_up.weight", ffn.up, WIDTH, FFN), .of = FFN_TWICE, .first = FFN},
+    {MATRIX("ffn_down.weight", ffn.down, FFN, WIDTH)},
+};
+
+const struct arch arch_phi3 = {
+    .name = "phi3",
+    PARTS(parts),
+    .rope_halves = true,
+    .window_period = 1,
+    .window_zero_is_none = true, /* Phi 4 */
+};

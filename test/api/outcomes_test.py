@@ -1,0 +1,202 @@
+#!/usr/bin/env python3
+"""How requests end: whatever a client is told stands in the ledger before it is told, and the two
+agree.   usage: outcomes_test.py REALM"""
+import asyncio
+import json
+import os
+import signal
+import sqlite3
+import sys
+import threading
+import time
+import urllib.request
+
+import websockets
+
+import server
+from server import test
+
+MODEL = "tiny-q8_0"
+STORY = "Once upon a time"
+LONG = {**server.STORY, "n": 1}
+HI = [{"role": "user", "content": "hi"}]
+
+
+def rows(s, tenant):
+    return s.admin("GET", f"/admin/requests?tenant={tenant}&limit=1000")["rows"]
+
+
+def row(s, tenant):
+    """The only one there is, now."""
+    found = rows(s, tenant)
+    assert len(found) == 1, found
+    return found[0]
+
+
+def database(s):
+    return sqlite3.connect(os.path.join(s.folder.name, "state", "realm.db"), isolation_level=None)
+
+
+# Name, path, body; status and code of the answer; outcome.
+REFUSED = [
+    ("wrong", "/v1/completions", {"prompt": STORY, "temperature": -1}, 400, None),
+    ("empty", "/v1/completions", {}, 400, "missing_required_parameter"),
+    ("lost", "/v1/completions", {"prompt": STORY, "model": "nothing"}, 404, "model_not_found"),
+    ("long", "/v1/completions", {"prompt": STORY * 3000}, 400, "context_length_exceeded"),
+    ("chatty", "/v1/chat/completions", {"messages": HI, "top_p": 2}, 400, None),
+    ("anthropic", "/v1/messages", {"messages": HI}, 400, None),
+    ("llama", "/completion", {"prompt": STORY, "n_predict": "x"}, 400, None),
+    ("embedding", "/v1/embeddings", {"input": "a", "model": "nothing"}, 404, "model_not_found"),
+]
+
+
+@test
+def refusals(s):
+    """Requests that are refused before they run."""
+    for name, path, body, status, code in REFUSED:
+        key = s.tenant(name)
+        for stream in (False, True):
+            got, text, _ = s.ask(path, {**body, "stream": stream}, key)
+            assert got == status, (name, got, text)
+            found = rows(s, name)
+            assert len(found) == 1 + stream, (name, stream, found)
+            assert found[0]["outcome"] == "refused", found
+            assert code is None or found[0]["code"] == code, found
+            assert found[0]["completion_tokens"] == 0, found
+
+
+@test
+def ends_of_budgets(s):
+    """A06: tokens delivered are tokens billed, at once."""
+    for stream in (True, False):
+        name = f"spent{stream}".lower()
+        key = s.tenant(name, limits={"budget_tokens": 300, "budget_window": "day"})
+        _, text, _ = s.ask("/v1/completions", {**LONG, "stream": stream}, key)
+        assert '"quota_exceeded"' in text, text[-300:]
+        found = row(s, name)
+        assert (found["outcome"], found["code"]) == ("refused", "quota_exceeded"), found
+        assert found["prompt_tokens"] + found["completion_tokens"] == 300, found
+
+
+@test
+def ends_of_keys(s):
+    """A01: a key that is taken away."""
+    s.admin("POST", "/admin/tenants", {"id": "taken"})
+    key = s.admin("POST", "/admin/tenants/taken/keys", {})
+    request = urllib.request.Request(s.url + "/v1/completions", json.dumps(
+        {**LONG, "stream": True}).encode(), {"Authorization": f"Bearer {key['key']}"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        text = answer.readline().decode()
+        s.admin("PATCH", f"/admin/keys/{key['id']}", {"disabled": True})
+        text += answer.read().decode()
+    assert '"invalid_api_key"' in text and "[DONE]" not in text, text[-300:]
+    found = row(s, "taken")
+    assert (found["outcome"], found["code"]) == ("refused", "invalid_api_key"), found
+    assert found["completion_tokens"] >= text.count('"text":"') > 0, found
+
+
+async def talk(s, key, *messages):
+    """What a WebSocket is told of call "1" last, and how its row stands then."""
+    async with websockets.connect(f"ws://{s.host}:{s.port}/ws", additional_headers={
+            "Authorization": f"Bearer {key}"}) as ws:
+        for message in messages:
+            await ws.send(json.dumps(message))
+        while True:
+            got = json.loads(await ws.recv())
+            if got["id"] == "1" and got["status"] != "streaming":
+                return got
+
+
+@test
+def ends_of_calls(s):
+    key = s.tenant("calls")
+    got = asyncio.run(talk(s, key, {"id": "1", "function": "generate",
+                                    "params": {"prompt": STORY, "model": "nothing"}}))
+    assert got["error"]["code"] == "MODEL_NOT_FOUND", got
+    assert row(s, "calls")["outcome"] == "refused"
+    key = s.tenant("ended")
+    got = asyncio.run(talk(
+        s, key, {"id": "1", "function": "generate",
+                 "params": {"prompt": STORY, "max_tokens": 1000, "temperature": 2}},
+        {"id": "2", "function": "cancel", "params": {"id": "1"}}))
+    assert got["status"] == "cancelled", got
+    assert row(s, "ended")["outcome"] == "cancelled"
+
+
+@test
+def ends_of_time(_):
+    """A deadline that comes before the answer is whole, and one that comes after it."""
+    other = server.Server(sys.argv[1], config="api:\n  request_s: 1\n")
+    try:
+        for stream in (True, False):
+            name = f"late{stream}".lower()
+            key = other.tenant(name)
+            body = {**server.STORY, "stream": stream}
+            status, text, _ = other.ask("/v1/completions", body, key)
+            assert status == (200 if stream else 504) and '"timeout"' in text, text[-300:]
+            found = row(other, name)
+            assert (found["outcome"], found["code"]) == ("failed", "timeout"), found
+        key = other.tenant("whole")
+        sql = database(other)
+        sql.execute("BEGIN IMMEDIATE")  # the ledger waits for whoever else writes
+        timer = threading.Timer(2, lambda: None)
+        answers = []
+        asking = threading.Thread(target=lambda: answers.append(
+            other.ask("/v1/completions", {"prompt": STORY, "max_tokens": 2}, key)))
+        timer.start()
+        asking.start()
+        timer.join()
+        assert not answers, "an answer came before its row was written"
+        sql.execute("ROLLBACK")
+        asking.join()
+        assert answers[0][0] == 200, answers
+        assert row(other, "whole")["outcome"] == "ok"
+        sql.close()
+    finally:
+        other.stop()
+
+
+@test
+def a_failure_does_not_wait_for_ever(s):
+    """While the ledger cannot write, a client is told soon that its request was wrong."""
+    key = s.tenant("patient")
+    sql = database(s)
+    sql.execute("BEGIN IMMEDIATE")
+    began = time.monotonic()
+    status, text, _ = s.ask("/v1/completions", {"prompt": STORY, "temperature": -1}, key)
+    took = time.monotonic() - began
+    sql.execute("ROLLBACK")
+    sql.close()
+    assert status == 400 and 0.4 < took < 5, (status, text, took)
+    for _ in range(200):
+        if rows(s, "patient"):
+            break
+        time.sleep(0.02)
+    assert row(s, "patient")["outcome"] == "refused"
+
+
+@test
+def ends_of_servers(_):
+    """C10: what is cut off by a shutdown is told so, and its row says so."""
+    other = server.Server(sys.argv[1], config="api:\n  drain_s: 0\n")
+    try:
+        key = other.tenant("cut")
+        texts = []
+        asking = threading.Thread(target=lambda: texts.append(
+            other.ask("/v1/completions", {**server.STORY, "stream": True}, key)[1]))
+        asking.start()
+        assert other.wait_for("realm_requests_running", 16, 20) is not None
+        time.sleep(0.3)
+        other.process.send_signal(signal.SIGTERM)
+        asking.join()
+        assert '"shutdown"' in texts[0] and "[DONE]" not in texts[0], texts[0][-300:]
+        sql = database(other)
+        found = sql.execute("SELECT outcome, code FROM requests").fetchall()
+        sql.close()
+        assert found == [(3, "shutdown")], found
+    finally:
+        other.stop()
+
+
+if __name__ == "__main__":
+    server.main(server.Server(sys.argv[1]))

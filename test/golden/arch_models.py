@@ -1,0 +1,211 @@
+"""Seeded random models in F32, one for each architecture or variant of it that
+arch_test.py compares.  Names of keys and tensors are the gguf package's."""
+
+import sys
+
+import gguf
+import numpy as np
+from gguf import MODEL_TENSOR as M
+from gguf import TENSOR_NAMES
+
+WIDTH, FFN, HEADS, KV_HEADS, DIM, VOCAB, CONTEXT = 64, 80, 4, 2, 24, 131, 2304
+EXPERTS, USED, EXPERT_FFN, SHARED_FFN = 6, 3, 40, 56
+Q, KV = HEADS * DIM, KV_HEADS * DIM
+
+NORMS = {M.ATTN_NORM: [WIDTH], M.FFN_NORM: [WIDTH]}
+POST_NORMS = {M.ATTN_POST_NORM: [WIDTH], M.FFN_POST_NORM: [WIDTH]}
+ATTENTION = {
+    M.ATTN_Q: [Q, WIDTH],
+    M.ATTN_K: [KV, WIDTH],
+    M.ATTN_V: [KV, WIDTH],
+    M.ATTN_OUT: [WIDTH, Q],
+}
+HEAD_NORMS = {M.ATTN_Q_NORM: [DIM], M.ATTN_K_NORM: [DIM]}
+GATED = {M.FFN_GATE: [FFN, WIDTH], M.FFN_UP: [FFN, WIDTH], M.FFN_DOWN: [WIDTH, FFN]}
+EACH = {
+    M.FFN_GATE_INP: [EXPERTS, WIDTH],
+    M.FFN_GATE_EXP: [EXPERTS, EXPERT_FFN, WIDTH],
+    M.FFN_UP_EXP: [EXPERTS, EXPERT_FFN, WIDTH],
+    M.FFN_DOWN_EXP: [EXPERTS, WIDTH, EXPERT_FFN],
+}
+SHARED = {
+    M.FFN_GATE_INP_SHEXP: [WIDTH],
+    M.FFN_GATE_SHEXP: [SHARED_FFN, WIDTH],
+    M.FFN_UP_SHEXP: [SHARED_FFN, WIDTH],
+    M.FFN_DOWN_SHEXP: [WIDTH, SHARED_FFN],
+}
+LLAMA = {**NORMS, **ATTENTION, **GATED}
+QKV_BIAS = [M.ATTN_Q, M.ATTN_K, M.ATTN_V]
+
+
+def linear(w):
+    w.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+    w.add_rope_scaling_factor(4.0)
+
+
+def yarn(w, factor=4.0, original=512):
+    w.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+    w.add_rope_scaling_factor(factor)
+    w.add_rope_scaling_orig_ctx_len(original)
+
+
+def long_rope(w, rng, original):
+    w.add_rope_scaling_orig_ctx_len(original)
+    w.add_rope_scaling_attn_factors(1.19)
+    for tensor in (M.ROPE_FACTORS_LONG, M.ROPE_FACTORS_SHORT):
+        factors = 1 + 3 * rng.random(DIM // 2, np.float32)
+        w.add_tensor(TENSOR_NAMES[tensor] + ".weight", factors)
+
+
+def llama3(w, rng):
+    factors = 1 + 7 * rng.random(DIM // 2, np.float32)
+    w.add_tensor(TENSOR_NAMES[M.ROPE_FREQS] + ".weight", factors)
+
+
+def experts(w, own_ffn=True):
+    w.add_expert_count(EXPERTS)
+    w.add_expert_used_count(USED)
+    if own_ffn:
+        w.add_expert_feed_forward_length(EXPERT_FFN)
+
+
+def granite(w, rng):
+    w.add_embedding_scale(5.5)
+    w.add_residual_scale(0.23)
+    w.add_attention_scale(0.07)
+    w.add_logit_scale(3.0)
+
+
+def gemma2(w, rng):
+    w.add_sliding_window(20)
+    w.add_attn_logit_softcapping(2.0)
+    w.add_final_logit_softcapping(1.5)
+
+
+def gemma3(w, rng):
+    w.add_sliding_window(20)
+    w.add_rope_freq_base(1e6)
+    linear(w)
+
+
+def gpt_oss(w, rng):
+    experts(w)
+    w.add_sliding_window(20)
+    yarn(w, 32.0, 64)
+
+
+def window_list(w, rng):
+    w.add_sliding_window(300)
+    w.add_sliding_window_pattern([True, False, True])
+
+
+def scaled_experts(w, rng):
+    experts(w)
+    w.add_expert_weights_scale(1.75)
+    w.add_expert_weights_norm(True)
+
+
+# Architecture, tensors of a layer, those with a bias, and what else there is to write.
+SPECS = {
+    "llama": ("llama", LLAMA, [], {}),
+    "llama-biases": ("llama", LLAMA, [*QKV_BIAS, M.ATTN_OUT], {"tied": True}),
+    "llama-linear": ("llama", LLAMA, [], {"more": lambda w, rng: linear(w)}),
+    "llama-3": ("llama", LLAMA, [], {"more": llama3}),
+    "llama-yarn": ("llama", LLAMA, [], {"more": lambda w, rng: yarn(w)}),
+    "llama-longrope-long": ("llama", LLAMA, [], {"more": lambda w, r: long_rope(w, r, 512)}),
+    "llama-partial-rope": ("llama", LLAMA, [], {"rope_dim": 10}),
+    "mistral": ("llama", LLAMA, [], {"more": lambda w, rng: w.add_sliding_window(20)}),
+    "mixtral": ("llama", {**NORMS, **ATTENTION, **EACH}, [],
+                {"more": lambda w, rng: experts(w, False), "ffn": EXPERT_FFN}),
+    "qwen2": ("qwen2", LLAMA, QKV_BIAS, {"tied": True}),
+    "qwen2-yarn": ("qwen2", LLAMA, QKV_BIAS, {"more": lambda w, rng: yarn(w, 8.0, 256)}),
+    "qwen3": ("qwen3", {**LLAMA, **HEAD_NORMS}, [], {"tied": True}),
+    "gemma2": ("gemma2", {**LLAMA, **POST_NORMS}, [], {"tied": True, "more": gemma2}),
+    "gemma3": ("gemma3", {**LLAMA, **POST_NORMS, **HEAD_NORMS}, [],
+               {"tied": True, "more": gemma3, "layers": 7}),
+    "gemma3-window-list": ("gemma3", {**LLAMA, **POST_NORMS, **HEAD_NORMS}, [],
+                           {"tied": True, "more": window_list}),
+    "phi3": ("phi3", {**NORMS, M.ATTN_QKV: [Q + 2 * KV, WIDTH], M.ATTN_OUT: [WIDTH, Q],
+                      M.FFN_UP: [2 * FFN, WIDTH], M.FFN_DOWN: [WIDTH, FFN]}, [],
+             {"more": lambda w, rng: w.add_sliding_window(0)}),
+    "granite": ("granite", LLAMA, [], {"tied": True, "more": granite}),
+    "olmo2": ("olmo2", {**ATTENTION, **GATED, **POST_NORMS, M.ATTN_Q_NORM: [Q],
+                        M.ATTN_K_NORM: [KV]}, [], {}),
+    "starcoder2": ("starcoder2", {**NORMS, **ATTENTION, M.FFN_UP: [FFN, WIDTH],
+                                  M.FFN_DOWN: [WIDTH, FFN]},
+                   [*NORMS, *ATTENTION, M.FFN_UP, M.FFN_DOWN], {"layer_norm": True}),
+    "qwen2moe": ("qwen2moe", {**NORMS, **ATTENTION, **EACH, **SHARED}, QKV_BIAS,
+                 {"more": lambda w, rng: (experts(w),
+                                          w.add_expert_shared_feed_forward_length(SHARED_FFN))}),
+    "qwen3moe": ("qwen3moe", {**NORMS, **ATTENTION, **EACH, **HEAD_NORMS}, [],
+                 {"more": lambda w, rng: experts(w)}),
+    "qwen3moe-scaled": ("qwen3moe", {**NORMS, **ATTENTION, **EACH, **HEAD_NORMS}, [],
+                        {"more": scaled_experts}),
+    "gpt-oss": ("gpt-oss", {M.ATTN_NORM: [WIDTH], M.ATTN_POST_NORM: [WIDTH], **ATTENTION, **EACH,
+                            M.ATTN_SINKS: [HEADS]}, [*ATTENTION, *EACH], {"more": gpt_oss}),
+}
+for original, name in ((512, "long"), (CONTEXT, "short")):
+    arch, tensors, biases, more = SPECS["phi3"]
+    SPECS["phi3-longrope-" + name] = (
+        arch, tensors, biases, {"more": lambda w, rng, n=original: long_rope(w, rng, n)})
+arch, tensors, biases, more = SPECS["olmo2"]
+SPECS["olmo3"] = (arch, tensors, biases,
+                  {"layers": 5, "more": lambda w, rng: (w.add_sliding_window(20), yarn(w))})
+
+
+def keys(w, spec):
+    w.add_context_length(CONTEXT)
+    w.add_embedding_length(WIDTH)
+    w.add_feed_forward_length(spec.get("ffn", FFN))
+    w.add_block_count(spec.get("layers", 3))
+    w.add_head_count(HEADS)
+    w.add_head_count_kv(KV_HEADS)
+    w.add_key_length(DIM)
+    w.add_value_length(DIM)
+    w.add_rope_dimension_count(spec.get("rope_dim", DIM))
+    if spec.get("layer_norm"):
+        w.add_layer_norm_eps(1e-5)
+    else:
+        w.add_layer_norm_rms_eps(1e-6)
+
+
+def random(rng, shape, norm):
+    """Norms around 1; matrices keep about the size of what they are given, and more."""
+    x = rng.standard_normal(shape, np.float32)
+    return 1 + x / 4 if norm else x * np.float32(1.5 / np.sqrt(shape[-1]))
+
+
+def make(name, path, change=None):
+    """change: called with the writer before it writes."""
+    arch, tensors, biases, spec = SPECS[name]
+    rng = np.random.default_rng(list(SPECS).index(name))
+    w = gguf.GGUFWriter(path, arch)
+    keys(w, spec)
+    spec.get("more", lambda w, rng: None)(w, rng)
+
+    def add(tensor, shape, bias, **bid):
+        called = TENSOR_NAMES[tensor].format(**bid)
+        norm = tensor.name.endswith("NORM")
+        w.add_tensor(called + ".weight", random(rng, shape, norm))
+        if bias:
+            w.add_tensor(called + ".bias", random(rng, shape[:-1] or shape, False) / 2)
+
+    add(M.TOKEN_EMBD, [VOCAB, WIDTH], False)
+    add(M.OUTPUT_NORM, [WIDTH], spec.get("layer_norm"))
+    if not spec.get("tied"):
+        add(M.OUTPUT, [VOCAB, WIDTH], False)
+    for i in range(spec.get("layers", 3)):
+        for tensor, shape in tensors.items():
+            add(tensor, shape, tensor in biases, bid=i)
+    if change:
+        change(w)
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3 or sys.argv[1] not in SPECS:
+        sys.exit("usage: arch_models.py " + "|".join(SPECS) + " OUT.gguf")
+    make(sys.argv[1], sys.argv[2])

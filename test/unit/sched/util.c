@@ -1,0 +1,54 @@
+#include "util.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+static atomic_uint_fast64_t now_ns, step_ns;
+
+static uint64_t look(void *ctx)
+{
+    (void)ctx;
+    return atomic_fetch_add(&now_ns, atomic_load(&step_ns));
+}
+
+static const struct clock test_clock = {.now_ns = look};
+
+void bench_open(struct bench *b, struct model *model, struct sched_options options,
+                unsigned threads, uint64_t look_ns)
+{
+    atomic_store(&now_ns, 1);
+    atomic_store(&step_ns, look_ns);
+    assert_int_equal(pool_open(&b->pool, threads), 0);
+    options.pool = b->pool;
+    options.kernels = kernels_best();
+    options.clock = &test_clock;
+    options.step_ms = 50;
+    assert_int_equal(sched_open(&b->sched, &options), 0);
+    assert_int_equal(sched_model_open(&b->model, b->sched, model), 0);
+}
+
+void bench_close(struct bench *b)
+{
+    sched_model_close(b->model);
+    const struct sched_stats s = bench_stats(b);
+    assert_int_equal(s.kv_pages + s.kv_cached_pages + s.kv_bytes, 0);
+    sched_close(b->sched);
+    pool_close(b->pool);
+}
+
+struct sched_stats bench_stats(const struct bench *b)
+{
+    struct sched_stats s;
+    sched_stats(b->sched, &s);
+    return s;
+}
+
+struct realm_request bench_request(uint32_t max_tokens)
+{
+    struct realm_request r;
+    memset(&r, 0, sizeof(r));
+    r.sampling =
+        (struct realm_sampling){.max_tokens = max_tokens, .top_p = 1, .repetition_penalty = 1};
+    r.ignore_end = true;
+    return r;
+}

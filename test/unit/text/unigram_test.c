@@ -1,0 +1,165 @@
+/* Unigram over a small vocabulary, and vocabularies that it cannot use. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/limits.h"
+#include "base/mem.h"
+#include "make.h"
+
+enum { IDS_MAX = 1024 };
+
+static struct small s;
+
+static void check(const struct vocab *v, const char *text, unsigned flags, const char *want)
+{
+    uint32_t ids[IDS_MAX];
+    char got[4096];
+    size_t n, at = 0;
+    assert_int_equal(vocab_encode(v, text, strlen(text), flags, ids, IDS_MAX, &n), 0);
+    assert_true(n <= vocab_bound(v, strlen(text)) &&
+                n >= vocab_least(v, text, strlen(text), flags));
+    for (size_t i = 0; i < n; i++) {
+        struct slice t = vocab_text(v, ids[i]);
+        if (i)
+            got[at++] = '|';
+        memcpy(got + at, t.p, t.n);
+        at += t.n;
+    }
+    got[at] = 0;
+    assert_string_equal(got, want);
+}
+
+/* Opens s with the flags of its normaliser. */
+static struct vocab *open_with(bool prefix, bool joins)
+{
+    struct make m;
+    struct vocab *v;
+    struct realm_error err = {0};
+    make_init(&m);
+    small_write(&s, &m);
+    make_bool(&m, "tokenizer.ggml.add_space_prefix", prefix);
+    make_bool(&m, "tokenizer.ggml.remove_extra_whitespaces", joins);
+    struct gguf *g = make_gguf(&m);
+    assert_non_null(g);
+    if (vocab_open(&v, g, &err))
+        fail_msg("%s", err.message);
+    gguf_close(g);
+    make_free(&m);
+    return v;
+}
+
+static void the_best_sum(void **state)
+{
+    (void)state;
+    small_unigram(&s);
+    struct vocab *v = open_with(true, false);
+    check(v, "", 0, "");
+    check(v, "hello", VOCAB_BOS | VOCAB_END, "\u2581hello|</s>");
+    check(v, "hellohello", 0, "\u2581hello|h|e|llo");
+    check(v, "aaaa", 0, "\u2581|aa|aa"); // -6, and the token of all four -9
+    check(v, "aaa", 0, "\u2581|a|aa");   // of ways that are as good, the first that is found
+    check(v, "a  a", 0, "\u2581|a|\u2581\u2581|a");
+    check(v, "zz\u00e4a", 0, "\u2581|<unk>|a"); // one for all that is unknown in a row
+    check(v, "z z", 0, "\u2581|<unk>|\u2581|<unk>");
+    check(v, "a<tool>a", 0, "\u2581|a|<tool>|\u2581|a");
+    check(v, "</s>", VOCAB_SPECIAL, "</s>");
+    vocab_close(v);
+    assert_int_equal(mem_live(), 0);
+}
+
+static void spaces(void **state)
+{
+    (void)state;
+    small_unigram(&s);
+    struct vocab *v = open_with(true, true);
+    check(v, "  a   a ", 0, "\u2581|a|\u2581|a");
+    check(v, "   ", 0, "");
+    vocab_close(v);
+    v = open_with(false, false);
+    check(v, "a a ", 0, "a|\u2581|a|\u2581");
+    vocab_close(v);
+}
+
+static void refused(int want, const char *words)
+{
+    struct vocab *v;
+    struct realm_error err = {0};
+    int status = small_open(&s, &v, &err);
+    assert_null(v);
+    if (status != want || !strstr(err.message, words))
+        fail_msg("status %d \"%s\", want %d with \"%s\"", status, err.message, want, words);
+}
+
+static void damaged(void **state)
+{
+    (void)state;
+    static uint8_t large[TOKEN_SPECIAL_MAX + 1];
+    static const float wrong[] = {NAN, INFINITY, -INFINITY};
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        small_unigram(&s);
+        s.scores[5] = wrong[i];
+        refused(REALM_E_FORMAT, "token 5 has no");
+    }
+    small_unigram(&s);
+    memset(large, 'x', sizeof(large));
+    s.tokens[4] = (struct slice){large, sizeof(large)};
+    refused(REALM_E_FORMAT, "token 4 has 257 bytes");
+    small_unigram(&s);
+    s.tokens[4] = s.tokens[6];
+    refused(REALM_E_FORMAT, "token 6 has the text of token 4");
+    small_unigram(&s);
+    s.unknown = -1;
+    refused(REALM_E_FORMAT, "no unknown token");
+    small_unigram(&s);
+    s.unknown = 99;
+    refused(REALM_E_FORMAT, "unknown_token_id: id 99");
+}
+
+static void memory_fails(void **state)
+{
+    (void)state;
+    struct make m;
+    make_init(&m);
+    small_unigram(&s);
+    small_write(&s, &m);
+    struct gguf *g = make_gguf(&m);
+    const uint64_t live = mem_live();
+    for (uint64_t at = 1, done = 0; !done; at++) {
+        struct vocab *v;
+        uint32_t ids[IDS_MAX];
+        size_t n;
+        mem_fail_at(at, at % 2);
+        int status = vocab_open(&v, g, NULL);
+        mem_fail_at(0, 0);
+        done = status == 0;
+        assert_true(status == 0 || status == REALM_E_NOMEM);
+        for (uint64_t in = 1, encoded = 0; v && !encoded; in++) {
+            mem_fail_at(in, 0);
+            status = vocab_encode(v, "hello a", 7, 0, ids, IDS_MAX, &n);
+            mem_fail_at(0, 0);
+            assert_true(status == 0 ? n > 2 : status == REALM_E_NOMEM && n == 0);
+            encoded = status == 0;
+        }
+        vocab_close(v);
+        assert_int_equal(mem_live(), live);
+    }
+    gguf_close(g);
+    make_free(&m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_best_sum),
+        cmocka_unit_test(spaces),
+        cmocka_unit_test(damaged),
+        cmocka_unit_test(memory_fails),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,141 @@
+/* WordPiece over a small vocabulary, and vocabularies that it cannot use. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "make.h"
+#include "text/detok.h"
+
+enum { IDS_MAX = 1024 };
+
+static struct small s;
+
+/* The tokens' texts with a bar between them, then what they decode to. */
+static void check(const struct vocab *v, const char *text, unsigned flags, const char *want,
+                  const char *back)
+{
+    uint32_t ids[IDS_MAX];
+    char got[4096], out[4096];
+    size_t n, at = 0, out_n = 0;
+    struct detok d;
+    assert_int_equal(vocab_encode(v, text, strlen(text), flags, ids, IDS_MAX, &n), 0);
+    assert_true(n <= vocab_bound(v, strlen(text)) &&
+                n >= vocab_least(v, text, strlen(text), flags));
+    detok_init(&d, v, true, false);
+    for (size_t i = 0; i < n; i++) {
+        struct slice t = vocab_text(v, ids[i]);
+        if (i)
+            got[at++] = '|';
+        memcpy(got + at, t.p, t.n);
+        at += t.n;
+        out_n += detok_push(&d, ids[i], out + out_n);
+    }
+    got[at] = 0;
+    out[out_n] = 0;
+    assert_string_equal(got, want);
+    assert_string_equal(out, back);
+}
+
+static void words(void **state)
+{
+    (void)state;
+    struct vocab *v;
+    small_wordpiece(&s);
+    assert_int_equal(small_open(&s, &v, NULL), 0);
+    check(v, "", 0, "", "");
+    check(v, " \n\t ", 0, "", "");
+    check(v, "hello", VOCAB_BOS | VOCAB_END, "[CLS]|\u2581hello|[SEP]", "hello");
+    check(v, "Héllo", 0, "\u2581hello", "hello"); // bare and small
+    check(v, "HELLOllo hellos", 0, "\u2581hello|llo|\u2581hello|s", "hellollo hellos");
+    check(v, "hellox in", 0, "[UNK]|\u2581in", "in"); // no part of an unknown word is known
+    check(v, "in.in!", 0, "\u2581in|\u2581.|\u2581in|\u2581!", "in. in!");
+    check(v, "a\u4e2da", 0, "\u2581a|\u2581\u4e2d|\u2581a", "a \u4e2d a");
+    check(v, "h\u200de", 0, "\u2581he", "he"); // a joiner is dropped
+    check(v, "\u2581hello", 0, "[UNK]", "");   // as text it is no mark of a beginning
+    check(v, "a\u2581in", 0, "[UNK]", "");
+    check(v, "aaaaaa", 0, "\u2581a|aaa|a|a", "aaaaaa");
+    check(v, "[SEP]", 0, "[UNK]|[UNK]|[UNK]", "");
+    check(v, "a[SEP]in", VOCAB_SPECIAL, "\u2581a|[SEP]|\u2581in", "a in");
+    vocab_close(v);
+    assert_int_equal(mem_live(), 0);
+}
+
+static void long_words_are_unknown(void **state)
+{
+    (void)state;
+    struct vocab *v;
+    char text[102];
+    uint32_t ids[IDS_MAX];
+    size_t n;
+    small_wordpiece(&s);
+    assert_int_equal(small_open(&s, &v, NULL), 0);
+    memset(text, 'a', sizeof(text));
+    assert_int_equal(vocab_encode(v, text, 100, 0, ids, IDS_MAX, &n), 0);
+    assert_int_equal(n, 34);
+    assert_int_equal(vocab_encode(v, text, 101, 0, ids, IDS_MAX, &n), 0);
+    assert_int_equal(n, 1);
+    assert_int_equal(ids[0], 1);
+    vocab_close(v);
+}
+
+static void no_unknown_token(void **state)
+{
+    (void)state;
+    struct vocab *v;
+    struct realm_error err = {0};
+    small_wordpiece(&s);
+    s.tokens[1] = slice_of("[???]");
+    assert_int_equal(small_open(&s, &v, &err), REALM_E_FORMAT);
+    assert_non_null(strstr(err.message, "unknown_token_id is missing"));
+    s.unknown = 1;
+    assert_int_equal(small_open(&s, &v, &err), 0);
+    vocab_close(v);
+}
+
+static void memory_fails(void **state)
+{
+    (void)state;
+    struct make m;
+    make_init(&m);
+    small_wordpiece(&s);
+    small_write(&s, &m);
+    struct gguf *g = make_gguf(&m);
+    const uint64_t live = mem_live();
+    for (uint64_t at = 1, done = 0; !done; at++) {
+        struct vocab *v;
+        uint32_t ids[IDS_MAX];
+        size_t n;
+        mem_fail_at(at, at % 2);
+        int status = vocab_open(&v, g, NULL);
+        mem_fail_at(0, 0);
+        done = status == 0;
+        assert_true(status == 0 || status == REALM_E_NOMEM);
+        for (uint64_t in = 1, encoded = 0; v && !encoded; in++) {
+            mem_fail_at(in, 0);
+            status = vocab_encode(v, "h\u00e9llo in", 9, 0, ids, IDS_MAX, &n);
+            mem_fail_at(0, 0);
+            assert_true(status == 0 ? n == 2 : status == REALM_E_NOMEM && n == 0);
+            encoded = status == 0;
+        }
+        vocab_close(v);
+        assert_int_equal(mem_live(), live);
+    }
+    gguf_close(g);
+    make_free(&m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(words),
+        cmocka_unit_test(long_words_are_unknown),
+        cmocka_unit_test(no_unknown_token),
+        cmocka_unit_test(memory_fails),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
