@@ -55,6 +55,12 @@ static bool is_part(const char *part, size_t n, const char *want)
     return part && n == strlen(want) && memcmp(part, want, n) == 0;
 }
 
+/* Or a bias: experts' have two dimensions. */
+static bool is_weight(struct slice name)
+{
+    return name.n > 7 && memcmp(name.p + name.n - 7, ".weight", 7) == 0;
+}
+
 static bool is_output(const struct gguf_file *f, struct slice name)
 {
     return slice_is(name, "output.weight") ||
@@ -68,19 +74,23 @@ static bool is_more(uint32_t layer, uint32_t layers)
     return layer < eighth || layer >= 7 * layers / 8 || (layer - eighth) % 3 == 2;
 }
 
+static bool is_down(const char *part, size_t n)
+{
+    return is_part(part, n, "ffn_down.weight") || is_part(part, n, "ffn_down_exps.weight");
+}
+
 static enum dtype more_type(const struct quant_mix *mix, const char *part, size_t n, bool more)
 {
     if (is_part(part, n, "attn_qkv.weight"))
         return mix->type == DTYPE_Q4_K ? DTYPE_Q5_K : DTYPE_Q6_K;
-    bool matters = is_part(part, n, "attn_v.weight") || is_part(part, n, "ffn_down.weight");
-    return matters && more ? DTYPE_Q6_K : mix->type;
+    return (is_part(part, n, "attn_v.weight") || is_down(part, n)) && more ? DTYPE_Q6_K : mix->type;
 }
 
 static enum dtype q3_type(const char *part, size_t n, uint32_t layer, uint32_t layers)
 {
     if (is_part(part, n, "attn_v.weight"))
         return layer < 2 ? DTYPE_Q5_K : DTYPE_Q4_K;
-    if (is_part(part, n, "ffn_down.weight"))
+    if (is_down(part, n))
         return layer < layers / 16 ? DTYPE_Q5_K : DTYPE_Q4_K;
     if (is_part(part, n, "attn_output.weight") || is_part(part, n, "attn_qkv.weight"))
         return DTYPE_Q4_K;
@@ -128,7 +138,7 @@ enum dtype quant_mix_type(const struct quant_mix *mix, const struct gguf_file *f
     uint32_t layer;
     size_t n;
     const char *part = layer_part(t->name, &layer, &n);
-    if (t->n_dims < 2 || is_part(part, n, "ffn_gate_inp.weight"))
+    if (t->n_dims < 2 || is_part(part, n, "ffn_gate_inp.weight") || !is_weight(t->name))
         return DTYPE_F32;
     enum dtype type = wanted_type(mix, f, t->name);
     if (t->dims[0] % dtype_info(type)->block_items != 0)

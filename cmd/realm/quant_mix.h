@@ -28,16 +28,16 @@ const struct quant_mix *quant_mix_find(const char *name);
 const char *quant_mix_names(void);
 
 /* The type for tensor t of f:
- *   vectors, and the router of experts   F32
- *   matrices                             the mix's
+ *   vectors, biases, routers   F32
+ *   other matrices             the mix's
  * and in a mix:
- *   the output matrix                    Q6_K (or the embeddings, if they are the output too)
- *   Q4_K_M, Q5_K_M                       Q6_K for attn_v and ffn_down in the first and last
- *                                        eighth of the layers and in every third between;
- *                                        for attn_qkv Q5_K and Q6_K
- *   Q3_K_M                               Q5_K for attn_v in the first two layers and ffn_down
- *                                        in the first sixteenth, else Q4_K for these, for
- *                                        attn_output and for attn_qkv
+ *   the output matrix          Q6_K (or the embeddings, if they are the output too)
+ *   Q4_K_M, Q5_K_M             Q6_K for attn_v and ffn_down, of experts too, in the first
+ *                              and last eighth of the layers and in every third between;
+ *                              for attn_qkv Q5_K and Q6_K
+ *   Q3_K_M                     Q5_K for attn_v in the first two layers and ffn_down in the
+ *                              first sixteenth, else Q4_K for these, for attn_output and
+ *                              for attn_qkv
  * A row that is no multiple of 256 falls back from Q6_K to Q8_0, Q5_K to Q5_1, Q4_K to
  * Q5_0, Q3_K and Q2_K to Q4_0, IQ4_XS to IQ4_NL; one that is no multiple of 32 to F16. */
 enum dtype quant_mix_type(const struct quant_mix *mix, const struct gguf_file *f,

@@ -15,14 +15,14 @@ enum shape {
     MINS = 2,   /* mins come first; a flag */
 };
 
-/* One block of one row of weights. */
+/* A type and a block of each row of a panel. */
 struct weights {
     const struct code_type *code;
     enum shape shape;
-    struct panel_block b;
+    struct panel_block rows[PANEL_ROWS];
 };
 
-/* The same of one token; an item of q is four int8. */
+/* A block of one token; an item of q is four int8. */
 struct act {
     uint32_t q[QK_K / 4];
     float d;
@@ -65,60 +65,63 @@ static int32_t sum_of(const int8_t *x, size_t n)
 }
 
 /* -min * float(sum of m * sum of x) */
-static float mins_of(const struct weights *w, const int8_t *x)
+static float mins_of(const struct code_type *code, const struct panel_block *w, const int8_t *x)
 {
-    const size_t n = w->code->sub_items;
+    const size_t n = code->sub_items;
     int32_t sum = 0;
-    for (size_t i = 0; i < w->code->items; i += n)
-        sum += w->b.scales.m[i / n] * sum_of(x + i, n);
-    return (float)sum * -w->b.scales.min;
+    for (size_t i = 0; i < code->items; i += n)
+        sum += w->scales.m[i / n] * sum_of(x + i, n);
+    return (float)sum * -w->scales.min;
 }
 
-static float floats_of(const struct weights *w, const int8_t *x, float blk)
+static float floats_of(const struct code_type *code, const struct panel_block *w, const int8_t *x,
+                       float blk)
 {
-    const size_t n = w->code->sub_items;
-    for (size_t i = 0; i < w->code->items; i += n)
-        blk = fmaf((float)dot(w->b.q + i, x + i, n), w->b.scales.d * (float)w->b.scales.sc[i / n],
-                   blk);
+    const size_t n = code->sub_items;
+    for (size_t i = 0; i < code->items; i += n)
+        blk = fmaf((float)dot(w->q + i, x + i, n), w->scales.d * (float)w->scales.sc[i / n], blk);
     return blk;
 }
 
-static int32_t ints_of(const struct weights *w, const int8_t *x)
+static int32_t ints_of(const struct code_type *code, const struct panel_block *w, const int8_t *x)
 {
-    const size_t n = w->code->sub_items;
+    const size_t n = code->sub_items;
     int32_t sum = 0;
-    for (size_t i = 0; i < w->code->items; i += n)
-        sum += w->b.scales.sc[i / n] * dot(w->b.q + i, x + i, n);
+    for (size_t i = 0; i < code->items; i += n)
+        sum += w->scales.sc[i / n] * dot(w->q + i, x + i, n);
     return sum;
 }
 
-static float step(const struct weights *w, const struct act *a, float acc)
+static float step(const struct weights *w, size_t r, const struct act *a, float acc)
 {
+    const struct panel_block *row = &w->rows[r];
     const int8_t *x = (const int8_t *)a->q;
-    float blk = w->shape & MINS ? mins_of(w, x) : 0;
+    float blk = w->shape & MINS ? mins_of(w->code, row, x) : 0;
     if (w->shape & FLOATS)
-        return fmaf(floats_of(w, x, blk), a->d, acc);
-    const float sum = (float)ints_of(w, x);
+        return fmaf(floats_of(w->code, row, x, blk), a->d, acc);
+    const float sum = (float)ints_of(w->code, row, x);
     if (w->shape & MINS)
-        return fmaf(fmaf(sum, w->b.scales.d, blk), a->d, acc);
-    return fmaf(sum * w->b.scales.d, a->d, acc);
+        return fmaf(fmaf(sum, row->scales.d, blk), a->d, acc);
+    return fmaf(sum * row->scales.d, a->d, acc);
 }
 
-/* One row of one panel against all tokens; y: of the row, from the first token on. */
-static void row_gemm(float *y, size_t y_stride, const struct panel_type *type, struct weights *w,
-                     const uint8_t *panel, size_t r, const uint8_t *acts, size_t k, size_t tokens)
+/* One panel against all tokens; y: of its first row and the first token. */
+static void panel_gemm(float *y, size_t y_stride, const struct panel_type *type, struct weights *w,
+                       const uint8_t *panel, const uint8_t *acts, size_t k, size_t tokens)
 {
     const size_t items = w->code->items;
     const size_t token_size = act_bytes(items == QK ? ACT_Q8_32 : ACT_Q8_256, k);
     struct act a;
     for (size_t b = 0; b < k / items; b++) {
-        panel_block_read(&w->b, type, panel, b, r);
+        for (size_t r = 0; r < PANEL_ROWS; r++)
+            panel_block_read(&w->rows[r], type, panel, b, r);
         for (size_t t0 = 0, width; t0 < tokens; t0 += width) {
             width = tile_width(t0, tokens);
             for (size_t t = 0; t < width; t++) {
-                act_read(&a, acts + t0 * token_size, b, items, width, t);
                 float *out = y + (t0 + t) * y_stride;
-                *out = step(w, &a, b ? *out : 0);
+                act_read(&a, acts + t0 * token_size, b, items, width, t);
+                for (size_t r = 0; r < PANEL_ROWS; r++)
+                    out[r] = step(w, r, &a, b ? out[r] : 0);
             }
         }
     }
@@ -128,11 +131,12 @@ static void quant_gemm(enum gemm_type gemm, enum dtype dtype, enum shape shape, 
                        size_t y_stride, const void *panels, size_t n_panels, const void *acts,
                        size_t k, size_t tokens)
 {
-    struct weights w = {.code = code_type(dtype), .shape = shape};
+    struct weights w;
+    w.code = code_type(dtype);
+    w.shape = shape;
     for (size_t p = 0; p < n_panels; p++)
-        for (size_t r = 0; r < PANEL_ROWS; r++)
-            row_gemm(y + p * PANEL_ROWS + r, y_stride, panel_type(gemm), &w,
-                     (const uint8_t *)panels + p * panel_bytes(gemm, k), r, acts, k, tokens);
+        panel_gemm(y + p * PANEL_ROWS, y_stride, panel_type(gemm), &w,
+                   (const uint8_t *)panels + p * panel_bytes(gemm, k), acts, k, tokens);
 }
 
 #define GEMM(name, type, shape)                                                              \

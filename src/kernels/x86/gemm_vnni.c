@@ -77,6 +77,7 @@ ALWAYS_INLINE vi dot_small_end(vi sum, vi part, vi by)
 
 #define ISA _vnni
 #define TILE_WIDE 8
+#define UNPACK_FROM 0 // tiles of 8 pay for it
 #include "kernels/tmpl/gemm_quant.inc"
 
 void gemm_init_vnni(struct kernels *k)

@@ -140,12 +140,14 @@ static size_t list_tensors(struct made *list, bool tied)
         list[n++] = (struct made){"output.weight", 2, {WIDTH, ROWS}};
     list[n++] = (struct made){"blk.0.ffn_up.weight", 2, {96, ROWS}};
     list[n++] = (struct made){"blk.0.ffn_gate.weight", 2, {10, ROWS}};
+    list[n++] = (struct made){"blk.0.ffn_down_exps.weight", 2, {WIDTH, ROWS}};
+    list[n++] = (struct made){"blk.0.ffn_down_exps.bias", 2, {WIDTH, ROWS}};
     return n;
 }
 
 static void make_model(enum dtype type, bool tied, float first)
 {
-    static struct made list[LAYERS * 5 + 4];
+    static struct made list[LAYERS * 5 + 6];
     size_t n = list_tensors(list, tied);
     struct gguf_writer *w;
     struct realm_error err;
@@ -226,7 +228,7 @@ static float allowed_for(uint32_t type)
 /* Every value of OUT against what was made. */
 static void check_values(const struct gguf_file *f, bool tied)
 {
-    static struct made list[LAYERS * 5 + 4];
+    static struct made list[LAYERS * 5 + 6];
     size_t n = list_tensors(list, tied);
     assert_int_equal(gguf_file_tensors(f), n);
     for (size_t i = 0; i < n; i++) {
@@ -332,6 +334,8 @@ static void the_mixes_know_their_layers(void **state)
             }
         }
         assert_int_equal(type_of(f, "token_embd.weight"), tied ? DTYPE_Q6_K : plain[m / 2]);
+        assert_int_equal(type_of(f, "blk.0.ffn_down_exps.weight"), mixed_type(mix, "ffn_down", 0));
+        assert_int_equal(type_of(f, "blk.0.ffn_down_exps.bias"), DTYPE_F32);
         if (!tied)
             assert_int_equal(type_of(f, "output.weight"), DTYPE_Q6_K);
         gguf_file_close(f);
