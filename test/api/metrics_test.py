@@ -131,7 +131,7 @@ def who_guesses_keys_is_held_back(_):
         assert '"too_many_wrong_keys"' in text and int(head["Retry-After"]) > 0, text
         assert other.ask("/v1/models", key=key)[0] == 200
         grown = memory(other) - rss
-        assert grown < 4 << 20, f"guesses take memory: {grown}"
+        assert grown < 8 << 20, f"guesses take memory: {grown}"
         other.url = there.replace("0.0.0.0", "127.0.0.1")
         assert {other.ask("/v1/models", key="rlm_x")[0] for _ in range(50)} == {401}
     finally:
