@@ -156,7 +156,8 @@ REALM_API void realm_model_info(const struct realm_model *m, struct realm_model_
 enum realm_text_flags {
     REALM_TEXT_BOS = 1, /* BOS first, if the model's prompts begin with one */
     REALM_TEXT_SPECIAL =
-        2, /* control tokens spelled in the text become ids; see REALM_TEXT_GUARD */
+        2,              /* control tokens spelled in the text become ids; see REALM_TEXT_GUARD */
+    REALM_TEXT_END = 4, /* last what the model puts after a text, if anything: EOS, [SEP] */
 };
 
 /* Under REALM_TEXT_SPECIAL this character (U+FDD0, which no text contains) is

@@ -80,7 +80,7 @@ static int start(struct job *j, size_t at, struct realm_gen **out, struct realm_
     r.n_ids = p->n_ids;
     r.text = p->text;
     r.text_bytes = p->bytes;
-    r.text_flags = REALM_TEXT_BOS;
+    r.text_flags = REALM_TEXT_BOS | REALM_TEXT_END;
     r.prompt_only = true;
     r.pooling = j->ask.pooling ? j->ask.pooling : REALM_POOL_MEAN;
     account_request(j, &r);

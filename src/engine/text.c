@@ -9,6 +9,7 @@
 
 _Static_assert((int)REALM_TEXT_BOS == (int)VOCAB_BOS, "the flags are handed on");
 _Static_assert((int)REALM_TEXT_SPECIAL == (int)VOCAB_SPECIAL, "the flags are handed on");
+_Static_assert((int)REALM_TEXT_END == (int)VOCAB_END, "the flags are handed on");
 
 int realm_tokenize(const struct realm_model *m, const char *text, size_t bytes, unsigned flags,
                    uint32_t *ids, size_t max, size_t *n)

@@ -42,6 +42,8 @@ static const struct float_key float_keys[] = {
     {"rope.scale_linear", AT(rope_scale), 1e-3f, 1e6f, 1, false},
     {"rope.scaling.factor", AT(rope_scale), 1e-3f, 1e6f, 0, false},
     {"rope.scaling.attn_factor", AT(rope_magnitude), 1e-3f, 1e3f, 0, false},
+    {"rope.scaling.yarn_ext_factor", AT(yarn_unity), 1, 1, 1, false},
+    {"rope.scaling.yarn_attn_factor", AT(yarn_unity), 1, 1, 1, false},
     {"rope.scaling.yarn_beta_fast", AT(yarn_fast), 1e-3f, 1e6f, 32, false},
     {"rope.scaling.yarn_beta_slow", AT(yarn_slow), 1e-3f, 1e6f, 1, false},
     {"expert_weights_scale", AT(expert_scale), 1e-6f, 1e6f, 1, false},
@@ -201,6 +203,22 @@ static int read_rope_scaling(struct model_config *c, const struct gguf *g, struc
                    (int)(kind.n < 64 ? kind.n : 64), (const char *)kind.p);
 }
 
+/* Some architectures say by it that positions do not turn at all. */
+static int check_finetuned(const struct model_config *c, const struct gguf *g,
+                           struct realm_error *err)
+{
+    char key[CONFIG_KEY_MAX];
+    bool finetuned = true;
+    config_key(key, c, "rope.scaling.finetuned");
+    int rc = c->arch->finetuned_is_rope ? gguf_get_bool(g, key, &finetuned, err) : 0;
+    if (rc && rc != REALM_E_NOT_FOUND)
+        return rc;
+    if (!finetuned)
+        return err_set(err, REALM_E_UNSUPPORTED,
+                       "key %s is false: layers without positions are not supported", key);
+    return 0;
+}
+
 /* softmax, or softmax of those that were chosen: which only differ in their sum. */
 static int check_gating(const struct model_config *c, const struct gguf *g, struct realm_error *err)
 {
@@ -319,6 +337,8 @@ int config_read(struct model_config *c, const struct gguf *g, struct realm_error
         rc = check_value_length(c, g, err);
     if (!rc)
         rc = read_rope_scaling(c, g, err);
+    if (!rc)
+        rc = check_finetuned(c, g, err);
     if (!rc)
         settle_scales(c);
     return rc;

@@ -43,6 +43,7 @@ struct model_config {
     float rope_scale;           /* positions are divided by it; 1 otherwise */
     uint32_t rope_original;     /* tokens of context before they were stretched; 0: not said */
     float rope_magnitude;       /* of queries and keys by scaling; 0: not said */
+    float yarn_unity;           /* factors that may be written and must be 1 */
     float yarn_fast, yarn_slow; /* turns within rope_original where YaRN begins and ends */
     bool rope_has_factors;      /* Llama-3: a divisor per pair, tensor rope_freqs.weight */
     bool rope_is_long;          /* LongRoPE: the same, by the length of the context, tensors

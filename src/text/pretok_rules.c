@@ -40,12 +40,13 @@
 #define GPT4O(shortened, digits) \
     CASED(UPPER, LOWER, shortened) "|" digits "|" OTHERS "[\\r\\n/]*+|" NEWLINES "|" LAST_SPACES
 
-/* Kimi's keep Han apart: its classes are those above without Han, told by what they are not. */
-#define NO_HAN "\\p{N}\\p{P}\\p{S}\\p{Z}\\p{C}\\p{Han}]"
-#define KIMI                                                                                \
-    "\\p{Han}++|" CASED("[^\\p{Ll}" NO_HAN, "[^\\p{Lu}\\p{Lt}" NO_HAN,                      \
-                        MAYBE_SHORTENED) "|" THREE_DIGITS "|" OTHERS "[\\r\\n]*+|" NEWLINES \
-                                         "|" LAST_SPACES
+/* Kimi's keep Han apart: its classes are those above without Han, told by what they are not.
+ * The script itself is meant, without what it shares with others. */
+#define NO_HAN "\\p{N}\\p{P}\\p{S}\\p{Z}\\p{C}\\p{sc:Han}]"
+#define KIMI                                                                                   \
+    "\\p{sc:Han}++|" CASED("[^\\p{Ll}" NO_HAN, "[^\\p{Lu}\\p{Lt}" NO_HAN,                      \
+                           MAYBE_SHORTENED) "|" THREE_DIGITS "|" OTHERS "[\\r\\n]*+|" NEWLINES \
+                                            "|" LAST_SPACES
 
 #define DEEPSEEK_V3                                                           \
     "[!-/:-@\\[-`{-~][A-Za-z]++|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]++" \

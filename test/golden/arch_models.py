@@ -1,16 +1,24 @@
-"""Seeded random models in F32, one for each architecture or variant of it that
-arch_test.py compares.  Names of keys and tensors are the gguf package's."""
+"""Seeded random models, one for each architecture or variant of it that arch_test.py
+compares; in F32, but for some experts.  Names of keys and tensors are the gguf package's."""
 
 import sys
+import zlib
 
 import gguf
 import numpy as np
 from gguf import MODEL_TENSOR as M
 from gguf import TENSOR_NAMES
+from gguf import GGMLQuantizationType as T
+from gguf.quants import quantize
 
-WIDTH, FFN, HEADS, KV_HEADS, DIM, VOCAB, CONTEXT = 64, 80, 4, 2, 24, 131, 2304
 EXPERTS, USED, EXPERT_FFN, SHARED_FFN = 6, 3, 40, 56
-Q, KV = HEADS * DIM, KV_HEADS * DIM
+SIZES = {"width": 64, "ffn": 80, "heads": 4, "kv_heads": 2, "dim": 24, "vocab": 131,
+         "context": 2304, "layers": 3}
+# The shape of models/tiny, which the scheduler's tests know.
+TINY = {**SIZES, "width": 256, "dim": 64, "vocab": 2048, "layers": 5}
+# Sizes in shapes that a model's sizes give.
+WIDTH, FFN, FFN_TWICE, HEADS, DIM, Q, KV, QKV = (
+    "width", "ffn", "ffn_twice", "heads", "dim", "q", "kv", "qkv")
 
 NORMS = {M.ATTN_NORM: [WIDTH], M.FFN_NORM: [WIDTH]}
 POST_NORMS = {M.ATTN_POST_NORM: [WIDTH], M.FFN_POST_NORM: [WIDTH]}
@@ -53,12 +61,12 @@ def long_rope(w, rng, original):
     w.add_rope_scaling_orig_ctx_len(original)
     w.add_rope_scaling_attn_factors(1.19)
     for tensor in (M.ROPE_FACTORS_LONG, M.ROPE_FACTORS_SHORT):
-        factors = 1 + 3 * rng.random(DIM // 2, np.float32)
+        factors = 1 + 3 * rng.random(SIZES["dim"] // 2, np.float32)
         w.add_tensor(TENSOR_NAMES[tensor] + ".weight", factors)
 
 
 def llama3(w, rng):
-    factors = 1 + 7 * rng.random(DIM // 2, np.float32)
+    factors = 1 + 7 * rng.random(SIZES["dim"] // 2, np.float32)
     w.add_tensor(TENSOR_NAMES[M.ROPE_FREQS] + ".weight", factors)
 
 
@@ -125,8 +133,8 @@ SPECS = {
                {"tied": True, "more": gemma3, "layers": 7}),
     "gemma3-window-list": ("gemma3", {**LLAMA, **POST_NORMS, **HEAD_NORMS}, [],
                            {"tied": True, "more": window_list}),
-    "phi3": ("phi3", {**NORMS, M.ATTN_QKV: [Q + 2 * KV, WIDTH], M.ATTN_OUT: [WIDTH, Q],
-                      M.FFN_UP: [2 * FFN, WIDTH], M.FFN_DOWN: [WIDTH, FFN]}, [],
+    "phi3": ("phi3", {**NORMS, M.ATTN_QKV: [QKV, WIDTH], M.ATTN_OUT: [WIDTH, Q],
+                      M.FFN_UP: [FFN_TWICE, WIDTH], M.FFN_DOWN: [WIDTH, FFN]}, [],
              {"more": lambda w, rng: w.add_sliding_window(0)}),
     "granite": ("granite", LLAMA, [], {"tied": True, "more": granite}),
     "olmo2": ("olmo2", {**ATTENTION, **GATED, **POST_NORMS, M.ATTN_Q_NORM: [Q],
@@ -134,6 +142,12 @@ SPECS = {
     "starcoder2": ("starcoder2", {**NORMS, **ATTENTION, M.FFN_UP: [FFN, WIDTH],
                                   M.FFN_DOWN: [WIDTH, FFN]},
                    [*NORMS, *ATTENTION, M.FFN_UP, M.FFN_DOWN], {"layer_norm": True}),
+    "gemma": ("gemma", LLAMA, [], {"tied": True}),
+    "granitemoe": ("granitemoe", {**NORMS, **ATTENTION, **EACH}, [],
+                   {"ffn": EXPERT_FFN,
+                    "more": lambda w, rng: (granite(w, rng), experts(w, False))}),
+    "olmoe": ("olmoe", {**NORMS, **ATTENTION, **EACH, M.ATTN_Q_NORM: [Q], M.ATTN_K_NORM: [KV]}, [],
+              {"ffn": EXPERT_FFN, "more": lambda w, rng: experts(w, False)}),
     "qwen2moe": ("qwen2moe", {**NORMS, **ATTENTION, **EACH, **SHARED}, QKV_BIAS,
                  {"more": lambda w, rng: (experts(w),
                                           w.add_expert_shared_feed_forward_length(SHARED_FFN))}),
@@ -144,7 +158,10 @@ SPECS = {
     "gpt-oss": ("gpt-oss", {M.ATTN_NORM: [WIDTH], M.ATTN_POST_NORM: [WIDTH], **ATTENTION, **EACH,
                             M.ATTN_SINKS: [HEADS]}, [*ATTENTION, *EACH], {"more": gpt_oss}),
 }
-for original, name in ((512, "long"), (CONTEXT, "short")):
+for kind in (T.Q8_0, T.MXFP4):  # as gpt-oss has its experts
+    arch, tensors, biases, more = SPECS["gpt-oss"]
+    SPECS["gpt-oss-" + kind.name.lower()] = (arch, tensors, biases, {**more, "experts": kind})
+for original, name in ((512, "long"), (SIZES["context"], "short")):
     arch, tensors, biases, more = SPECS["phi3"]
     SPECS["phi3-longrope-" + name] = (
         arch, tensors, biases, {"more": lambda w, rng, n=original: long_rope(w, rng, n)})
@@ -153,16 +170,16 @@ SPECS["olmo3"] = (arch, tensors, biases,
                   {"layers": 5, "more": lambda w, rng: (w.add_sliding_window(20), yarn(w))})
 
 
-def keys(w, spec):
-    w.add_context_length(CONTEXT)
-    w.add_embedding_length(WIDTH)
-    w.add_feed_forward_length(spec.get("ffn", FFN))
-    w.add_block_count(spec.get("layers", 3))
-    w.add_head_count(HEADS)
-    w.add_head_count_kv(KV_HEADS)
-    w.add_key_length(DIM)
-    w.add_value_length(DIM)
-    w.add_rope_dimension_count(spec.get("rope_dim", DIM))
+def keys(w, spec, sizes):
+    w.add_context_length(sizes["context"])
+    w.add_embedding_length(sizes["width"])
+    w.add_feed_forward_length(spec.get("ffn", sizes["ffn"]))
+    w.add_block_count(sizes["layers"])
+    w.add_head_count(sizes["heads"])
+    w.add_head_count_kv(sizes["kv_heads"])
+    w.add_key_length(sizes["dim"])
+    w.add_value_length(sizes["dim"])
+    w.add_rope_dimension_count(spec.get("rope_dim", sizes["dim"]))
     if spec.get("layer_norm"):
         w.add_layer_norm_eps(1e-5)
     else:
@@ -175,26 +192,33 @@ def random(rng, shape, norm):
     return 1 + x / 4 if norm else x * np.float32(1.5 / np.sqrt(shape[-1]))
 
 
-def make(name, path, change=None):
+def make(name, path, change=None, sizes=SIZES):
     """change: called with the writer before it writes."""
     arch, tensors, biases, spec = SPECS[name]
-    rng = np.random.default_rng(list(SPECS).index(name))
+    sizes = {**sizes, "layers": spec.get("layers", sizes["layers"])}
+    q, kv = sizes["heads"] * sizes["dim"], sizes["kv_heads"] * sizes["dim"]
+    sizes |= {"ffn_twice": 2 * sizes["ffn"], "q": q, "kv": kv, "qkv": q + 2 * kv}
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
     w = gguf.GGUFWriter(path, arch)
-    keys(w, spec)
+    keys(w, spec, sizes)
     spec.get("more", lambda w, rng: None)(w, rng)
 
     def add(tensor, shape, bias, **bid):
         called = TENSOR_NAMES[tensor].format(**bid)
+        shape = [sizes.get(size, size) for size in shape]
         norm = tensor.name.endswith("NORM")
-        w.add_tensor(called + ".weight", random(rng, shape, norm))
+        kind = T.F32
+        if tensor in (M.FFN_GATE_EXP, M.FFN_UP_EXP):
+            kind = spec.get("experts", T.F32)
+        w.add_tensor(called + ".weight", quantize(random(rng, shape, norm), kind), raw_dtype=kind)
         if bias:
             w.add_tensor(called + ".bias", random(rng, shape[:-1] or shape, False) / 2)
 
-    add(M.TOKEN_EMBD, [VOCAB, WIDTH], False)
+    add(M.TOKEN_EMBD, ["vocab", WIDTH], False)
     add(M.OUTPUT_NORM, [WIDTH], spec.get("layer_norm"))
     if not spec.get("tied"):
-        add(M.OUTPUT, [VOCAB, WIDTH], False)
-    for i in range(spec.get("layers", 3)):
+        add(M.OUTPUT, ["vocab", WIDTH], False)
+    for i in range(sizes["layers"]):
         for tensor, shape in tensors.items():
             add(tensor, shape, tensor in biases, bid=i)
     if change:

@@ -2,11 +2,14 @@
 
 A class says what its architecture does otherwise than the one it is derived from; all
 come down to Llama.  Files are read through the gguf package; no code is shared with
-Realm.  Weights are F32, so nothing is rounded on the way.
+Realm.  Nothing is rounded on the way but what experts in blocks of 32 multiply.
 """
 
 import numpy as np
+from gguf import GGMLQuantizationType as T
 from gguf import GGUFReader
+from gguf.quants import dequantize
+from llama_ref import round_int8
 
 
 def softmax(x):
@@ -44,7 +47,9 @@ class Llama:
     def __init__(self, path):
         self.reader = GGUFReader(path)
         self.arch = self.reader.get_field("general.architecture").contents()
-        self.t = {t.name: np.array(t.data, np.float64) for t in self.reader.tensors}
+        self.t = {t.name: dequantize(t.data, t.tensor_type).astype(np.float64)
+                  for t in self.reader.tensors}
+        self.rounds = {t.name for t in self.reader.tensors if t.tensor_type != T.F32}
         self.layers = self.key("block_count")
         self.heads = self.key("attention.head_count")
         self.kv_heads = self.key("attention.head_count_kv")
@@ -164,6 +169,7 @@ class Llama:
     def expert(self, x, e, blk):
         def product(y, part):
             name = f"{blk}ffn_{part}_exps"
+            y = round_int8(y, 32) if name + ".weight" in self.rounds else y
             out = self.t[name + ".weight"][e] @ y
             return out + self.t[name + ".bias"][e] if name + ".bias" in self.t else out
 
@@ -275,12 +281,24 @@ class Olmo2(Qwen2):
         return x + self.norm(self.ffn(x, blk), blk + "post_ffw_norm")
 
 
-class Gemma2(Qwen2):
+class Olmoe(Qwen2):
+    """Norms of all queries, all keys; the chosen experts' shares stay as softmax has them."""
+
+    sums_to_one = False
+
+    def project(self, h, blk):
+        q, k, v = super().project(h, blk)
+        return self.norm(q, blk + "attn_q_norm"), self.norm(k, blk + "attn_k_norm"), v
+
+
+class Gemma(Qwen2):
     act = staticmethod(gelu)
 
     def embed(self, ids):
         return super().embed(ids) * np.sqrt(self.width)
 
+
+class Gemma2(Gemma):
     def cap(self, x, name):
         by = self.key(name)
         return x if by is None else by * np.tanh(x / by)
@@ -360,7 +378,10 @@ CLASSES = {
     "qwen3moe": Qwen3,
     "phi3": Phi3,
     "granite": Granite,
+    "granitemoe": Granite,
     "olmo2": Olmo2,
+    "olmoe": Olmoe,
+    "gemma": Gemma,
     "gemma2": Gemma2,
     "gemma3": Gemma3,
     "starcoder2": Starcoder2,

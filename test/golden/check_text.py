@@ -117,6 +117,10 @@ def of_pieces(tokenizer):
     return lambda ids, text: tokenizer.decode(ids, skip_special_tokens=False)
 
 
+def composed(ids, text):
+    return NFC.normalize_str(text)
+
+
 def plain_words(keys):
     kinds = keys["tokenizer.ggml.token_type"]
     words = [t.decode() for t, kind in zip(keys["tokenizer.ggml.tokens"], kinds)
@@ -124,9 +128,9 @@ def plain_words(keys):
     return words
 
 
-def bpe(vocabulary, merges, pre):
+def bpe(vocabulary, merges, pre, unknown=None):
     normalizer, pre_tokenizer = RULES[pre]
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges,
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, unk_token=unknown,
                                      ignore_merges=pre in WHOLE_WORDS))
     tokenizer.pre_tokenizer = pre_tokenizer
     tokenizer.decoder = tokenizers.decoders.ByteLevel()
@@ -147,9 +151,14 @@ def published_bpe(tap, path, pre):
     changed = data.replace(entry(keys["tokenizer.ggml.pre"]), entry(pre.encode()))
     vocabulary = {t.decode(): i for i, t in enumerate(keys["tokenizer.ggml.tokens"])}
     merges = [tuple(m.decode().split(" ")) for m in keys["tokenizer.ggml.merges"]]
-    tokenizer = bpe(vocabulary, merges, pre)
-    tap.compare(f"{path.stem} as {pre}", changed, plain_words(keys), batches(tokenizer),
-                of_pieces(tokenizer))
+    unknown = keys.get("tokenizer.ggml.unknown_token_id")
+    spelled = None if unknown is None else keys["tokenizer.ggml.tokens"][unknown].decode()
+    tokenizer = bpe(vocabulary, merges, pre, spelled)
+    decode = of_pieces(tokenizer)
+    if RULES[pre][0] is NFC:
+        decode = composed
+    tap.compare(f"{path.stem} as {pre}", changed, plain_words(keys), batches(tokenizer), decode,
+                unknown)
 
 
 def published_spm(tap, path):
@@ -180,8 +189,6 @@ def trained_bpe(tap):
         tokenizer = bpe(vocabulary, merges, pre)
         decode = of_pieces(tokenizer)
         if RULES[pre][0] is NFC:
-            def composed(ids, text):
-                return NFC.normalize_str(text)
             decode = composed
         tap.compare(f"trained BPE as {pre}", text_made.bpe_file(vocabulary, merges, pre), words,
                     batches(tokenizer), decode)

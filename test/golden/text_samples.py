@@ -10,7 +10,8 @@ from tokenizers import Regex, normalizers, pre_tokenizers
 EVERY = [chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000]
 SPACES = " \t\n\r\v\f\u0085\u00a0\u1680\u2003\u2028\u202f\u205f\u3000\u180e\u200b"
 LETTERS = "aeiostrnAEZ\u00e4\u00df\u0436\u03a9\u05d0\u0623\u0e01\u4e2d\u3042\uac00"
-SIGNS = "'\"!?.,;:-_<>|()[]{}#$%&*+/=@^`~\u2026\u2014\u00ab\u20ac\u0301\u200d\ufe0f\u2581"
+SIGNS = ("'\"!?.,;:-_<>|()[]{}#$%&*+/=@^`~\u2026\u2014\u00ab\u20ac\u0301\u200d\ufe0f\u2581"
+         "\u3001\u3226")
 DIGITS = "0123456789\u0663\u00b2\u2167\u4e00\uff15"
 MARKS = ("\u0300\u0301\u0308\u0323\u0327\u0345\u05b0\u05bc\u064b\u0651\u093c\u09be\u0b57\u0ddf"
          "\u1161\u11a8\u3099\u302a\U0001d165")
@@ -50,12 +51,14 @@ def known():
     clean = normalizers.BertNormalizer(True, False, False, False)
     strip = normalizers.BertNormalizer(False, False, True, False)
     for c in EVERY:
-        if c in doubtful:
-            continue
+        if c in doubtful or category[c] in ("Cn", "Co"):
+            continue  # assigned since: it has a class by now
         bare = "".join(d for d in unicodedata.normalize("NFD", c) if category[d] != "Mn")
         dropped = category[c] in ("Cc", "Cf", "Co") and c not in "\t\n\r" or c == "\ufffd"
         if (nfc.normalize_str(c) != unicodedata.normalize("NFC", c)
                 or nfd.normalize_str(c) != unicodedata.normalize("NFD", c)
+                or any(nfd.normalize_str(t) != unicodedata.normalize("NFD", t)
+                       for t in (f"a\u0301{c}", f"a{c}\u0334"))  # its place among marks
                 or strip.normalize_str(c) != bare
                 or (clean.normalize_str(c) == "") != dropped):
             doubtful.add(c)

@@ -16,7 +16,7 @@
 #include "tenant_books.h"
 
 #ifdef REALM_TEST_SANITIZED
-enum { SEEDS = 40 };
+enum { SEEDS = 100 };
 #else
 enum { SEEDS = 300 };
 #endif

@@ -66,6 +66,7 @@ struct arch {
     bool rope_halves;       /* item i of a head turns with i + half, not with its neighbour */
     bool qk_norm_whole;     /* norms of queries and keys go over all heads at once */
     bool embedding_by_root; /* embeddings are multiplied by the root of the width */
+    bool finetuned_is_rope; /* rope.scaling.finetuned false means no rope */
     bool yarn_exact;        /* YaRN's ramp begins and ends between pairs */
     enum gate gate;         /* without a gate matrix: GELU */
 

@@ -1,8 +1,12 @@
-/* model/arch/granite.c - Granite: Llama with multipliers. */
+/* model/arch/granite.c - Granite: Llama with multipliers, with experts by another name. */
 #include "model/arch/arch.h"
 
 static const struct part parts[] = {
     ATTN_NORM, QKV, QKV_BIAS_IF(true), ATTN_OUTPUT, ATTN_OUTPUT_BIAS_IF(true), FFN_NORM, GATED_FFN,
+};
+
+static const struct part moe_parts[] = {
+    ATTN_NORM, QKV, ATTN_OUTPUT, FFN_NORM, EXPERTS_FFN,
 };
 
 #define AT(field) offsetof(struct model_config, field)
@@ -18,4 +22,14 @@ const struct arch arch_granite = {
     .name = "granite",
     PARTS(parts),
     KEYS(keys),
+    .finetuned_is_rope = true,
+};
+
+const struct arch arch_granitemoe = {
+    .name = "granitemoe",
+    PARTS(moe_parts),
+    KEYS(keys),
+    .finetuned_is_rope = true,
+    .needs_experts = true,
+    .weights_sum_to_one = true,
 };

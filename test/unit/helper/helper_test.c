@@ -1,7 +1,6 @@
 /* The helper process and its parent: this program is its own child. */
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -19,7 +18,8 @@
 #include "base/thread.h"
 #include "helper/helper.h"
 
-/* The child's work: "pid"; "fd N": whether it is open; "die"; "sleep"; else an echo. */
+/* The child's work: "pid"; "fd N": whether it is open; "die"; "sleep"; "count": how many counts
+ * there were; else an echo. */
 static int work(const struct slice *parts, size_t n_parts, struct buf *out, struct realm_error *err)
 {
     int fd = 0;
@@ -29,6 +29,9 @@ static int work(const struct slice *parts, size_t n_parts, struct buf *out, stru
     }
     if (slice_is(parts[0], "pid"))
         return buf_addf(out, "%d", (int)getpid());
+    static int counts;
+    if (slice_is(parts[0], "count"))
+        return buf_addf(out, "%d", counts++);
     if (slice_is(parts[0], "die"))
         raise(SIGKILL);
     if (slice_is(parts[0], "sleep"))
@@ -185,28 +188,22 @@ static void the_wait_for_a_turn_ends_in_time(void **state)
     buf_free(&out);
 }
 
-/* Calls of several names that stand behind one which lasts; each notes itself as it ends. */
-struct line {
-    struct helper *h;
-    atomic_uint n;
-    char order[16];
-};
-
+/* Calls of several names that stand behind one which lasts. */
 struct one {
-    struct line *line;
+    struct helper *h;
     const char *who;
     const struct realm_wait *wait;
     struct thread thread;
+    int at; /* as the child counted them; -1: it gave up */
 };
 
 static void call_of_one(void *arg)
 {
     struct one *one = arg;
-    struct line *l = one->line;
     struct buf out;
     buf_init(&out, MiB);
-    int status = call_as(l->h, one->who, "a", 5000, one->wait, &out);
-    l->order[atomic_fetch_add(&l->n, 1)] = status ? '-' : one->who[0];
+    int status = call_as(one->h, one->who, "count", 5000, one->wait, &out);
+    one->at = status ? -1 : (int)strtol(buf_cstr(&out), NULL, 10);
     buf_free(&out);
 }
 
@@ -217,27 +214,31 @@ static void names_take_turns(void **state)
     enum { N = ARRAY_LEN(names) };
     struct first_call c;
     struct thread sleeper;
-    struct line line = {0};
+    char order[N] = {0};
     struct one ones[N];
     const struct realm_wait gone = {.cancelled = at_once};
     struct buf out;
     buf_init(&out, MiB);
     buf_init(&c.out, MiB);
     assert_int_equal(helper_open(&c.h, NULL), 0);
-    line.h = c.h;
     pid_of_child(c.h, &out);
     assert_int_equal(thread_start(&sleeper, "sleeper", 0, sleep_for_ever, &c), 0);
     usleep(100000);
     for (int i = 0; i < N; i++) {
         /* The second a gives up, and keeps nobody's turn. */
-        ones[i] = (struct one){.line = &line, .who = names[i], .wait = i == 1 ? &gone : NULL};
+        ones[i] = (struct one){.h = c.h, .who = names[i], .wait = i == 1 ? &gone : NULL};
         assert_int_equal(thread_start(&ones[i].thread, "caller", 0, call_of_one, &ones[i]), 0);
         usleep(100000);
     }
     for (int i = 0; i < N; i++)
         thread_join(&ones[i].thread);
     thread_join(&sleeper);
-    assert_string_equal(line.order, "-abcaba");
+    for (int i = 0; i < N; i++) {
+        assert_int_equal(ones[i].at == -1, i == 1);
+        if (ones[i].at >= 0)
+            order[ones[i].at] = ones[i].who[0];
+    }
+    assert_string_equal(order, "abcaba");
     helper_close(c.h);
     buf_free(&c.out);
     buf_free(&out);
