@@ -265,16 +265,6 @@ static void test_what_was_spent_is_forgotten(void **state)
 
 /* ---- the spool ---- */
 
-static void spool_bytes(const struct world *w, uint8_t *bytes, size_t n, bool put)
-{
-    char path[128];
-    snprintf(path, sizeof(path), "%s/realm.spool", w->dir);
-    FILE *f = fopen(path, put ? "r+b" : "rb");
-    assert_non_null(f);
-    assert_int_equal(put ? fwrite(bytes, 1, n, f) : fread(bytes, 1, n, f), n);
-    assert_int_equal(fclose(f), 0);
-}
-
 /* A spool of n rows, as a process leaves it that finds no database to write. */
 static void fill_spool(struct world *w, int n)
 {

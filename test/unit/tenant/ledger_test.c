@@ -261,16 +261,6 @@ static void die_full(struct world *w)
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }
 
-static void spool_bytes(const struct world *w, uint8_t *bytes, size_t n, bool put)
-{
-    char path[128];
-    snprintf(path, sizeof(path), "%s/realm.spool", w->dir);
-    FILE *f = fopen(path, put ? "r+b" : "rb");
-    assert_non_null(f);
-    assert_int_equal(put ? fwrite(bytes, 1, n, f) : fread(bytes, 1, n, f), n);
-    assert_int_equal(fclose(f), 0);
-}
-
 /* Exactly so many tokens were charged: a budget of as many is spent, one more is not. */
 static void assert_spent(struct world *w, int tokens)
 {

@@ -168,3 +168,13 @@ int64_t usage(struct world *w, const char *tenant, const char *member)
     json_decref(out);
     return value;
 }
+
+void spool_bytes(const struct world *w, uint8_t *bytes, size_t n, bool put)
+{
+    char path[128];
+    snprintf(path, sizeof(path), "%s/realm.spool", w->dir);
+    FILE *f = fopen(path, put ? "r+b" : "rb");
+    assert_non_null(f);
+    assert_int_equal(put ? fwrite(bytes, 1, n, f) : fread(bytes, 1, n, f), n);
+    assert_int_equal(fclose(f), 0);
+}

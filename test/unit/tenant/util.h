@@ -37,4 +37,7 @@ int settle(struct tenant_grant *g, enum tenant_outcome outcome, uint64_t prompt,
 /* The only row of the usage of all, or of one tenant. */
 int64_t usage(struct world *w, const char *tenant, const char *member);
 
+/* Reads, or with put overwrites, the first n bytes of the spool. */
+void spool_bytes(const struct world *w, uint8_t *bytes, size_t n, bool put);
+
 #endif

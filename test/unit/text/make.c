@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/mem.h"
 #include "base/utf8.h"
 
 static void add(struct buf *b, const void *p, size_t n)
@@ -238,4 +239,34 @@ int small_open(const struct small *s, struct vocab **out, struct realm_error *er
     gguf_close(g);
     make_free(&m);
     return status;
+}
+
+void small_memory_fails(const struct small *s, const char *text, size_t tokens)
+{
+    struct make m;
+    make_init(&m);
+    small_write(s, &m);
+    struct gguf *g = make_gguf(&m);
+    const uint64_t live = mem_live();
+    for (uint64_t at = 1, done = 0; !done; at++) {
+        struct vocab *v;
+        uint32_t ids[32];
+        size_t n;
+        mem_fail_at(at, at % 2);
+        int status = vocab_open(&v, g, NULL);
+        mem_fail_at(0, 0);
+        done = status == 0;
+        ASSERT(status == 0 || status == REALM_E_NOMEM);
+        for (uint64_t in = 1, encoded = 0; v && !encoded; in++) {
+            mem_fail_at(in, 0);
+            status = vocab_encode(v, text, strlen(text), 0, ids, ARRAY_LEN(ids), &n);
+            mem_fail_at(0, 0);
+            ASSERT(status == 0 ? n == tokens : status == REALM_E_NOMEM && n == 0);
+            encoded = status == 0;
+        }
+        vocab_close(v);
+        ASSERT(mem_live() == live);
+    }
+    gguf_close(g);
+    make_free(&m);
 }

@@ -47,5 +47,8 @@ void small_unigram(struct small *s);
 uint32_t small_add(struct small *s, const char *text, int32_t type, float score);
 void small_write(const struct small *s, struct make *m);
 int small_open(const struct small *s, struct vocab **out, struct realm_error *err);
+/* Opens it, and encodes text to tokens, while each allocation fails in turn: with an error, and
+ * nothing lost. */
+void small_memory_fails(const struct small *s, const char *text, size_t tokens);
 
 #endif

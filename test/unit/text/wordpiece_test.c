@@ -100,33 +100,8 @@ static void no_unknown_token(void **state)
 static void memory_fails(void **state)
 {
     (void)state;
-    struct make m;
-    make_init(&m);
     small_wordpiece(&s);
-    small_write(&s, &m);
-    struct gguf *g = make_gguf(&m);
-    const uint64_t live = mem_live();
-    for (uint64_t at = 1, done = 0; !done; at++) {
-        struct vocab *v;
-        uint32_t ids[IDS_MAX];
-        size_t n;
-        mem_fail_at(at, at % 2);
-        int status = vocab_open(&v, g, NULL);
-        mem_fail_at(0, 0);
-        done = status == 0;
-        assert_true(status == 0 || status == REALM_E_NOMEM);
-        for (uint64_t in = 1, encoded = 0; v && !encoded; in++) {
-            mem_fail_at(in, 0);
-            status = vocab_encode(v, "h\u00e9llo in", 9, 0, ids, IDS_MAX, &n);
-            mem_fail_at(0, 0);
-            assert_true(status == 0 ? n == 2 : status == REALM_E_NOMEM && n == 0);
-            encoded = status == 0;
-        }
-        vocab_close(v);
-        assert_int_equal(mem_live(), live);
-    }
-    gguf_close(g);
-    make_free(&m);
+    small_memory_fails(&s, "h\u00e9llo in", 2);
 }
 
 int main(void)
