@@ -18,7 +18,7 @@
 #ifdef REALM_TEST_SANITIZED
 enum { SEEDS = 100 };
 #else
-enum { SEEDS = 300 };
+enum { SEEDS = 10000 };
 #endif
 
 enum { SEEDS_OF_A_DATABASE = 150 };

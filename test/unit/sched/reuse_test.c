@@ -264,6 +264,66 @@ static void the_declared_beginning_alone_crosses(void **state)
     bench_close(&b);
 }
 
+/* ---- what the order tells ---- */
+
+enum { IN_ORDER = 6 };
+
+/* Runs two tenants' generations on a scheduler that lets two in at a time, after `before` has had
+ * the same prompts or (alike false) others as long; in which order they end, in which steps. */
+static void note_order(const char *before, bool alike, uint64_t order[IN_ORDER])
+{
+    uint32_t ids[LONG];
+    for (uint32_t i = 0; i < LONG; i++)
+        ids[i] = alike ? long_ids[i] : long_ids[LONG - 1 - i];
+    const struct realm_wait at_once = {.deadline_ns = 1};
+    const struct sched_options options = {
+        .kv_bytes_max = 200 * PAGE_BYTES_F16,
+        .kv_type = KV_F16,
+        .running_max = 2,
+        .manual = true,
+    };
+    struct bench b;
+    struct realm_event e;
+    struct sched_gen *gens[IN_ORDER];
+    bench_open(&b, model, options, 2, 10 * 1000000u);
+    for (uint32_t i = 0; i < IN_ORDER; i++) {
+        struct sched_gen *g = start(&b, before, ids + i, LONG - 40 * i, 0, 2);
+        while (sched_turn(b.sched))
+            ;
+        struct answer a;
+        read_answer(g, &a);
+    }
+    const uint64_t first = bench_stats(&b).steps;
+    for (uint32_t i = 0; i < IN_ORDER; i++)
+        gens[i] = start(&b, i % 3 ? "a" : "b", long_ids + i, LONG - 40 * i, 0, 4);
+    for (uint32_t ended = 0; ended < IN_ORDER;) {
+        (void)sched_turn(b.sched);
+        for (uint32_t i = 0; i < IN_ORDER; i++) {
+            while (gens[i] && sched_gen_next(gens[i], &e, &at_once) == 0) {
+                if (e.kind != REALM_EVENT_END)
+                    continue;
+                order[ended++] = (bench_stats(&b).steps - first) * IN_ORDER + i;
+                sched_gen_close(gens[i]);
+                gens[i] = NULL;
+            }
+        }
+    }
+    bench_close(&b);
+}
+
+/* I11: who goes first depends on nobody else's pages; on one's own it does, or this would see
+ * nothing. */
+static void the_order_tells_nothing_of_others_pages(void **state)
+{
+    (void)state;
+    uint64_t cold[IN_ORDER], others[IN_ORDER], own[IN_ORDER];
+    note_order("c", false, cold);
+    note_order("c", true, others);
+    note_order("a", true, own);
+    assert_memory_equal(cold, others, sizeof(cold));
+    assert_memory_not_equal(cold, own, sizeof(cold));
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2)
@@ -280,6 +340,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(equal_prompts_that_come_together_are_computed_once),
         cmocka_unit_test(waiting_for_another_ends_with_it),
         cmocka_unit_test(the_declared_beginning_alone_crosses),
+        cmocka_unit_test(the_order_tells_nothing_of_others_pages),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     model_close(model);
