@@ -127,6 +127,43 @@ static void what_is_wanted_of_the_prompt_is_there(void **state)
     realm_close(r);
 }
 
+static bool at_once(void *ctx)
+{
+    (void)ctx;
+    return true;
+}
+
+/* I08: what ends before it is computed leaves its caller's memory alone, whoever used the
+ * engine's own before. */
+static void what_was_not_computed_is_not_told(void **state)
+{
+    (void)state;
+    enum { NEXT = 8 };
+    float untouched[128], told[128];
+    struct realm_logprob untouched_next[NEXT], next[NEXT];
+    uint32_t ids[128];
+    size_t n;
+    struct realm *r = open_engine(NULL);
+    struct realm_model *m = open_tiny(r);
+    const struct realm_wait gone = {.cancelled = at_once};
+    assert_int_equal(
+        realm_tokenize(m, system_text, strlen(system_text), REALM_TEXT_BOS, ids, 128, &n), 0);
+    assert_int_equal(realm_score(m, ids, n, told, next, NEXT, NULL, NULL), 0);
+    assert_true(told[1] < 0 && next[0].logprob < 0);
+    memset(untouched, 42, sizeof(untouched));
+    memset(untouched_next, 42, sizeof(untouched_next));
+    memset(told, 42, sizeof(told));
+    memset(next, 42, sizeof(next));
+    assert_int_equal(realm_score(m, ids, n, told, next, NEXT, &gone, NULL), REALM_E_CANCELLED);
+    ids[n - 1] = UINT32_MAX;
+    assert_true(realm_score(m, ids, n, told, next, NEXT, NULL, NULL) < 0);
+    /* The first has none in any case. */
+    assert_memory_equal(told + 1, untouched + 1, sizeof(told) - sizeof(*told));
+    assert_memory_equal(next, untouched_next, sizeof(next));
+    realm_model_close(m);
+    realm_close(r);
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2)
@@ -136,6 +173,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_second_time_one_token_is_computed),
         cmocka_unit_test(whole_pages_of_the_declared_part_alone_are_shared),
         cmocka_unit_test(what_is_wanted_of_the_prompt_is_there),
+        cmocka_unit_test(what_was_not_computed_is_not_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
