@@ -87,6 +87,11 @@ REALM_API int realm_open(struct realm **out, const struct realm_options *options
  * meanwhile: waits for them.  NULL is fine. */
 REALM_API void realm_close(struct realm *r);
 
+/* Says that a request is on its way to realm_gen_start.  An engine that sleeps wakes up and looks
+ * out for it, for 250 us at most, so that its first step need not wait for a thread to wake.
+ * Does nothing where there is one processor alone. */
+REALM_API void realm_expect(struct realm *r);
+
 /* ----------------------------------------------------------------- models -- */
 
 struct realm_model;

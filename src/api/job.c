@@ -163,6 +163,8 @@ static void start(struct job *j)
     j->deadline_ns = j->arrived_ns + (uint64_t)atomic_load(&a->request_ms) * 1000000u;
     list_add_tail(&a->jobs, &j->link);
     if (account_open(j, &j->error) == 0) {
+        if (!j->door->work)
+            realm_expect(a->options.engine);
         workers_run(a->parties.workers, j->party->line, &j->work);
         return;
     }

@@ -130,6 +130,11 @@ void thread_lower_priority(void)
     (void)setpriority(PRIO_PROCESS, 0, now + LOWER_BY);
 }
 
+void thread_yield(void)
+{
+    (void)sched_yield();
+}
+
 unsigned thread_cpus(void)
 {
     cpu_set_t set;

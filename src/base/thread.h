@@ -47,6 +47,9 @@ void thread_join(struct thread *t);
  * lets it.  There is no way back. */
 void thread_lower_priority(void);
 
+/* Lets others run that wait for the calling thread's processor. */
+void thread_yield(void);
+
 /* Processors this process may run on, at least 1. */
 unsigned thread_cpus(void);
 

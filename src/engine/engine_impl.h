@@ -21,6 +21,7 @@ struct realm {
     struct pool *pool;
     struct sched *sched;
     struct store *store;
+    bool looks; /* there is a processor to look out on: see realm_expect */
     atomic_bool closing;
 
     struct mutex lock;

@@ -63,6 +63,7 @@ static int find_models_dir(struct realm *r, struct realm_error *err)
 
 static int open_sched(struct realm *r)
 {
+    r->looks = thread_cpus() > 1;
     return sched_open(&r->sched,
                       &(struct sched_options){
                           .pool = r->pool,
@@ -155,6 +156,12 @@ void realm_close(struct realm *r)
     cond_destroy(&r->left);
     mutex_destroy(&r->lock);
     mem_free(r);
+}
+
+void realm_expect(struct realm *r)
+{
+    if (r->looks)
+        sched_expect(r->sched);
 }
 
 int engine_enter(struct realm *r, struct realm_error *err)

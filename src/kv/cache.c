@@ -402,6 +402,17 @@ uint32_t kv_seq_share(struct kv_seq *s, const uint32_t *tokens, uint32_t n)
     return kv_seq_room(s);
 }
 
+/* The keys of tokens lie side by side, their values one after another. */
+static void copy_tokens(const struct kv_pool *p, uint8_t *to, const uint8_t *from, uint32_t n)
+{
+    size_t row = p->values_bytes / KV_PAGE_TOKENS;
+    for (uint32_t layer = 0; layer < p->shape.layers; layer++)
+        for (uint32_t head = 0; head < p->shape.kv_heads; head++) {
+            size_t at = kv_keys_at(p, layer, head);
+            memcpy(to + at, from + at, p->keys_bytes + n * row);
+        }
+}
+
 uint32_t kv_seq_copy(struct kv_seq *s, const uint32_t *tokens, uint32_t n)
 {
     uint32_t at = cast_u32((uint64_t)s->shared * KV_PAGE_TOKENS), alike = 0;
@@ -419,7 +430,7 @@ uint32_t kv_seq_copy(struct kv_seq *s, const uint32_t *tokens, uint32_t n)
     }
     if (!e)
         return at;
-    memcpy(s->pages[s->shared], e->page, s->pool->page_bytes);
+    copy_tokens(s->pool, s->pages[s->shared], e->page, alike);
     touch(e);
     return at + alike;
 }

@@ -160,7 +160,7 @@ static int enqueue(struct sched_gen *g, struct realm_error *err)
         s->stats.started++;
         s->stats.waiting++;
         list_add_tail(&s->inbox, &g->link);
-        cond_signal(&s->wake);
+        sched_wake(s);
     }
     mutex_unlock(&s->lock);
     return status;

@@ -7,6 +7,9 @@
 #include "kv/cache.h"
 #include "sched/sched_impl.h"
 
+/* How long the thread looks for a generation that is expected. */
+static const uint64_t EXPECT_NS = 250000;
+
 static void run(void *arg);
 
 static const struct sched_forward real = {
@@ -82,11 +85,26 @@ no_scratch:
     return status;
 }
 
+void sched_wake(struct sched *s)
+{
+    atomic_store_explicit(&s->woken, true, memory_order_relaxed);
+    cond_signal(&s->wake);
+}
+
+void sched_expect(struct sched *s)
+{
+    mutex_lock(&s->lock);
+    s->look_until_ns = clock_ns(clock_system()) + EXPECT_NS;
+    if (s->sleeps)
+        cond_signal(&s->wake);
+    mutex_unlock(&s->lock);
+}
+
 void sched_shutdown(struct sched *s)
 {
     mutex_lock(&s->lock);
     atomic_store(&s->shutdown, true);
-    cond_signal(&s->wake);
+    sched_wake(s);
     mutex_unlock(&s->lock);
 }
 
@@ -96,7 +114,7 @@ void sched_close(struct sched *s)
         return;
     mutex_lock(&s->lock);
     s->closing = true;
-    cond_signal(&s->wake);
+    sched_wake(s);
     mutex_unlock(&s->lock);
     if (!s->options.manual)
         thread_join(&s->thread);
@@ -115,7 +133,7 @@ int sched_call(struct sched *s, int (*fn)(struct sched *s, struct sched_model *m
     struct call call = {.fn = fn, .model = m};
     mutex_lock(&s->lock);
     list_add_tail(&s->calls, &call.link);
-    cond_signal(&s->wake);
+    sched_wake(s);
     while (!call.done)
         cond_wait(&s->called, &s->lock);
     mutex_unlock(&s->lock);
@@ -154,13 +172,37 @@ static bool idle(const struct sched *s)
            s->n_running == 0 && !s->closing;
 }
 
+/* With the lock, which it is without meanwhile: looks for what is expected. */
+static void look(struct sched *s)
+{
+    uint64_t until = s->look_until_ns;
+    atomic_store_explicit(&s->woken, false, memory_order_relaxed);
+    mutex_unlock(&s->lock);
+    while (!atomic_load_explicit(&s->woken, memory_order_relaxed) &&
+           clock_ns(clock_system()) < until)
+        thread_yield(); // to the one that brings it, where both share a processor
+    mutex_lock(&s->lock);
+}
+
+/* With the lock. */
+static void wait_for_work(struct sched *s)
+{
+    if (clock_ns(clock_system()) < s->look_until_ns) {
+        look(s);
+        return;
+    }
+    s->sleeps = true;
+    cond_wait(&s->wake, &s->lock);
+    s->sleeps = false;
+}
+
 /* Takes in what has come, waiting for it when there is nothing else to do.
  * false: the scheduler is to end. */
 static bool collect(struct sched *s)
 {
     mutex_lock(&s->lock);
     while (idle(s) && !s->options.manual)
-        cond_wait(&s->wake, &s->lock);
+        wait_for_work(s);
     answer_calls(s);
     while (!list_empty(&s->inbox))
         share_take(s, gen_of(s->inbox.next));

@@ -93,6 +93,9 @@ void sched_close(struct sched *s);
  * is left to do.  A generation must be over (its end event there) before it is closed. */
 bool sched_turn(struct sched *s);
 
+/* As realm_expect. */
+void sched_expect(struct sched *s);
+
 void sched_stats(struct sched *s, struct sched_stats *out);
 size_t sched_tenant_stats(struct sched *s, struct realm_tenant_stats *out, size_t max);
 

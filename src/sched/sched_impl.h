@@ -170,10 +170,13 @@ struct sched {
     uint64_t tickets;
     size_t queued; /* generations that never ran yet */
     bool closing;
+    bool sleeps;            /* the scheduler */
+    uint64_t look_until_ns; /* the scheduler does not sleep before: see sched_expect */
     struct sched_stats stats;
 
     struct shares shares; /* says itself what is under lock */
 
+    atomic_bool woken; /* the scheduler, which may have been looking */
     atomic_bool shutdown;
     _Atomic uint64_t layers; /* begun, of all steps: a step that is long still moves */
 
@@ -188,6 +191,9 @@ struct sched {
     struct sample_item draws[FORWARD_LOGITS_MAX];
     size_t n_prompts, n_draws;
 };
+
+/* With the lock: the scheduler, which has something to do. */
+void sched_wake(struct sched *s);
 
 static inline struct sched_gen *gen_of(struct list *link)
 {

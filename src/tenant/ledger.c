@@ -35,7 +35,8 @@ struct ledger {
     struct cond wake;
     struct list queue;
     uint32_t n_queued;
-    uint64_t due_ns; /* when the next group is to be written at the latest */
+    uint64_t due_ns;  /* when the next group is to be written at the latest */
+    uint64_t wake_ns; /* until when the thread sleeps; 0: it looks at due_ns by itself */
     bool closing;
     uint32_t keep_days; /* 0: for ever */
     uint64_t fold_ns;   /* when it is looked for old rows */
@@ -66,8 +67,10 @@ static void enqueue(struct ledger *l, struct ledger_entry *e, uint64_t within_ms
         l->n_queued++;
         atomic_fetch_add(&l->waiting, 1);
     }
-    if (due < l->due_ns || l->n_queued >= LEDGER_GROUP_ROWS_MAX) {
-        l->due_ns = due < l->due_ns ? due : l->due_ns;
+    if (due < l->due_ns)
+        l->due_ns = due;
+    if (l->due_ns < l->wake_ns || (l->wake_ns && l->n_queued >= LEDGER_GROUP_ROWS_MAX)) {
+        l->wake_ns = 0;
         cond_signal(&l->wake);
     }
 }
@@ -287,9 +290,23 @@ static void work(struct ledger *l)
     finish_group(l);
 }
 
-/* With the lock: sleeps until there is something to do. */
+/* With the lock, until somebody signals or then. */
+static void sleep_until(struct ledger *l, uint64_t until)
+{
+    l->wake_ns = until;
+    if (until == UINT64_MAX)
+        cond_wait(&l->wake, &l->lock);
+    else
+        (void)cond_wait_until(&l->wake, &l->lock, until);
+    l->wake_ns = 0;
+}
+
+/* With the lock: sleeps until there is something to do.  After a group the thread wakes once by
+ * itself before it sleeps for good: a request that begins meanwhile has a row that is due later
+ * than that, and need not spend its first step's time on waking anybody. */
 static void await(struct ledger *l)
 {
+    uint64_t linger = now_ns() + LEDGER_NOTE_MS_MAX * MS_NS;
     while (!l->closing) {
         uint64_t now = now_ns(), until = l->due_ns;
         bool broken = !ledger_writable(l);
@@ -298,10 +315,7 @@ static void await(struct ledger *l)
             until = other;
         if (until <= now || (!broken && l->n_queued >= LEDGER_GROUP_ROWS_MAX))
             return;
-        if (until == UINT64_MAX)
-            cond_wait(&l->wake, &l->lock);
-        else
-            (void)cond_wait_until(&l->wake, &l->lock, until);
+        sleep_until(l, linger > now && linger < until ? linger : until);
     }
 }
 

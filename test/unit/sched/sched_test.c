@@ -1,6 +1,7 @@
 /* The scheduler on a clock of the test's: what goes into a step, and in which
  * order generations are let in. */
 #include <string.h>
+#include <time.h>
 
 #include "base/limits.h"
 #include "model/forward.h"
@@ -78,6 +79,33 @@ static void answers_go_on_while_a_prompt_is_read(void **state)
     assert_int_equal(s.decode_rows, 299);
     assert_int_equal(s.prompt_tokens, 905);
     assert_int_equal(s.completion_tokens, 301);
+    bench_close(&b);
+}
+
+static uint64_t cpu_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* It is looked for, whether it comes or not, and then the thread sleeps again. */
+static void what_is_expected_is_looked_for_for_a_moment(void **state)
+{
+    (void)state;
+    struct bench b;
+    open_bench(&b, 200, 0);
+    for (int i = 0; i < 20; i++) {
+        sched_expect(b.sched);
+        if (i % 2)
+            nanosleep(&(struct timespec){0, 1000000}, NULL);
+        finish(start(&b, 5, 2));
+    }
+    sched_expect(b.sched);
+    nanosleep(&(struct timespec){0, 20000000}, NULL);
+    uint64_t before = cpu_ns();
+    nanosleep(&(struct timespec){0, 200000000}, NULL);
+    assert_true(cpu_ns() - before < 20000000u);
     bench_close(&b);
 }
 
@@ -170,6 +198,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_fast_machine_takes_prompts_in_large_pieces),
         cmocka_unit_test(answers_go_on_while_a_prompt_is_read),
+        cmocka_unit_test(what_is_expected_is_looked_for_for_a_moment),
         cmocka_unit_test(first_come_first_served),
         cmocka_unit_test(the_oldest_is_never_preempted),
         cmocka_unit_test(scratch_is_what_was_said),

@@ -143,6 +143,38 @@ static void test_rows_left_open_are_interrupted(void **state)
     world_free(w);
 }
 
+static bool becomes_written(struct world *w)
+{
+    struct tenants_stats stats;
+    for (int i = 0; i < 100; i++) { // 2 s, where a quarter of one is promised
+        tenants_stats(w->t, &stats);
+        if (stats.waiting == 0)
+            return true;
+        nanosleep(&(struct timespec){0, 20000000}, NULL);
+    }
+    return false;
+}
+
+/* Whether the thread sleeps for good, or is to wake soon because it has just written. */
+static void test_a_row_is_in_soon_after_its_request_begins(void **state)
+{
+    (void)state;
+    struct world *w = world_new();
+    world_open(w);
+    struct tenant_pass pass = pass_of(w, NULL);
+    for (int i = 0; i < 3; i++) {
+        char id[32];
+        snprintf(id, sizeof(id), "req_%d", i);
+        struct tenant_grant *g = admit(w, &pass, id);
+        assert_true(becomes_written(w));
+        assert_int_equal(settle(g, TENANT_OK, 1, 1), 0);
+        if (i == 1)
+            nanosleep(&(struct timespec){0, 600000000}, NULL);
+    }
+    tenant_pass_drop(&pass);
+    world_free(w);
+}
+
 /* full: no file grows beyond what the log has, which to SQLite is a full disk. */
 static void set_full(const struct world *w, bool full)
 {
@@ -387,6 +419,7 @@ int main(void)
         cmocka_unit_test(test_reports),
         cmocka_unit_test(test_modules_do_not_wait_for_reports),
         cmocka_unit_test(test_rows_left_open_are_interrupted),
+        cmocka_unit_test(test_a_row_is_in_soon_after_its_request_begins),
         cmocka_unit_test(test_a_full_disk_loses_nothing),
         cmocka_unit_test(test_the_spool_is_replayed),
         cmocka_unit_test(test_nothing_is_acknowledged_that_is_not_written),
