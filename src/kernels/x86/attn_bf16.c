@@ -21,25 +21,29 @@ static void start_pairs(struct tile *tile, size_t r, const float *q)
     }
 }
 
-static inline v16 dot_pair(v16 sum, const uint16_t *factors, __m512i v)
+static inline v16 dot_pair(v16 sum, const uint16_t *factors, size_t part, __m512i v)
 {
     int32_t pair;
+    (void)part;
     memcpy(&pair, factors, 4);
     return _mm512_dpbf16_ps(sum, (__m512bh)v, (__m512bh)_mm512_set1_epi32(pair));
 }
 
-static inline __m512i load_pair(const uint16_t *p, uint32_t seen)
+static inline __m512i load_pair(const uint16_t *p, size_t part, uint32_t seen)
 {
+    (void)part;
     return _mm512_and_si512(_mm512_loadu_si512(p), _mm512_set1_epi32((int)seen));
 }
 
 #define KV_NAME bf16
 #define KV_START start_pairs
 #define KV_INTEGER 0
+#define KV_TILE_WIDTH V16_TILE_WIDTH
 #define KV_STEP 2
 #define KV_ROUNDED true
 #define KV_FLUSHED false
 #define KV uint16_t
+#define KV_PARTS 1
 #define KV_VECTOR __m512i
 #define KV_LOAD load_pair
 #define KV_FACTOR uint16_t

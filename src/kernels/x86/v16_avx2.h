@@ -15,6 +15,8 @@ typedef struct {
 /* Pages (of keys) or pairs of registers (of values) that a tile of so many rows
  * takes at once: of 16 registers 12 hold sums, and fewer than 8 sums would wait. */
 #define V16_TILE_WIDTH(rows) ((rows) == 1 ? 4 : (rows) <= 3 ? 2 : 1)
+/* The same where halves of pairs are taken one after the other: they have two factors. */
+#define V16_HALVES_WIDTH(rows) ((rows) == 1 ? 4 : (rows) == 2 ? 2 : 1)
 
 static inline v16 v16_of(__m256 a, __m256 b)
 {
@@ -98,22 +100,17 @@ static inline void v16_store_bf16(uint16_t *p, v16 x)
     _mm256_storeu_si256((__m256i *)p, _mm256_permute4x64_epi64(both, 0xd8));
 }
 
-/* Pairs of bf16 as two registers of f32: 16 even items and 16 odd ones, each and-ed with
- * a half of `mask`. */
-typedef struct {
-    v16 even, odd;
-} v16_pair;
-
-static inline v16_pair v16_load_pair(const uint16_t *p, uint32_t mask)
+/* The odd or the even ones of 16 pairs of bf16, and-ed with their half of `mask`. */
+static inline v16 v16_load_half(const uint16_t *p, bool odd, uint32_t mask)
 {
-    const __m256i both = _mm256_set1_epi32((int)mask);
-    const __m256i odd = _mm256_set1_epi32((int)0xffff0000);
-    __m256i a = _mm256_and_si256(_mm256_loadu_si256((const __m256i *)p), both);
-    __m256i b = _mm256_and_si256(_mm256_loadu_si256((const __m256i *)(p + 16)), both);
-    return (v16_pair){.even = v16_of(_mm256_castsi256_ps(_mm256_slli_epi32(a, 16)),
-                                     _mm256_castsi256_ps(_mm256_slli_epi32(b, 16))),
-                      .odd = v16_of(_mm256_castsi256_ps(_mm256_and_si256(a, odd)),
-                                    _mm256_castsi256_ps(_mm256_and_si256(b, odd)))};
+    const __m256i bits = _mm256_set1_epi32((int)(odd ? mask & 0xffff0000 : mask));
+    __m256i a = _mm256_and_si256(_mm256_loadu_si256((const __m256i *)p), bits);
+    __m256i b = _mm256_and_si256(_mm256_loadu_si256((const __m256i *)(p + 16)), bits);
+    if (!odd) {
+        a = _mm256_slli_epi32(a, 16);
+        b = _mm256_slli_epi32(b, 16);
+    }
+    return v16_of(_mm256_castsi256_ps(a), _mm256_castsi256_ps(b));
 }
 
 static inline v16 v16_load_i8(const int8_t *p)

@@ -13,6 +13,8 @@ typedef __m512 v16;
 /* Pages (of keys) or registers (of values) that a tile of so many rows takes at
  * once: their product must stay below the number of registers. */
 #define V16_TILE_WIDTH(rows) 4
+/* The same where halves of pairs are taken one after the other: they have two factors. */
+#define V16_HALVES_WIDTH(rows) ((rows) <= 4 ? 4 : 2)
 
 static inline v16 v16_set1(float a)
 {
@@ -73,18 +75,12 @@ static inline void v16_store_bf16(uint16_t *p, v16 a)
     _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16(near));
 }
 
-/* Pairs of bf16 as two registers of f32: 16 even items and 16 odd ones, each and-ed with
- * a half of `mask`. */
-typedef struct {
-    v16 even, odd;
-} v16_pair;
-
-static inline v16_pair v16_load_pair(const uint16_t *p, uint32_t mask)
+/* The odd or the even ones of 16 pairs of bf16, and-ed with their half of `mask`. */
+static inline v16 v16_load_half(const uint16_t *p, bool odd, uint32_t mask)
 {
-    __m512i pair = _mm512_and_si512(_mm512_loadu_si512(p), _mm512_set1_epi32((int)mask));
-    const __m512i odd = _mm512_set1_epi32((int)0xffff0000);
-    return (v16_pair){.even = _mm512_castsi512_ps(_mm512_slli_epi32(pair, 16)),
-                      .odd = _mm512_castsi512_ps(_mm512_and_si512(pair, odd))};
+    const __m512i bits = _mm512_set1_epi32((int)(odd ? mask & 0xffff0000 : mask));
+    __m512i pairs = _mm512_and_si512(_mm512_loadu_si512(p), bits);
+    return _mm512_castsi512_ps(odd ? pairs : _mm512_slli_epi32(pairs, 16));
 }
 
 static inline v16 v16_load_i8(const int8_t *p)
