@@ -11,7 +11,7 @@
 
 /* Of the read bandwidth, by decoding one answer; and of the rate of products alone, by reading
  * a prompt: what 1.1 B models reach (docs/benchmarks.md). */
-static const double DECODE_SHARE = 0.9, PREFILL_SHARE = 0.75;
+static const double DECODE_SHARE = 0.9, PREFILL_SHARE = 0.6;
 
 /* Sizes as they are usual: Qwen 2.5 0.5B, Llama 3's 1B to 8B, Qwen 2.5 14B and 32B.
  * In millions of weights; a token's step reads all but the table of embeddings (where that
