@@ -98,8 +98,11 @@ static void print_machine(const struct doctor *d)
     const struct machine *m = &d->machine;
     char lacking[64];
     doctor_lacking(d->cpu_flags, lacking, sizeof(lacking));
-    printf("processor   %s: %u processors on %u cores, load %.1f\n", m->cpu[0] ? m->cpu : "unknown",
+    printf("processor   %s: %u processors on %u cores, load %.1f", m->cpu[0] ? m->cpu : "unknown",
            m->processors, m->cores, m->load);
+    if (m->quota > 0)
+        printf(", the control group's limit %.1f processors", m->quota);
+    printf("\n");
     printf("kernels     %s%s%s\n", cpu_level_name(d->used_flags),
            lacking[0] ? "; the processor lacks " : "", lacking);
     printf("memory      %.1f GB, %.1f GB free", (double)m->memory_bytes * 1e-9,
