@@ -28,6 +28,10 @@ e2e: all  ## real guests in real sandboxes at full counts, and real clients of t
 bench: all  ## figures with median and spread: requests, guests, kernels, tokens
 	@bench/run $(BUILD)
 
+bench-compare: all  ## Realm beside llama.cpp, kept in bench/results
+	@scripts/setup --peer
+	@bench/compare $(BUILD)
+
 bench-server: all  ## the server beside the engine that is in it, and under load
 	@bench/server $(BUILD)
 
@@ -56,6 +60,6 @@ clean:  ## remove what was built here
 	@rm -rf $(BUILD) build-asan build-tsan build-fuzz build-fuzz-cover
 
 help:  ## this list
-	@sed -n 's/^\([a-z0-9]*\):.*##  *\(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
+	@sed -n 's/^\([a-z0-9-]*\):.*##  *\(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
 
-.PHONY: all run test e2e bench bench-server bench-tenants tidy asan tsan fuzz install clean help
+.PHONY: all run test e2e bench bench-compare bench-server bench-tenants tidy asan tsan fuzz install clean help

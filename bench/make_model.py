@@ -17,7 +17,7 @@ import numpy as np
 
 SHAPES = {  # width, layers, heads, kv heads, ffn, vocabulary, tied, rope base, context
     "0.5b": (896, 24, 14, 2, 4864, 151936, True, 1e6, 32768),    # Qwen2.5 0.5B, without biases
-    "1.1b": (2048, 22, 32, 4, 5632, 32000, False, 1e4, 2048),    # TinyLlama
+    "1.1b": (2048, 22, 32, 4, 5632, 32000, False, 1e4, 8192),    # TinyLlama; its context is 2048
     "3b": (3072, 28, 24, 8, 8192, 128256, True, 5e5, 131072),    # Llama 3.2 3B
     "8b": (4096, 32, 32, 8, 14336, 128256, False, 5e5, 131072),  # Llama 3.1 8B
 }

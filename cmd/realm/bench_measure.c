@@ -1,19 +1,25 @@
 /* cmd/realm/bench_measure.c - the engine, measured from outside. */
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/limits.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "bench.h"
 
-/* A generation on n seeded random tokens that draws greedily and does not stop. */
-static int start(const struct bench *b, uint32_t n, uint64_t seed, uint32_t max_tokens,
+enum { PAGE_TOKENS = 16 }; /* the cache has whole pages of a prompt */
+
+/* A generation that draws greedily and does not stop, on seeded random tokens: the first
+ * depth are the same in each call with this seed, the others come but once. */
+static int start(struct bench *b, uint64_t seed, uint32_t tokens, uint32_t max_tokens,
                  struct realm_gen **out, struct realm_error *err)
 {
+    const size_t n = (size_t)b->depth + tokens;
     uint32_t *ids = mem_array(n, sizeof(*ids));
     if (!ids)
         return err_nomem(err, "a prompt");
-    for (uint32_t i = 0; i < n; i++)
-        ids[i] = (uint32_t)(rng_unit(seed, 0, i) * b->vocab);
+    b->prompts++;
+    for (size_t i = 0; i < n; i++)
+        ids[i] = (uint32_t)(rng_unit(seed, i < b->depth ? 0 : b->prompts, i) * b->vocab);
     struct realm_request request;
     realm_request_init(&request, REALM_DOOR_OPENAI);
     request.ids = ids;
@@ -35,29 +41,37 @@ static int next(struct realm_gen *gen, struct realm_event *event, struct realm_e
     return status ? err_set(err, status, "a generation failed: %s", realm_status_name(status)) : 0;
 }
 
-/* Seconds from the first step of a prompt of n tokens to its first token. */
-static double prefill_seconds(const struct bench *b, uint32_t n, struct realm_error *err)
+/* What a prompt took, from its first step to its first token. */
+static int prefill(struct bench *b, uint32_t tokens, struct realm_usage *usage,
+                   struct realm_error *err)
 {
     struct realm_gen *gen;
     struct realm_event event;
-    if (start(b, n, 1, 1, &gen, err))
-        return -1;
-    int status;
+    int status = start(b, 1, tokens, 1, &gen, err);
+    if (status)
+        return status;
     do
         status = next(gen, &event, err);
     while (!status && event.kind != REALM_EVENT_END);
-    double seconds = status ? -1 : (double)event.usage.prefill_ns * 1e-9;
+    if (!status)
+        *usage = event.usage;
     realm_gen_close(gen);
-    return seconds;
+    return status;
 }
 
-double bench_prefill(const struct bench *b, uint32_t tokens, struct realm_error *err)
+double bench_prefill(struct bench *b, uint32_t tokens, struct realm_error *err)
 {
-    double before = b->depth ? prefill_seconds(b, b->depth, err) : 0;
-    if (before < 0)
-        return -1;
-    double all = prefill_seconds(b, b->depth + tokens, err);
-    return all < 0 ? -1 : (double)tokens / (all - before);
+    struct realm_usage usage;
+    /* The first time depth tokens are computed, too; after that they are found. */
+    for (int tries = 0; tries < 2; tries++) {
+        if (prefill(b, tokens, &usage, err))
+            return -1;
+        if (usage.cached_tokens >= b->depth / PAGE_TOKENS * PAGE_TOKENS)
+            return (double)(usage.prompt_tokens - usage.cached_tokens) * 1e9 /
+                   (double)usage.prefill_ns;
+    }
+    err_set(err, REALM_E_NO_ROOM, "keys and values of %u tokens do not stay in memory", b->depth);
+    return -1;
 }
 
 /* With every answer under way: rows computed from here until `rows` more, per second. */
@@ -81,7 +95,7 @@ static double measure_rows(const struct bench *b, struct realm_gen *first, uint6
     return (double)(s.decode_rows - rows_before) / seconds;
 }
 
-double bench_decode(const struct bench *b, uint32_t tokens, uint32_t batch, struct realm_error *err)
+double bench_decode(struct bench *b, uint32_t tokens, uint32_t batch, struct realm_error *err)
 {
     struct realm_gen **gens = mem_zarray(batch, sizeof(struct realm_gen *));
     struct realm_event event;
@@ -91,7 +105,7 @@ double bench_decode(const struct bench *b, uint32_t tokens, uint32_t batch, stru
         return -1;
     }
     for (uint32_t i = 0; i < batch; i++)
-        if (start(b, b->depth ? b->depth : 1, i + 1, 0, &gens[i], err))
+        if (start(b, i + 1, 1, 0, &gens[i], err))
             goto out;
     for (uint32_t i = 0; i < batch; i++)
         if (next(gens[i], &event, err))
@@ -99,7 +113,7 @@ double bench_decode(const struct bench *b, uint32_t tokens, uint32_t batch, stru
     rate = measure_rows(b, gens[0], (uint64_t)tokens * batch, err);
 
 out:
-    for (uint32_t i = 0; i < batch; i++)
+    for (uint32_t i = 0; i < batch && gens[i]; i++)
         realm_gen_cancel(gens[i]);
     for (uint32_t i = 0; i < batch; i++)
         realm_gen_close(gens[i]);

@@ -28,6 +28,7 @@ int cmd_inspect(int argc, char **argv);
 int cmd_tokenize(int argc, char **argv);
 int cmd_score(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
+int cmd_doctor(int argc, char **argv);
 int cmd_quantize(int argc, char **argv);
 int cmd_pull(int argc, char **argv);
 int cmd_helper(int argc, char **argv); /* not listed: the child process that compiles and renders */
@@ -91,6 +92,10 @@ void cmd_engine_close(struct cmd_engine *e);
 #define CMD_NO_TINY                                                                               \
     "the model that comes along (" CMD_TINY ") is not beside the program; name one with -m FILE " \
     "or set REALM_MODELS"
+
+/* The first of these files that is there, named from the program's folder, which is
+ * PREFIX/bin or the build folder in the source tree; freed with mem_free.  NULL: none. */
+char *cmd_beside(const char *const *names, size_t n_names);
 
 /* The path of the model that comes along, freed with mem_free; NULL: it is not there. */
 char *cmd_tiny_path(void);

@@ -1,4 +1,4 @@
-/* cmd/realm/cmd_score.c - `realm score`: log-probabilities of a text. */
+/* cmd/realm/cmd_score.c - `realm score`: log-probabilities of a text, or its perplexity. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,19 +6,31 @@
 #include "base/buf.h"
 #include "base/limits.h"
 #include "base/mem.h"
-#include "cmd.h"
+#include "score.h"
+
+enum {
+    WINDOW_TOKENS = 512, /* with which perplexities are usually compared */
+    WINDOW_TOKENS_MIN = 4,
+};
 
 static const struct opt_help help = {
-    .usage = "score [TEXT | --file FILE | --ids 1,2,3] [-m FILE] [--top N] [--kv TYPE] [--json]",
+    .usage = "score [TEXT | --file FILE | --ids 1,2,3] [-m FILE] [--window N] [--top N]\n"
+             "                   [--kv TYPE] [--json]",
     .about = "Prints the log-probability of each token of a text, given those before it, and the\n"
              "likeliest tokens after the last.  A text begins with the model's BOS token, if its\n"
-             "prompts do; ids are taken as they are.",
+             "prompts do; ids are taken as they are.\n"
+             "\n"
+             "Of a file it prints the perplexity alone, by windows of 512 tokens each of which is\n"
+             "read on its own, as other engines' tools do: what the second halves of all windows\n"
+             "come to, given what stands before in the same window.",
     .examples = "  realm score \"Paris is the capital of France.\"\n"
-                "  realm score --ids 1,450,7483 --top 5 --json",
+                "  realm score --ids 1,450,7483 --top 5 --json\n"
+                "  realm score -m llama-8b-q4_k_m.gguf --file wiki.test.raw\n"
+                "  realm score --file letter.txt --window 0",
 };
 
 struct arguments {
-    const char *model, *file, *ids, *top, *kv, *text;
+    const char *model, *file, *ids, *top, *kv, *text, *window;
     enum realm_kv_type kv_type;
     bool json;
 };
@@ -30,6 +42,7 @@ struct scored {
     struct realm_logprob *next;
     size_t n_next;
     double perplexity; /* over all but the first; NaN for one token */
+    struct windows windows;
 };
 
 static int parse_ids(const char *text, uint32_t **out, size_t *n)
@@ -178,18 +191,13 @@ static void print_table(const struct realm_model *m, const struct scored *s)
         printf("\nperplexity %.4f\n", s->perplexity);
 }
 
-static int score(const struct arguments *a, struct realm_model *m, struct scored *s)
+/* Each token of the text, and what may follow. */
+static int score_tokens(const struct arguments *a, struct realm_model *m, struct scored *s)
 {
     struct realm_error err = {0};
-    uint64_t top = 10;
-    int status = a->top ? opt_u64("score", "--top", a->top, 0, TOP_LOGPROBS_MAX, &top) : -1;
-    if (status < 0)
-        status = read_ids(a, m, s);
-    if (status >= 0)
-        return status;
     struct realm_model_info info;
     realm_model_info(m, &info);
-    s->n_next = top < info.vocab_size ? (size_t)top : info.vocab_size;
+    s->n_next = s->n_next < info.vocab_size ? s->n_next : info.vocab_size;
     s->logprobs = mem_array(s->n, sizeof(*s->logprobs));
     s->next = mem_array(s->n_next, sizeof(*s->next));
     if (!s->logprobs || !s->next)
@@ -204,13 +212,64 @@ static int score(const struct arguments *a, struct realm_model *m, struct scored
     return EXIT_DONE;
 }
 
-static int read_arguments(int argc, char **argv, struct arguments *a)
+static int score_file(const struct arguments *a, struct realm_model *m, struct scored *s)
+{
+    struct windows *w = &s->windows;
+    int status = score_windows(m, s->ids, s->n, w);
+    if (status >= 0)
+        return status;
+    if (a->json) {
+        printf("{\"window\":%u,\"windows\":%zu,\"scored_tokens\":%zu,\"perplexity\":", w->window,
+               w->n, w->scored);
+        print_number(w->perplexity);
+        printf(",\"perplexity_error\":");
+        print_number(w->error);
+        printf("}\n");
+    } else {
+        printf("perplexity %.4f +/- %.4f over %zu tokens: the second halves of %zu windows of %u\n",
+               w->perplexity, w->error, w->scored, w->n, w->window);
+    }
+    return EXIT_DONE;
+}
+
+static int score(const struct arguments *a, struct realm_model *m, struct scored *s)
+{
+    int status = read_ids(a, m, s);
+    if (status >= 0)
+        return status;
+    return s->windows.window ? score_file(a, m, s) : score_tokens(a, m, s);
+}
+
+static int read_numbers(const struct arguments *a, struct scored *s)
+{
+    uint64_t window = a->file ? WINDOW_TOKENS : 0, top = 10;
+    int status = -1;
+    if (a->window)
+        status = opt_u64("score", "--window", a->window, 0, MODEL_CONTEXT_MAX, &window);
+    if (status < 0 && a->top)
+        status = opt_u64("score", "--top", a->top, 0, TOP_LOGPROBS_MAX, &top);
+    if (status >= 0)
+        return status;
+    if (window && window < WINDOW_TOKENS_MIN)
+        return cmd_usage("score", "--window must be 0, or %d tokens at least", WINDOW_TOKENS_MIN);
+    if (window && a->ids)
+        return cmd_usage("score", "--window is for texts; ids are taken as they are");
+    if (window && a->top)
+        return cmd_usage("score", "--top shows what follows a text, which windows do not have");
+    s->windows.window = (uint32_t)window;
+    s->n_next = (size_t)top;
+    return -1;
+}
+
+static int read_arguments(int argc, char **argv, struct arguments *a, struct scored *s)
 {
     int n_rest;
     const struct opt opts[] = {
         {"model", 'm', "FILE", "GGUF file (default: the model that comes along)", &a->model, NULL},
         {"file", 'f', "FILE", "read the text from FILE (- is standard input)", &a->file, NULL},
         {"ids", 0, "1,2,3", "score these token ids", &a->ids, NULL},
+        {"window", 'w', "N", "perplexity by windows of N tokens (of a file 512); 0: each token",
+         &a->window, NULL},
         {"top", 0, "N", "show the N likeliest next tokens (default 10)", &a->top, NULL},
         {"kv", 0, "TYPE", "keep keys and values as f32 (default), f16, bf16 or q8_0", &a->kv, NULL},
         {"json", 0, NULL, "print one JSON object", NULL, &a->json},
@@ -225,7 +284,8 @@ static int read_arguments(int argc, char **argv, struct arguments *a)
         return cmd_usage("score", "give a text, --file or --ids, not two of them");
     if (!a->ids && !a->text && !a->file)
         return cmd_usage("score", "give a text, --file FILE or --ids 1,2,3");
-    return cmd_kv_type("score", a->kv, &a->kv_type);
+    status = cmd_kv_type("score", a->kv, &a->kv_type);
+    return status >= 0 ? status : read_numbers(a, s);
 }
 
 int cmd_score(int argc, char **argv)
@@ -233,7 +293,7 @@ int cmd_score(int argc, char **argv)
     struct arguments a = {.kv_type = REALM_KV_F32};
     struct scored s = {0};
     struct cmd_engine on;
-    int status = read_arguments(argc, argv, &a);
+    int status = read_arguments(argc, argv, &a, &s);
     if (status >= 0)
         return status;
     const struct realm_options options = {.kv_type = a.kv_type};

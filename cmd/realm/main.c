@@ -14,6 +14,7 @@ static const struct cmd commands[] = {
     {"tokenize", "turn text into token ids", cmd_tokenize},
     {"score", "log-probabilities of a text under a model", cmd_score},
     {"bench", "measure tokens per second", cmd_bench},
+    {"doctor", "what this machine has, and what to expect of it", cmd_doctor},
     {"quantize", "write a model with smaller weights", cmd_quantize},
     {"pull", "fetch a model from a hub", cmd_pull},
     {"tenants", "who may use a running server, and how much", cmd_tenants},

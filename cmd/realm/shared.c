@@ -67,12 +67,12 @@ int cmd_fail(const char *cmd, const struct realm_error *err)
     return cmd_failf(cmd, "%s", err->message);
 }
 
-/* DIR/tiny-q8_0.gguf if it can be read there. */
-static char *tiny_in(const char *dir, size_t n, const char *below)
+/* DIR/NAME if it can be read. */
+static char *readable_in(const char *dir, size_t n, const char *name)
 {
     struct buf path;
     buf_init(&path, 4096);
-    if (buf_addf(&path, "%.*s%s/%s", (int)n, dir, below, CMD_TINY) || !buf_cstr(&path) ||
+    if (buf_addf(&path, "%.*s/%s", (int)n, dir, name) || !buf_cstr(&path) ||
         access((const char *)path.p, R_OK)) {
         buf_free(&path);
         return NULL;
@@ -80,19 +80,24 @@ static char *tiny_in(const char *dir, size_t n, const char *below)
     return (char *)path.p;
 }
 
-char *cmd_tiny_path(void)
+char *cmd_beside(const char *const *names, size_t n_names)
 {
-    const char *models = getenv("REALM_MODELS");
-    char *found = models ? tiny_in(models, strlen(models), "") : NULL;
-    char exe[4096];
+    char exe[4096], *found = NULL;
     ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe));
-    /* The folder of the program: PREFIX/bin, or the build folder in the source tree. */
     while (n > 0 && exe[n - 1] != '/')
         n--;
-    static const char *const below[] = {"../share/realm/models", "../models/tiny"};
-    for (size_t i = 0; !found && n > 0 && i < ARRAY_LEN(below); i++)
-        found = tiny_in(exe, (size_t)n, below[i]);
+    for (size_t i = 0; !found && n > 0 && i < n_names; i++)
+        found = readable_in(exe, (size_t)n - 1, names[i]);
     return found;
+}
+
+char *cmd_tiny_path(void)
+{
+    static const char *const names[] = {"../share/realm/models/" CMD_TINY,
+                                        "../models/tiny/" CMD_TINY};
+    const char *models = getenv("REALM_MODELS");
+    char *found = models ? readable_in(models, strlen(models), CMD_TINY) : NULL;
+    return found ? found : cmd_beside(names, ARRAY_LEN(names));
 }
 
 char *cmd_model_path(const char *cmd, const char *given)

@@ -68,10 +68,6 @@ MUST_USE int engine_enter(struct realm *r, struct realm_error *err);
 void engine_enter_again(struct realm *r);
 void engine_leave(struct realm *r);
 
-/* memory.c */
-/* Bytes of memory that this process may use: the machine's or its cgroup's. */
-uint64_t memory_total(void);
-
 /* path.c */
 /* The path without links, `.` and `..`.  Where the file itself is gone, as it
  * would be: a model may still be in memory.  REALM_E_NOT_FOUND. */

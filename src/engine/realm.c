@@ -6,6 +6,7 @@
 #include "base/ckd.h"
 #include "base/err.h"
 #include "base/limits.h"
+#include "base/machine.h"
 #include "base/mem.h"
 #include "engine/engine_impl.h"
 
@@ -21,7 +22,7 @@ static void fill_defaults(struct realm_options *o)
     if (!o->threads)
         o->threads = (uint32_t)min_size(thread_cpus(), POOL_THREADS_MAX);
     if (!o->bytes_max)
-        o->bytes_max = memory_total() / 10 * 7;
+        o->bytes_max = machine_memory_max("") / 10 * 7;
     if (!o->kv_bytes_max)
         o->kv_bytes_max = o->bytes_max / 4;
     if (!o->step_ms)

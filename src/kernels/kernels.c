@@ -11,6 +11,7 @@
 #include "kernels/vec_init.h"
 
 static struct kernels best;
+static unsigned best_flags;
 static pthread_once_t best_once = PTHREAD_ONCE_INIT;
 
 void kernels_init(struct kernels *k, unsigned cpu_mask)
@@ -63,11 +64,18 @@ static unsigned mask_from_environment(void)
 
 static void best_init(void)
 {
-    kernels_init(&best, cpu_detect() & mask_from_environment());
+    best_flags = cpu_detect() & mask_from_environment();
+    kernels_init(&best, best_flags);
 }
 
 const struct kernels *kernels_best(void)
 {
     pthread_once(&best_once, best_init);
     return &best;
+}
+
+unsigned kernels_best_flags(void)
+{
+    pthread_once(&best_once, best_init);
+    return best_flags;
 }

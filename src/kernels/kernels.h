@@ -203,6 +203,8 @@ void kernels_init(struct kernels *k, unsigned cpu_mask);
 /* The table for cpu_detect(), filled once; REALM_CPU=scalar|avx2|avx512|vnni in
  * the environment lowers it.  Any thread. */
 const struct kernels *kernels_best(void);
+/* The flags (enum cpu_flags) that it was filled for. */
+unsigned kernels_best_flags(void);
 
 /* sin and cos of angle radians (|angle| up to 2^23), the same bits everywhere. */
 void kern_sincos(double angle, float *sine, float *cosine);

@@ -102,9 +102,13 @@ def difference(model, path, ids, kv):
     return np.abs(logprobs - logits).mean(), relative(hidden, want)
 
 
-def score(path, *args):
+def realm_score(path, *args):
     args = [*REALM, "score", "-m", path, "--json", *args]
-    return json.loads(subprocess.run(args, check=True, capture_output=True).stdout)["tokens"]
+    return json.loads(subprocess.run(args, check=True, capture_output=True).stdout)
+
+
+def score(path, *args):
+    return realm_score(path, *args)["tokens"]
 
 
 def score_difference(path, ids, want, *args):
@@ -113,7 +117,7 @@ def score_difference(path, ids, want, *args):
     return np.abs(np.array(got) - want[np.arange(len(ids) - 1), ids[1:]]).mean()
 
 
-def realm_score(tap, path, ids):
+def scores(tap, path, ids):
     reference = log_softmax(Model(path).logits(ids))
     tap.bound("realm score", score_difference(path, ids, reference), EXACT)
     for kv in KV:
@@ -126,6 +130,31 @@ def realm_score(tap, path, ids):
     text = "Once upon a time, there was"
     texts = "".join(token["text"] for token in score(path, text)[1:])
     tap.check(texts == " " + text, "realm score, texts with their spaces", repr(texts))
+
+
+def perplexity(model, ids, window):
+    """Of the second halves of windows that begin with BOS, and how many tokens these have."""
+    losses = []
+    for at in range(0, len(ids) - window + 1, window):
+        part = [ids[0], *ids[at + 1:at + window]]
+        logprobs = log_softmax(model.logits(part))
+        losses += [-logprobs[i - 1, part[i]] for i in range(window // 2 + 1, window)]
+    return np.exp(np.mean(losses)), len(losses)
+
+
+def windows(tap, path, folder, text):
+    """`realm score --file` against the definition of what it prints."""
+    name = os.path.join(folder, "text.txt")
+    with open(name, "w", encoding="utf-8") as file:
+        file.write(text)
+    ids = [token["id"] for token in score(path, "--file", name, "--window", "0")]
+    for window in 48, 63:
+        want, n = perplexity(Model(path), ids, window)
+        got = realm_score(path, "--file", name, "--window", str(window))
+        tap.bound(f"perplexity by windows of {window}", abs(np.log(got["perplexity"] / want)),
+                  EXACT)
+        tap.check((got["windows"], got["scored_tokens"]) == (len(ids) // window, n),
+                  "windows, and tokens that count", f"{len(ids)} tokens")
 
 
 def reference_greedy(path, ids, n):
@@ -144,7 +173,9 @@ def stories(tap, folder):
     for kv in KV:
         tap.compare("stories260K", path, [1] + got, kv)
     if REALM:
-        realm_score(tap, path, [1] + got)
+        scores(tap, path, [1] + got)
+        tokens = score(path, "--ids", ",".join(map(str, got)))
+        windows(tap, path, folder, "".join(token["text"] for token in tokens).strip())
 
 
 def random_models(tap, folder):

@@ -54,6 +54,7 @@ static void the_environment_lowers_the_level(void **state)
     assert_int_equal(setenv("REALM_CPU", "scalar", 1), 0);
     const struct kernels *best = kernels_best();
     assert_ptr_equal(best->gemm[GEMM_Q4_K], scalar.gemm[GEMM_Q4_K]);
+    assert_int_equal(kernels_best_flags(), 0);
     assert_int_equal(unsetenv("REALM_CPU"), 0); // filled once: too late to matter
     assert_ptr_equal(kernels_best(), best);
     assert_ptr_equal(best->gemm[GEMM_Q4_K], scalar.gemm[GEMM_Q4_K]);

@@ -1,0 +1,191 @@
+"""The program's tools as a person calls them: doctor, bench, score; prints TAP.
+
+    tools_test.py REALM
+
+For `realm bench --compare` a script stands in for llama.cpp's process.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+
+REALM = sys.argv[1]
+SANITIZED = "sanitize" in sys.argv[2:]
+
+FAKE = """#!/usr/bin/env python3
+import sys
+print("ready a stand-in", *sys.argv[3:], flush=True)
+with open({log!r}, "w") as log:
+    for line in sys.stdin:
+        log.write(line)
+        log.flush()
+        print({answer!r}, flush=True)
+        {after}
+"""
+
+
+def realm(*args, status=0, **env):
+    """What it prints on stdout, or on stderr where it is to fail."""
+    keep = {k: v for k, v in os.environ.items() if k not in ("REALM_CPU", "REALM_PEER")}
+    done = subprocess.run([REALM, *map(str, args)], env={**keep, **env}, text=True, timeout=120,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert done.returncode == status, (done.returncode, done.stderr)
+    return done.stderr if status else done.stdout
+
+
+def folder():
+    return tempfile.TemporaryDirectory(prefix="realm-tools-")
+
+
+# ---- doctor --------------------------------------------------------------------------------------
+
+
+def doctor_measures_in_seconds():
+    start = time.monotonic()
+    d = json.loads(realm("doctor", "--json"))
+    took = time.monotonic() - start
+    assert took < 3 or SANITIZED or os.getloadavg()[0] > 2, took
+    assert d["threads"] == d["processors"] == len(os.sched_getaffinity(0))
+    assert 1 <= d["cores"] <= d["processors"]
+    assert d["memory_bytes"] > d["budget_bytes"] > 0
+    assert 0.5 < d["read_gb_s"] < 2000 or d["read_gb_s"] == 0
+    assert all(0.01 < rate < 1e6 for rate in d["products_gop_s"].values()), d["products_gop_s"]
+
+
+def doctor_expects_what_it_measured():
+    d = json.loads(realm("doctor", "--json", "-t", 1))
+    assert d["threads"] == 1
+    models = {(m["size"], m["type"]): m for m in d["models"]}
+    assert {size for size, _ in models} == {"0.5B", "1B", "3B", "8B", "14B", "32B"}
+    for m in models.values():
+        assert m["fits"] == (m["bytes"] <= d["budget_bytes"])
+    small = models["1B", "Q8_0"]  # all its weights are read for a token
+    want = 0.9e9 * d["read_gb_s"] / small["weight_bytes"]
+    assert abs(small["decode_tok_s"] - want) <= 0.01 + want * 0.01, (small, want)
+    want = d["products_gop_s"]["Q8_0"] / small["prefill_tok_s"] / (2 * 0.973)
+    assert 1 <= want < 2, want  # what products alone would reach, against what is said
+
+
+def doctor_speaks_to_people():
+    text = realm("doctor")
+    for word in ("processor ", "kernels ", "memory ", "huge pages ", "multiplies ", "8B    Q4_K_M"):
+        assert word in text, (word, text)
+    assert "REALM_CPU" not in text
+
+
+def doctor_warns():
+    threads = len(os.sched_getaffinity(0)) + 1
+    d = json.loads(realm("doctor", "--json", "-t", threads, REALM_CPU="scalar"))
+    assert d["kernels"] == "scalar"
+    said = " ".join(d["warnings"])
+    assert f"{threads} threads have to share" in said, said
+    assert "REALM_CPU is set" in said or "no AVX2" in said, said
+
+
+def doctor_knows_what_it_does_not_know():
+    assert "there is nothing to do with 'me'" in realm("doctor", "me", status=2)
+    assert "-t must be a whole number" in realm("doctor", "-t", 0, status=2)
+
+
+# ---- bench ---------------------------------------------------------------------------------------
+
+
+def bench_has_tokens_before():
+    out = json.loads(realm("bench", "-p", 64, "-n", 8, "-b", "1,2", "-d", 100, "-r", 2, "--json"))
+    assert (out["depth"], out["runs"], len(out["rows"])) == (100, 2, 3)
+    for row in out["rows"]:
+        rate = row["tok_s"]
+        assert 0 < rate["min"] <= rate["median"] <= rate["max"], row
+    assert "realm bench: " in realm("bench", "-d", 100000, "-r", 1, status=1)
+
+
+def compare(answer, after="", status=0, args=("-r", 1)):
+    with folder() as path:
+        fake, log = Path(path, "fake"), Path(path, "log")
+        fake.write_text(FAKE.format(log=str(log), answer=answer, after=after))
+        fake.chmod(0o700)
+        out = realm("bench", "--compare", "-p", 32, "-n", 4, "-b", "1,3", "-d", 16, "-t", 1,
+                    *args, status=status, REALM_PEER=str(fake))
+        return out, log.read_text().splitlines() if log.exists() else []
+
+
+def bench_compares_in_turns():
+    out, asked = compare("rate 50", args=["-r", 2, "--json"])
+    out = json.loads(out)
+    assert out["peer"] == "a stand-in 1 f16", out["peer"]
+    assert asked == ["prefill 32 16", "decode 4 1 16", "decode 4 3 16"] * 3, asked  # 1 to warm up
+    for row in out["rows"]:
+        assert row["peer_tok_s"] == {"median": 50, "min": 50, "max": 50}
+        assert abs(row["ratio"]["max"] - row["tok_s"]["max"] / 50) < 1e-3, row
+    text, _ = compare("rate 50")
+    assert "llama.cpp" in text and "beside a stand-in" in text and "least to greatest" in text
+
+
+def bench_says_why_it_cannot_compare():
+    said, _ = compare("failed no context of 9 tokens", status=1)
+    assert "realm bench: llama.cpp: failed no context of 9 tokens" in said, said
+    said, _ = compare("rate 5", after="break", status=1)
+    assert "llama.cpp's process has ended" in said, said
+    said, _ = compare("rate nothing", status=1)
+    assert "realm bench: llama.cpp: rate nothing" in said, said
+    said = realm("bench", "--compare", status=1, REALM_PEER="/nonexistent/python")
+    assert "/nonexistent/python cannot be started" in said, said
+
+
+# ---- score ---------------------------------------------------------------------------------------
+
+
+def score_of_a_file_is_a_perplexity():
+    with folder() as path:
+        text = Path(path, "text")
+        text.write_text("Once upon a time there was a fox who lived by a blue lake. " * 40)
+        out = json.loads(realm("score", "--file", text, "--window", 64, "--json"))
+        assert out["window"] == 64 and out["windows"] > 5
+        assert out["scored_tokens"] == out["windows"] * 31
+        assert out["perplexity"] > 1 and out["perplexity_error"] > 0
+        assert "+/-" in realm("score", "--file", text, "-w", 64)
+        assert "windows of 512" in realm("score", "--file", text)
+        tokens = json.loads(realm("score", "--file", text, "--window", 0, "--json"))["tokens"]
+        assert len(tokens) // 64 == out["windows"]
+
+
+def score_names_what_is_wrong():
+    with folder() as path:
+        text = Path(path, "text")
+        text.write_text("Too short.")
+        assert "fewer than a window of 512" in realm("score", "--file", text, status=2)
+        assert "over the model's context of 1024" in realm(
+            "score", "--file", text, "-w", 1025, status=2)
+        assert "4 tokens at least" in realm("score", "--file", text, "-w", 3, status=2)
+        assert "--top shows" in realm("score", "--file", text, "--top", 3, status=2)
+        assert "ids are taken as they are" in realm("score", "--ids", "1,2", "-w", 8, status=2)
+
+
+CASES = [doctor_measures_in_seconds, doctor_expects_what_it_measured, doctor_speaks_to_people,
+         doctor_warns, doctor_knows_what_it_does_not_know, bench_has_tokens_before,
+         bench_compares_in_turns, bench_says_why_it_cannot_compare, score_of_a_file_is_a_perplexity,
+         score_names_what_is_wrong]
+
+
+def main():
+    failed = 0
+    for number, case in enumerate(CASES, 1):
+        good = True
+        try:
+            case()
+        except Exception:
+            good = False
+            print("# " + traceback.format_exc().replace("\n", "\n# "))
+        failed += not good
+        print("ok" if good else "not ok", number, "-", case.__name__.replace("_", " "), flush=True)
+    print(f"1..{len(CASES)}")
+    return failed > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
