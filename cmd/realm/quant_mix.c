@@ -74,9 +74,12 @@ static bool is_more(uint32_t layer, uint32_t layers)
     return layer < eighth || layer >= 7 * layers / 8 || (layer - eighth) % 3 == 2;
 }
 
+/* Of a layer, of its experts in one tensor or one by one, or of the one that all use. */
 static bool is_down(const char *part, size_t n)
 {
-    return is_part(part, n, "ffn_down.weight") || is_part(part, n, "ffn_down_exps.weight");
+    static const char down[] = "ffn_down";
+    return part && n >= sizeof(down) && memcmp(part, down, sizeof(down) - 1) == 0 &&
+           is_weight((struct slice){(const uint8_t *)part, n});
 }
 
 static enum dtype more_type(const struct quant_mix *mix, const char *part, size_t n, bool more)
