@@ -107,7 +107,7 @@ static void make_chain(struct made *m, uint32_t depth)
     m->units[2 * depth + 2] = 1u << 31 | 0;
 }
 
-/* What is never looked for is not looked at either: a long chain would take minutes. */
+/* What is never looked for is not looked at either: a long chain would take minutes to load. */
 static void long_keys(void **state)
 {
     (void)state;
