@@ -1,11 +1,12 @@
 """Runs the kernels' tests on older processors, which qemu's user mode plays; prints TAP.
 
-    older_cpus_test.py [--all] AVX2_ALONE CHECKKERN TEST...
+    older_cpus_test.py AVX2_ALONE CHECKKERN TEST...
 
 The levels that CHECKKERN finds must be those that such a processor has, and the TESTs must
-not meet an instruction that it lacks; with --all CHECKKERN compares every kernel there,
-which takes minutes.  AVX2_ALONE is a program with an instruction of AVX2: that it dies
-where there is none shows that such instructions are noticed.
+not meet an instruction that it lacks.  CHECKKERN itself would compare nothing there: it has
+guard pages behind its vectors, and qemu 7.2 reads the lanes that a mask leaves out.
+AVX2_ALONE is a program with an instruction of AVX2: that it dies where there is none shows
+that such instructions are noticed.
 """
 
 import shutil
@@ -39,15 +40,13 @@ def levels(listing):
     return [name for name, at in zip(names, starts) if any(row[at:at + 3] == "yes" for row in rows)]
 
 
-def checks(avx2_alone, checkkern, tests, compare):
+def checks(avx2_alone, checkkern, tests):
     for processor, has_avx2, wanted in PROCESSORS:
         code = run(processor, avx2_alone).returncode
         yield code == (0 if has_avx2 else -signal.SIGILL), (
             f"{processor}: AVX2 is{'' if has_avx2 else ' not'} there")
         found = levels(run(processor, checkkern, "--list").stdout)
         yield found == wanted, f"{processor}: finds {', '.join(found)}"
-        if compare:
-            yield run(processor, checkkern).returncode == 0, f"{processor}: the same bits"
     for processor in TESTED:
         for test in tests:
             code = run(processor, test).returncode
@@ -55,13 +54,12 @@ def checks(avx2_alone, checkkern, tests, compare):
 
 
 def main():
-    arguments = [a for a in sys.argv[1:] if a != "--all"]
-    avx2_alone, checkkern, *tests = arguments
+    avx2_alone, checkkern, *tests = sys.argv[1:]
     if not shutil.which(QEMU):
         print("1..0 # SKIP", QEMU, "is not there")
         return 0
     number = failed = 0
-    for good, name in checks(avx2_alone, checkkern, tests, "--all" in sys.argv):
+    for good, name in checks(avx2_alone, checkkern, tests):
         number += 1
         failed += not good
         print("ok" if good else "not ok", number, "-", name, flush=True)
