@@ -40,7 +40,7 @@ static const char *layer_part(struct slice name, uint32_t *layer, size_t *n)
     return (const char *)name.p + i + 1;
 }
 
-static uint32_t layers_of(const struct gguf_file *f)
+uint32_t quant_mix_layers(const struct gguf_file *f)
 {
     uint32_t layers = 0, layer;
     size_t n;
@@ -74,9 +74,12 @@ static bool is_more(uint32_t layer, uint32_t layers)
     return layer < eighth || layer >= 7 * layers / 8 || (layer - eighth) % 3 == 2;
 }
 
+/* Of a layer, of its experts in one tensor or one by one, or of the one that all use. */
 static bool is_down(const char *part, size_t n)
 {
-    return is_part(part, n, "ffn_down.weight") || is_part(part, n, "ffn_down_exps.weight");
+    static const char down[] = "ffn_down";
+    return part && n >= sizeof(down) && memcmp(part, down, sizeof(down) - 1) == 0 &&
+           is_weight((struct slice){(const uint8_t *)part, n});
 }
 
 static enum dtype more_type(const struct quant_mix *mix, const char *part, size_t n, bool more)
@@ -99,9 +102,9 @@ static enum dtype q3_type(const char *part, size_t n, uint32_t layer, uint32_t l
 
 /* For a row of any length. */
 static enum dtype wanted_type(const struct quant_mix *mix, const struct gguf_file *f,
-                              struct slice name)
+                              uint32_t layers, struct slice name)
 {
-    uint32_t layer, layers = layers_of(f);
+    uint32_t layer;
     size_t n;
     const char *part = layer_part(name, &layer, &n);
     if (mix->rule == MIX_NONE)
@@ -132,7 +135,7 @@ static enum dtype in_blocks_of_32(enum dtype type)
     }
 }
 
-enum dtype quant_mix_type(const struct quant_mix *mix, const struct gguf_file *f,
+enum dtype quant_mix_type(const struct quant_mix *mix, const struct gguf_file *f, uint32_t layers,
                           const struct gguf_tensor *t)
 {
     uint32_t layer;
@@ -140,7 +143,7 @@ enum dtype quant_mix_type(const struct quant_mix *mix, const struct gguf_file *f
     const char *part = layer_part(t->name, &layer, &n);
     if (t->n_dims < 2 || is_part(part, n, "ffn_gate_inp.weight") || !is_weight(t->name))
         return DTYPE_F32;
-    enum dtype type = wanted_type(mix, f, t->name);
+    enum dtype type = wanted_type(mix, f, layers, t->name);
     if (t->dims[0] % dtype_info(type)->block_items != 0)
         type = in_blocks_of_32(type);
     return t->dims[0] % dtype_info(type)->block_items == 0 ? type : DTYPE_F16;
@@ -149,6 +152,5 @@ enum dtype quant_mix_type(const struct quant_mix *mix, const struct gguf_file *f
 const char *quant_mix_names(void)
 {
     return "F32, F16, BF16, Q8_0, Q6_K, Q5_K_M, Q5_K, Q5_1, Q5_0, Q4_K_M, Q4_K, Q4_1, Q4_0, "
-           "IQ4_NL, "
-           "IQ4_XS, MXFP4, Q3_K_M, Q3_K and Q2_K";
+           "IQ4_NL, IQ4_XS, MXFP4, Q3_K_M, Q3_K and Q2_K";
 }

@@ -27,6 +27,9 @@ const struct quant_mix *quant_mix_find(const char *name);
 /* All names, for a sentence. */
 const char *quant_mix_names(void);
 
+/* The layers that f's names tell of, which quant_mix_type wants. */
+uint32_t quant_mix_layers(const struct gguf_file *f);
+
 /* The type for tensor t of f:
  *   vectors, biases, routers   F32
  *   other matrices             the mix's
@@ -40,7 +43,7 @@ const char *quant_mix_names(void);
  *                              for attn_qkv
  * A row that is no multiple of 256 falls back from Q6_K to Q8_0, Q5_K to Q5_1, Q4_K to
  * Q5_0, Q3_K and Q2_K to Q4_0, IQ4_XS to IQ4_NL; one that is no multiple of 32 to F16. */
-enum dtype quant_mix_type(const struct quant_mix *mix, const struct gguf_file *f,
+enum dtype quant_mix_type(const struct quant_mix *mix, const struct gguf_file *f, uint32_t layers,
                           const struct gguf_tensor *t);
 
 #endif

@@ -28,7 +28,7 @@ void gguf_file_close(struct gguf_file *f);
 /* The first part's header: all keys are read from it. */
 const struct gguf *gguf_file_header(const struct gguf_file *f);
 
-/* Tensors of all parts. */
+/* Tensors of all parts; they lie side by side. */
 size_t gguf_file_tensors(const struct gguf_file *f);
 const struct gguf_tensor *gguf_file_tensor(const struct gguf_file *f, size_t i);
 const struct gguf_tensor *gguf_file_find(const struct gguf_file *f, const char *name);

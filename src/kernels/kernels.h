@@ -2,9 +2,7 @@
  *
  * Kernels are leaves: primitive arguments, no allocation, no threads, no
  * globals, no errors.  Each entry exists in scalar C and for the instruction
- * sets where it pays; all of one entry give the same bits, with one exception
- * (products with BF16 weights, whose dot instruction rounds in its own way: the
- * same bits on one level, a derived bound between levels).
+ * sets where it pays; all of one entry give the same bits.
  *
  * The rule behind that: the float operations that make ONE output are written
  * down once (docs/kernels.md), in order, and every tile and level does exactly
@@ -209,8 +207,10 @@ unsigned kernels_best_flags(void);
 /* sin and cos of angle radians (|angle| up to 2^23), the same bits everywhere. */
 void kern_sincos(double angle, float *sine, float *cosine);
 
-/* exp and log of ours, the same bits everywhere; log for the sampler's logprobs. */
+/* exp and log of ours, the same bits everywhere: exp of a double (|x| up to 700) for tables,
+ * log for them and for the sampler's logprobs. */
 float kern_expf(float x);
+double kern_exp(double x);
 double kern_log(double x);
 
 #endif

@@ -1,9 +1,10 @@
 /* kernels/math.c - exp, log, sine and cosine of ours: the same bits everywhere.
  *
  * Additions, multiplications and divisions in the order written here, fused only
- * in exp and there by name; the C library's functions differ between versions. */
+ * in exp of a float and there by name; the C library's functions differ between versions. */
 #include <string.h>
 
+#include "base/compiler.h"
 #include "kernels/kernels.h"
 #include "kernels/math_inline.h"
 
@@ -35,6 +36,33 @@ static double polynomial(const double *c, size_t n, double z)
     return sum;
 }
 
+/* x = k ln 2 + r, |r| <= (ln 2) / 2; ln 2 in two parts, k times the first is exact. */
+double kern_exp(double x)
+{
+    static const double factorials[] = {
+        1.0,
+        1.0,
+        1.0 / 2,
+        1.0 / 6,
+        1.0 / 24,
+        1.0 / 120,
+        1.0 / 720,
+        1.0 / 5040,
+        1.0 / 40320,
+        1.0 / 362880,
+        1.0 / 3628800,
+        1.0 / 39916800,
+        1.0 / 479001600,
+        1.0 / 6227020800,
+    };
+    const double ln2_hi = 0x1.62e42fefp-1, ln2_lo = 0x1.473de6af278edp-34;
+    double shifted = x * 0x1.71547652b82fep+0 + 0x1.8p52; // the integer k in the low bits
+    double k = shifted - 0x1.8p52;
+    double r = (x - k * ln2_hi) - k * ln2_lo;
+    uint64_t power = f64_bits(1.0) + (f64_bits(shifted) << 52);
+    return polynomial(factorials, ARRAY_LEN(factorials), r) * f64_from_bits(power);
+}
+
 /* For x = 2^k (1 + f), 1 + f in [sqrt 1/2, sqrt 2), and s = f / (2 + f):
  * log(1 + f) = 2 (s + s^3/3 + s^5/5 + ...) = f - s (f - 2 (s^2/3 + s^4/5 + ...)). */
 double kern_log(double x)
@@ -61,7 +89,7 @@ double kern_log(double x)
         k++;
     }
     double f = y - 1.0, s = f / (2.0 + f), z = s * s;
-    double rest = z * polynomial(thirds, sizeof(thirds) / sizeof(thirds[0]), z);
+    double rest = z * polynomial(thirds, ARRAY_LEN(thirds), z);
     return (double)k * ln2_hi + (f - (s * (f - rest) - (double)k * ln2_lo));
 }
 
@@ -82,8 +110,8 @@ void kern_sincos(double angle, float *sine, float *cosine)
     r = r - n * 0x1.10b46118p-30;
     r = r - n * 0x1.313198a2e037p-61;
     double z = r * r;
-    double s = r * polynomial(odd, sizeof(odd) / sizeof(odd[0]), z);
-    double c = polynomial(even, sizeof(even) / sizeof(even[0]), z);
+    double s = r * polynomial(odd, ARRAY_LEN(odd), z);
+    double c = polynomial(even, ARRAY_LEN(even), z);
     unsigned quarter = (unsigned)f64_bits(shifted) & 3;
     double sin_r = quarter & 1 ? c : s, cos_r = quarter & 1 ? s : c;
     *sine = (float)(quarter & 2 ? -sin_r : sin_r);

@@ -32,7 +32,7 @@ static const struct int_key int_keys[] = {
     {"expert_count", AT(experts), 0, MODEL_EXPERTS_MAX, false, false},
     {"expert_used_count", AT(experts_used), 0, MODEL_EXPERTS_USED_MAX, false, false},
     {"expert_feed_forward_length", AT(expert_ffn), 1, MODEL_FFN_MAX, false, false},
-    {"expert_shared_feed_forward_length", AT(shared_ffn), 1, MODEL_FFN_MAX, false, false},
+    {"expert_shared_feed_forward_length", AT(shared_ffn), 0, MODEL_FFN_MAX, false, false},
     {"vocab_size", AT(vocab), 1, MODEL_VOCAB_MAX, false, false},
 };
 
@@ -235,7 +235,26 @@ static int check_gating(const struct model_config *c, const struct gguf *g, stru
     return 0;
 }
 
-/* Experts, how many of them a token takes, and how wide they are. */
+/* How wide experts are, and the one that all tokens use, if there is one. */
+static int settle_expert_widths(struct model_config *c, struct realm_error *err)
+{
+    bool shares = false;
+    for (size_t i = 0; i < c->arch->n_parts; i++)
+        shares |= c->arch->parts[i].if_shared;
+    if (!c->shared_ffn && c->arch->shared_ffn_is_ffn)
+        c->shared_ffn = c->ffn;
+    if (!shares)
+        c->shared_ffn = 0;
+    if (!c->expert_ffn)
+        c->expert_ffn = c->arch->expert_ffn_is_share ? c->ffn / c->experts_used : c->ffn;
+    if (!c->expert_ffn)
+        return err_set(err, REALM_E_FORMAT,
+                       "a feed forward length of %u is too short for %u experts", c->ffn,
+                       c->experts_used);
+    return 0;
+}
+
+/* Experts, how many of them a token takes, and how. */
 static int settle_experts(struct model_config *c, const struct gguf *g, struct realm_error *err)
 {
     char key[CONFIG_KEY_MAX];
@@ -254,16 +273,12 @@ static int settle_experts(struct model_config *c, const struct gguf *g, struct r
         return err_set(err, REALM_E_FORMAT,
                        "key %s.expert_used_count is %u, want 1 to the %u experts", c->architecture,
                        c->experts_used, c->experts);
-    if (!c->expert_ffn)
-        c->expert_ffn = c->arch->expert_ffn_is_share ? c->ffn / c->experts_used : c->ffn;
-    if (!c->expert_ffn)
-        return err_set(err, REALM_E_FORMAT,
-                       "a feed forward length of %u is too short for %u experts", c->ffn,
-                       c->experts_used);
-    c->shared_ffn = !c->arch->shared_expert ? 0 : c->shared_ffn ? c->shared_ffn : c->ffn;
+    int rc = settle_expert_widths(c, err);
+    if (rc)
+        return rc;
     c->experts_sum_to_one = c->arch->weights_sum_to_one;
     config_key(key, c, "expert_weights_norm");
-    int rc = gguf_get_bool(g, key, &c->experts_sum_to_one, err);
+    rc = gguf_get_bool(g, key, &c->experts_sum_to_one, err);
     return rc && rc != REALM_E_NOT_FOUND ? rc : check_gating(c, g, err);
 }
 

@@ -101,20 +101,14 @@ static void gate_tile_item(void *ctx, size_t item, unsigned worker)
     (void)worker;
     const struct tile_phase *ph = ctx;
     struct forward *f = ph->f;
-    const struct ffn *each = &f->layer->experts.each;
     const struct tile *t = &f->tiles[item];
     size_t size = f->model->config.expert_ffn;
-    float *rows = f->gate + t->first * f->ffn_stride;
-    for (size_t i = 0; i < t->width; i++) {
-        float *gate = rows + i * f->ffn_stride, *up = f->up + (t->first + i) * f->ffn_stride;
-        if (each->gate_bias)
-            f->kernels->add(gate, each->gate_bias + t->expert * size, size);
-        if (each->up_bias)
-            f->kernels->add(up, each->up_bias + t->expert * size, size);
-        forward_gate(f, gate, up, size);
-        forward_guard(f, f->row_of[t->first + i], gate, size);
+    for (size_t entry = t->first; entry < t->first + t->width; entry++) {
+        float *gate = forward_gate(f, &f->layer->experts.each, t->expert, entry, size);
+        forward_guard(f, f->row_of[entry], gate, size);
     }
-    forward_pack(f, ph->kinds, t->first, t->width, rows, f->ffn_stride, size);
+    forward_pack(f, ph->kinds, t->first, t->width, f->gate + t->first * f->ffn_stride,
+                 f->ffn_stride, size);
 }
 
 /* Appends y = x W^T of every expert that has rows; returns the products there are. */
@@ -147,6 +141,14 @@ static void run_experts(struct forward *f)
     forward_products(f, f->products, n);
 }
 
+/* What the expert that all rows use counts. */
+static float shared_share(const struct forward *f, size_t row)
+{
+    if (!f->layer->experts.shared_gate.rows)
+        return 1;
+    return 1.0f / (1.0f + kern_expf(-f->shared_gate[row * PANEL_ROWS]));
+}
+
 /* branch = the sum of a row's experts, and of the one that all rows use. */
 static void sum_item(void *ctx, size_t row, unsigned worker)
 {
@@ -163,10 +165,9 @@ static void sum_item(void *ctx, size_t row, unsigned worker)
             f->kernels->add(y, x->down_bias + f->chosen[at] * c->width, c->width);
         f->kernels->add_scaled(sum, y, c->width, f->shares[at]);
     }
-    if (!c->shared_ffn)
-        return;
-    float share = 1.0f / (1.0f + kern_expf(-f->shared_gate[row * PANEL_ROWS]));
-    f->kernels->add_scaled(sum, f->shared + row * f->width_stride, c->width, share);
+    if (c->shared_ffn)
+        f->kernels->add_scaled(sum, f->shared + row * f->width_stride, c->width,
+                               shared_share(f, row));
 }
 
 void forward_experts(struct forward *f)
@@ -179,7 +180,7 @@ void forward_experts(struct forward *f)
         {.w = &x->shared_gate, .y = f->shared_gate, .y_stride = PANEL_ROWS, .rows = f->n}};
     forward_norm_pack(f, &f->layer->attn_end, &f->layer->ffn_norm, forward_kinds(in, ARRAY_LEN(in)),
                       true);
-    forward_products(f, routes, c->shared_ffn ? 2 : 1);
+    forward_products(f, routes, x->shared_gate.rows ? 2 : 1);
     if (c->shared_ffn)
         forward_dense(f, &x->shared, c->shared_ffn, f->shared);
     pool_run(f->pool, choose_item, f, f->n);

@@ -1,5 +1,4 @@
 /* model/ffn.c - the feed-forward half of a layer, with a gate or without. */
-#include "base/compiler.h"
 #include "model/forward_internal.h"
 
 struct ffn_phase {
@@ -9,7 +8,7 @@ struct ffn_phase {
     unsigned kinds;
 };
 
-void forward_gate(const struct forward *f, float *gate, float *up, size_t n)
+static void gate_by(const struct forward *f, float *gate, const float *up, size_t n)
 {
     const struct kernels *k = f->kernels;
     switch (f->model->config.arch->gate) {
@@ -25,27 +24,31 @@ void forward_gate(const struct forward *f, float *gate, float *up, size_t n)
     }
 }
 
+float *forward_gate(const struct forward *f, const struct ffn *ffn, size_t expert, size_t row,
+                    size_t n)
+{
+    float *gate = f->gate + row * f->ffn_stride, *up = f->up + row * f->ffn_stride;
+    if (ffn->up_bias)
+        f->kernels->add(up, ffn->up_bias + expert * n, n);
+    if (!ffn->gate.rows) {
+        f->kernels->gelu(up, n);
+        return up;
+    }
+    if (ffn->gate_bias)
+        f->kernels->add(gate, ffn->gate_bias + expert * n, n);
+    gate_by(f, gate, up, n);
+    return gate;
+}
+
 static void gate_item(void *ctx, size_t item, unsigned worker)
 {
     (void)worker;
     const struct ffn_phase *ph = ctx;
-    const struct ffn *ffn = ph->ffn;
     struct forward *f = ph->f;
     size_t start = forward_tile_start(item, f->n), width = tile_width(start, f->n);
-    float *rows = (ffn->gate.rows ? f->gate : f->up) + start * f->ffn_stride;
-    for (size_t i = 0; i < width; i++) {
-        float *gate = f->gate + (start + i) * f->ffn_stride;
-        float *up = f->up + (start + i) * f->ffn_stride, *row = rows + i * f->ffn_stride;
-        if (ffn->up_bias)
-            f->kernels->add(up, ffn->up_bias, ph->size);
-        if (ffn->gate_bias)
-            f->kernels->add(gate, ffn->gate_bias, ph->size);
-        if (ffn->gate.rows)
-            forward_gate(f, gate, up, ph->size);
-        else
-            f->kernels->gelu(up, ph->size);
-        forward_guard(f, start + i, row, ph->size);
-    }
+    const float *rows = (ph->ffn->gate.rows ? f->gate : f->up) + start * f->ffn_stride;
+    for (size_t i = 0; i < width; i++)
+        forward_guard(f, start + i, forward_gate(f, ph->ffn, 0, start + i, ph->size), ph->size);
     forward_pack(f, ph->kinds, start, width, rows, f->ffn_stride, ph->size);
 }
 

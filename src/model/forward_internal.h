@@ -138,8 +138,10 @@ void forward_attention(struct forward *f);
 void forward_ffn(struct forward *f);
 /* From packed rows of x to y. */
 void forward_dense(struct forward *f, const struct ffn *ffn, size_t size, float *y);
-/* y = what the architecture makes of n items of gate (NULL: no gate, and of y) and up. */
-void forward_gate(const struct forward *f, float *gate, float *up, size_t n);
+/* What comes of a row (or entry) of f's gate and up, n items each, under the biases of one
+ * expert (or the only one): in gate, or in up where there is no gate. */
+float *forward_gate(const struct forward *f, const struct ffn *ffn, size_t expert, size_t row,
+                    size_t n);
 
 /* experts.c: the same, by experts. */
 void forward_experts(struct forward *f);

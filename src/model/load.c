@@ -135,20 +135,20 @@ static void pack_piece(const struct matrix *m, uint8_t *to, size_t row0, size_t 
     }
 }
 
-/* One of an item's matrices, whose rows begin at row `first` of the tensor. */
-static int read_matrix(struct reader *r, const struct weight *item, size_t index, size_t row_bytes)
+/* The nth of the matrices that an item's tensor has. */
+static int read_matrix(struct reader *r, const struct weight *item, size_t nth, size_t row_bytes)
 {
     const struct matrix *m = item->matrix;
+    uint8_t *panels = m->data + (item->index + nth) * m->panels * m->panel_bytes;
     size_t groups = max_size(PIECE_BYTES / (row_bytes * PANEL_ROWS), 1);
     size_t rows_max = min_size(groups * PANEL_ROWS, m->rows);
-    uint64_t first = item->first + index * m->rows;
+    uint64_t first = item->first + nth * m->rows;
     int rc = grow_piece(r, rows_max * row_bytes);
     for (size_t row = 0; !rc && row < m->rows; row += rows_max) {
         size_t rows = min_size(rows_max, m->rows - row);
         rc = read_some(r, item->tensor, (first + row) * row_bytes, r->piece, rows * row_bytes);
         if (!rc)
-            pack_piece(m, m->data + index * m->panels * m->panel_bytes, row, rows, r->piece,
-                       row_bytes);
+            pack_piece(m, panels, row, rows, r->piece, row_bytes);
     }
     return rc;
 }
@@ -158,7 +158,7 @@ static int read_matrices(struct reader *r, const struct weight *item)
     const uint64_t *dims = item->tensor->dims;
     size_t row_bytes = (size_t)(item->tensor->bytes / (dims[1] * dims[2]));
     int rc = 0;
-    for (size_t i = 0; !rc && i < item->matrix->count; i++)
+    for (size_t i = 0; !rc && i < item->count; i++)
         rc = read_matrix(r, item, i, row_bytes);
     return rc;
 }

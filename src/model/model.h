@@ -53,7 +53,7 @@ struct model_config {
     uint32_t experts;
     uint32_t experts_used; /* by each token */
     uint32_t expert_ffn;
-    uint32_t shared_ffn; /* of the one that all tokens use */
+    uint32_t shared_ffn; /* of the one that all tokens use; 0: there is none */
     float expert_scale;  /* of their sum */
     bool experts_sum_to_one;
 
@@ -100,7 +100,7 @@ struct experts {
     struct ffn each;
     float *down_bias; /* (experts, width) */
     struct ffn shared;
-    struct matrix shared_gate; /* (1, width) */
+    struct matrix shared_gate; /* (1, width), or none: it is open */
 };
 
 struct model_layer {

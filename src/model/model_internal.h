@@ -22,8 +22,9 @@ struct weight {
     const struct gguf_tensor *tensor;
     size_t first;          /* row */
     struct matrix *matrix; /* NULL: a vector */
+    size_t index, count;   /* of the matrices, those that the tensor has */
     float **vector;
-    size_t at; /* offset into the model's memory */
+    size_t at; /* offset of the whole into the model's memory */
 };
 
 struct weights {

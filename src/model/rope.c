@@ -5,7 +5,8 @@
  * 2309.00071) divides slow pairs by its scale, leaves fast ones and goes over from one to
  * the other by the turns that a pair makes within the original context; it makes queries
  * and keys greater, too.  Kept in double: at position 100 000 a float's rounding would
- * turn the fast pairs by a thousandth.
+ * turn the fast pairs by a thousandth.  Made without the C library's functions, whose last
+ * bits are another machine's.
  *
  * LongRoPE has one list of factors for short contexts and one for long ones.  Keys are
  * turned when they are written and read long afterwards, so the model's context decides
@@ -40,7 +41,7 @@ static int check_factors(const struct model *m, struct realm_error *err)
 static double pair_of(const struct model_config *c, double base, double turns)
 {
     double dim = (double)c->rope_dim, context = (double)c->rope_original;
-    return dim * log(context / (turns * 2 * M_PI)) / (2 * log(base));
+    return dim * kern_log(context / (turns * 2 * M_PI)) / (2 * kern_log(base));
 }
 
 /* How far the scale goes for pair i: 0 not at all, 1 wholly. */
@@ -63,10 +64,10 @@ static float magnitude_of(const struct model *m)
     const struct model_config *c = &m->config;
     double given = c->rope_magnitude > 0 ? (double)c->rope_magnitude : 1;
     if (c->rope_scaling == ROPE_YARN && c->rope_scale > 1)
-        return (float)(given * (1 + 0.1 * log((double)c->rope_scale)));
+        return (float)(given * (1 + 0.1 * kern_log((double)c->rope_scale)));
     if (m->rope_long && c->rope_magnitude == 0 && c->context > c->rope_original) {
         double stretch = (double)c->context / (double)c->rope_original;
-        return (float)sqrt(1 + log(stretch) / log((double)c->rope_original));
+        return (float)sqrt(1 + kern_log(stretch) / kern_log((double)c->rope_original));
     }
     return (float)given;
 }
@@ -82,7 +83,7 @@ static int make(struct rope *r, const struct model *m, double base, bool scaled,
         return err_nomem(err, "the table of angles");
     r->magnitude = scaled ? magnitude_of(m) : 1;
     for (size_t i = 0; i < pairs; i++) {
-        double angle = pow(base, -2.0 * (double)i / (double)c->rope_dim);
+        double angle = kern_exp(-2.0 * (double)i / (double)c->rope_dim * kern_log(base));
         double scale = scaled && c->rope_scaling != ROPE_PLAIN ? (double)c->rope_scale : 1;
         if (scaled && c->rope_scaling == ROPE_YARN) {
             double share = yarn_share(c, base, i);

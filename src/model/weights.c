@@ -31,6 +31,7 @@ struct binding {
     struct weights *w;
     const struct gguf_file *file;
     struct model *model;
+    bool *used; /* (the file's tensors) */
     struct realm_error *err;
 };
 
@@ -61,7 +62,14 @@ static uint64_t size_of(const struct model_config *c, enum size_kind kind)
 /* Whether models of this configuration have the part. */
 static bool has_part(const struct model_config *c, const struct part *p)
 {
-    return !(p->if_dense && c->experts) && !(p->if_experts && !c->experts);
+    return !(p->if_dense && c->experts) && !(p->if_experts && !c->experts) &&
+           !(p->if_shared && !c->shared_ffn);
+}
+
+/* The matrices that its tensor has. */
+static size_t count_of(const struct model_config *c, const struct part *p)
+{
+    return p->each ? c->experts : 1;
 }
 
 /* Only LayerNorms have a bias. */
@@ -108,49 +116,76 @@ static int add_bytes(struct weights *w, uint64_t bytes, size_t *at, struct realm
 }
 
 static int describe_matrix(struct matrix *m, const struct gguf_tensor *t, uint64_t rows,
-                           uint64_t *bytes, struct realm_error *err)
+                           size_t count, uint64_t *bytes, struct realm_error *err)
 {
     m->type = gemm_type_of((enum dtype)t->dtype);
     m->k = (size_t)t->dims[0];
     m->rows = (size_t)rows;
     m->panels = (m->rows + PANEL_ROWS - 1) / PANEL_ROWS;
     m->panel_bytes = panel_bytes(m->type, m->k);
-    m->count = (size_t)t->dims[2];
+    m->count = count;
     if (!ckd_mul_u64(m->panels, m->panel_bytes, bytes) || !ckd_mul_u64(*bytes, m->count, bytes))
         return err_set(err, REALM_E_FORMAT, "tensor %.*s is too large", (int)t->name.n,
                        (const char *)t->name.p);
     return 0;
 }
 
-/* dst: the struct matrix or the float pointer that the part is for. */
-static int bind_tensor(struct binding *b, const struct part *part, const struct gguf_tensor *t,
-                       void *dst)
+/* Memory for the part, at *at; t: the first or only tensor that it is read from. */
+static int place(struct binding *b, const struct part *part, const struct gguf_tensor *t, void *dst,
+                 size_t *at)
 {
     const struct model_config *c = &b->model->config;
-    uint64_t rows = size_of(c, part->rows), bytes = t->bytes;
-    uint64_t count = part->each ? c->experts : 1;
-    uint64_t of = part->of == NONE ? rows : size_of(c, part->of);
-    int rc = check_shape(t, size_of(c, part->k), of, count, b->err);
+    const uint64_t rows = size_of(c, part->rows);
+    const size_t count = count_of(c, part);
+    uint64_t bytes = t->bytes;
+    int rc = part->vector ? 0 : describe_matrix(dst, t, rows, count, &bytes, b->err);
     if (!rc)
-        rc = check_type(t, part->vector, b->err);
-    if (!rc && !part->vector)
-        rc = describe_matrix(dst, t, rows, &bytes, b->err);
-    struct weight *item = &b->w->items[b->w->n];
-    if (!rc)
-        rc = add_bytes(b->w, bytes, &item->at, b->err);
-    if (rc)
-        return rc;
-    item->tensor = t;
-    item->first = (size_t)size_of(c, part->first);
-    item->matrix = part->vector ? NULL : dst;
-    item->vector = part->vector ? dst : NULL;
-    b->w->n++;
-    b->model->params += t->dims[0] * rows * count;
-    b->model->file_bytes += t->bytes / of * rows;
-    if (part->each) {
+        rc = add_bytes(b->w, bytes, at, b->err);
+    if (!rc && part->each) {
         b->model->idle_params += t->dims[0] * rows * (count - c->experts_used);
         b->model->idle_bytes += bytes / count * (count - c->experts_used);
     }
+    return rc;
+}
+
+static int check_alike(const struct gguf_tensor *first, const struct gguf_tensor *t,
+                       struct realm_error *err)
+{
+    if (t->dtype == first->dtype)
+        return 0;
+    return err_set(err, REALM_E_UNSUPPORTED, "tensor %.*s has type %s, want %s as %.*s",
+                   (int)t->name.n, (const char *)t->name.p, dtype_info(t->dtype)->name,
+                   dtype_info(first->dtype)->name, (int)first->name.n, (const char *)first->name.p);
+}
+
+/* dst: the struct matrix or the float pointer that the part is for.  The tensor has
+ * `count` of its matrices, from the one at index on; those before it are bound. */
+static int bind_tensor(struct binding *b, const struct part *part, const struct gguf_tensor *t,
+                       void *dst, size_t index, size_t count)
+{
+    const struct model_config *c = &b->model->config;
+    const uint64_t rows = size_of(c, part->rows);
+    const uint64_t of = part->of == NONE ? rows : size_of(c, part->of);
+    struct weight *item = &b->w->items[b->w->n];
+    size_t at = index ? item[-1].at : 0;
+    int rc = check_shape(t, size_of(c, part->k), of, count, b->err);
+    if (!rc)
+        rc = check_type(t, part->vector, b->err);
+    if (!rc)
+        rc = index ? check_alike(item[-1].tensor, t, b->err) : place(b, part, t, dst, &at);
+    if (rc)
+        return rc;
+    *item = (struct weight){.tensor = t,
+                            .first = (size_t)size_of(c, part->first),
+                            .matrix = part->vector ? NULL : dst,
+                            .index = index,
+                            .count = count,
+                            .vector = part->vector ? dst : NULL,
+                            .at = at};
+    b->w->n++;
+    b->used[t - gguf_file_tensor(b->file, 0)] = true;
+    b->model->params += t->dims[0] * rows * count;
+    b->model->file_bytes += t->bytes / of * rows;
     return 0;
 }
 
@@ -159,24 +194,51 @@ static int bind_named(struct binding *b, const struct part *part, const char *na
 {
     const struct gguf_tensor *t = gguf_file_find(b->file, name);
     if (t)
-        return bind_tensor(b, part, t, (char *)base + part->at);
+        return bind_tensor(b, part, t, (char *)base + part->at, 0,
+                           count_of(&b->model->config, part));
     return part->optional ? 0 : err_set(b->err, REALM_E_FORMAT, "tensor %s is missing", name);
+}
+
+/* The tensor of one expert alone, as old files have it, and its name. */
+static const struct gguf_tensor *find_each(const struct binding *b, const struct part *part,
+                                           uint32_t layer, uint32_t expert,
+                                           char name[TENSOR_NAME_MAX])
+{
+    snprintf(name, TENSOR_NAME_MAX, "blk.%u.%s.%u.weight", layer, part->each, expert);
+    return gguf_file_find(b->file, name);
+}
+
+static int bind_each(struct binding *b, const struct part *part, uint32_t layer, void *base)
+{
+    int rc = 0;
+    for (uint32_t e = 0; !rc && e < b->model->config.experts; e++) {
+        char name[TENSOR_NAME_MAX];
+        const struct gguf_tensor *t = find_each(b, part, layer, e, name);
+        rc = t ? bind_tensor(b, part, t, (char *)base + part->at, e, 1)
+               : err_set(b->err, REALM_E_FORMAT, "tensor %s is missing", name);
+    }
+    return rc;
+}
+
+static int bind_part(struct binding *b, const struct part *part, uint32_t layer)
+{
+    struct model_layer *base = &b->model->layers[layer];
+    char name[TENSOR_NAME_MAX], alone[TENSOR_NAME_MAX];
+    snprintf(name, sizeof(name), "blk.%u.%s", layer, part->name);
+    if (part->each && !gguf_file_find(b->file, name) && find_each(b, part, layer, 0, alone))
+        return bind_each(b, part, layer, base);
+    return bind_named(b, part, name, base);
 }
 
 static int bind_layers(struct binding *b)
 {
     const struct model_config *c = &b->model->config;
-    for (uint32_t i = 0; i < c->layers; i++) {
-        for (size_t j = 0; j < c->arch->n_parts; j++) {
-            const struct part *part = &c->arch->parts[j];
-            char name[TENSOR_NAME_MAX];
-            snprintf(name, sizeof(name), "blk.%u.%s", i, part->name);
-            int rc = has_part(c, part) ? bind_named(b, part, name, &b->model->layers[i]) : 0;
-            if (rc)
-                return rc;
-        }
-    }
-    return 0;
+    int rc = 0;
+    for (uint32_t i = 0; !rc && i < c->layers; i++)
+        for (size_t j = 0; !rc && j < c->arch->n_parts; j++)
+            if (has_part(c, &c->arch->parts[j]))
+                rc = bind_part(b, &c->arch->parts[j], i);
+    return rc;
 }
 
 /* The embedding's rows say how many tokens there are. */
@@ -227,42 +289,13 @@ static int bind_globals(struct binding *b)
     return rc;
 }
 
-static bool is_global(const struct model_config *c, struct slice name)
-{
-    for (size_t i = 0; i < ARRAY_LEN(global_parts); i++)
-        if (slice_is(name, global_parts[i].name))
-            return has_global(c, &global_parts[i]);
-    return false;
-}
-
-/* "blk.N.PART" with N below layers, N spelled as we spell it. */
-static bool is_of_layer(const struct model_config *c, struct slice name)
-{
-    for (size_t j = 0; j < c->arch->n_parts; j++) {
-        struct slice part = slice_of(c->arch->parts[j].name);
-        unsigned layer;
-        char text[TENSOR_NAME_MAX], again[TENSOR_NAME_MAX];
-        if (name.n >= sizeof(text) || name.n < part.n ||
-            memcmp(name.p + name.n - part.n, part.p, part.n) != 0)
-            continue;
-        memcpy(text, name.p, name.n);
-        text[name.n] = '\0';
-        if (sscanf(text, "blk.%9u.", &layer) != 1 || layer >= c->layers)
-            return false;
-        snprintf(again, sizeof(again), "blk.%u.%s", layer, c->arch->parts[j].name);
-        if (strcmp(text, again) == 0)
-            return has_part(c, &c->arch->parts[j]);
-    }
-    return false;
-}
-
 /* A tensor that we would leave out would change what the model computes. */
 static int refuse_others(const struct binding *b)
 {
     const struct model_config *c = &b->model->config;
     for (size_t i = 0; i < gguf_file_tensors(b->file); i++) {
         struct slice name = gguf_file_tensor(b->file, i)->name;
-        if (!is_global(c, name) && !is_of_layer(c, name))
+        if (!b->used[i])
             return err_set(b->err, REALM_E_UNSUPPORTED,
                            "tensor %.*s is not supported in a %s model of %u layers", (int)name.n,
                            (const char *)name.p, c->architecture, c->layers);
@@ -270,22 +303,28 @@ static int refuse_others(const struct binding *b)
     return 0;
 }
 
+static int bind_all(struct binding *b)
+{
+    int rc = settle_vocab(b);
+    if (!rc)
+        rc = bind_globals(b);
+    if (!rc)
+        rc = bind_layers(b);
+    return rc ? rc : refuse_others(b);
+}
+
 int weights_bind(struct weights *w, struct model *m, const struct gguf_file *f,
                  struct realm_error *err)
 {
     struct binding b = {.w = w, .file = f, .model = m, .err = err};
-    size_t layers = m->config.layers;
-    size_t most = layers * m->config.arch->n_parts + ARRAY_LEN(global_parts);
+    size_t layers = m->config.layers, tensors = gguf_file_tensors(f);
+    // an expert's own tensor is bound once; others as often as parts are made of them
+    size_t most = layers * m->config.arch->n_parts + ARRAY_LEN(global_parts) + tensors;
     *w = (struct weights){.items = mem_zarray(most, sizeof(*w->items))};
     m->layers = mem_zarray(layers, sizeof(*m->layers));
-    if (!w->items || !m->layers)
-        return err_nomem(err, "the table of weights");
-    int rc = settle_vocab(&b);
-    if (!rc)
-        rc = bind_globals(&b);
-    if (!rc)
-        rc = bind_layers(&b);
-    if (!rc)
-        rc = refuse_others(&b);
+    b.used = mem_zarray(tensors, sizeof(*b.used));
+    bool whole = w->items && m->layers && b.used;
+    int rc = whole ? bind_all(&b) : err_nomem(err, "the table of weights");
+    mem_free(b.used);
     return rc;
 }

@@ -1,7 +1,6 @@
 #include "tensor/dtype.h"
 
 #include <stddef.h>
-#include <strings.h>
 
 #include "base/ckd.h"
 
@@ -46,17 +45,6 @@ static const struct dtype_info types[] = {
 const struct dtype_info *dtype_info(uint32_t type)
 {
     return type < ARRAY_LEN(types) && types[type].name ? &types[type] : NULL;
-}
-
-bool dtype_by_name(const char *name, enum dtype *out)
-{
-    for (uint32_t i = 0; i < ARRAY_LEN(types); i++) {
-        if (types[i].runs && strcasecmp(types[i].name, name) == 0) {
-            *out = (enum dtype)i;
-            return true;
-        }
-    }
-    return false;
 }
 
 bool dtype_row_bytes(uint32_t type, uint64_t k, uint64_t *out)

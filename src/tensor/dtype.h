@@ -40,9 +40,6 @@ struct dtype_info {
  * NULL for a number that GGUF does not know. */
 const struct dtype_info *dtype_info(uint32_t type);
 
-/* By name, in any case of letters; false when there is none that runs. */
-bool dtype_by_name(const char *name, enum dtype *out);
-
 /* Bytes of a row of k items; false when k is no multiple of block_items or the
  * result overflows. */
 MUST_USE bool dtype_row_bytes(uint32_t type, uint64_t k, uint64_t *out);

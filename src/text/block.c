@@ -1,9 +1,6 @@
 /* text/block.c - tokens whose spaces are spelled U+2581, as SentencePiece writes them. */
 #include <string.h>
 
-#include "base/err.h"
-#include "base/limits.h"
-#include "base/mem.h"
 #include "text/vocab_in.h"
 
 /* Writes the text with a space for each U+2581; returns the bytes. */
@@ -65,24 +62,15 @@ size_t block_word_end(struct slice text)
     return i;
 }
 
+static bool spells_text(const struct vocab *v, uint32_t id)
+{
+    bool unused = v->model == VOCAB_UNIGRAM && v->tokens[id].kind == TOKEN_UNUSED;
+    return token_mergeable(v, id) && !unused && v->tokens[id].text_n;
+}
+
 int trie_of_tokens(struct vocab *v, struct realm_error *err)
 {
-    struct trie_item *items = mem_array(v->n, sizeof(*items));
-    if (!items)
-        return err_nomem(err, "the vocabulary");
-    size_t n = 0;
-    for (uint32_t id = 0; id < v->n; id++) {
-        bool unused = v->model == VOCAB_UNIGRAM && v->tokens[id].kind == TOKEN_UNUSED;
-        if (token_mergeable(v, id) && !unused && v->tokens[id].text_n)
-            items[n++] = (struct trie_item){token_text(v, id), id};
-    }
-    int status = trie_init(&v->trie, items, n);
-    mem_free(items);
-    if (status == REALM_E_LIMIT) {
-        return err_set(err, REALM_E_FORMAT, "tokenizer.ggml.tokens: their tree has over %d nodes",
-                       TOKEN_NODES_MAX);
-    }
-    return status ? err_nomem(err, "the vocabulary") : 0;
+    return tokens_trie(&v->trie, v, spells_text, err);
 }
 
 static bool put_bytes(struct encoder *e, struct slice text)

@@ -54,7 +54,9 @@ static int check_text(struct charsmap *m, struct slice text, size_t depth, struc
     return 0;
 }
 
-/* Visits every unit that texts can lead to, those that fewer bytes lead to first. */
+/* Visits every unit that texts can lead to, those that fewer bytes lead to first.  What
+ * more bytes lead to than are looked for is left out: a replacement may grow with their
+ * number, so that a chain of them would be read over and over. */
 static int check(struct charsmap *m, uint32_t *queue, uint8_t *seen, struct realm_error *err)
 {
     size_t n = 0, depth = 0, level_end = 1;
@@ -66,6 +68,8 @@ static int check(struct charsmap *m, uint32_t *queue, uint8_t *seen, struct real
             depth++;
             level_end = n;
         }
+        if (depth > CHARSMAP_KEY_MAX)
+            break;
         uint32_t children = children_of(m->units[at], at);
         if (depth && has_value(m->units[at])) {
             struct slice text = {0};

@@ -27,7 +27,7 @@ size_t vocab_bound(const struct vocab *v, size_t n)
     // A special token, of so many bytes at least, may bring a space of its own.
     size_t space = v->space_tokens;
     size_t per_byte = max_size(space, growth(v));
-    per_byte = max_size(per_byte, space / v->special.shortest + 1);
+    per_byte = max_size(per_byte, space / v->shortest_special + 1);
     size_t bound;
     return ckd_mul_size(n, per_byte, &bound) && ckd_add_size(bound, 2 + space, &bound) ? bound
                                                                                        : SIZE_MAX;
@@ -142,14 +142,13 @@ static bool guarded(struct slice text, size_t at)
 }
 
 /* The first special token at or after at that no guard keeps from being one. */
-static const struct special *next_special(const struct encoder *e, struct slice text, size_t at,
-                                          unsigned flags, size_t *start)
+static bool next_special(const struct encoder *e, struct slice text, size_t at, unsigned flags,
+                         struct special *out)
 {
-    const struct vocab *v = e->v;
-    const struct special_set *set = flags & VOCAB_SPECIAL ? &v->special : &v->user;
-    const struct special *found = special_find(set, text, at, start);
-    while (found && (flags & VOCAB_SPECIAL) && guarded(text, *start))
-        found = special_find(set, text, *start + 1, start);
+    const struct trie *t = flags & VOCAB_SPECIAL ? &e->v->special : &e->v->user;
+    bool found = special_find(t, text, at, out);
+    while (found && (flags & VOCAB_SPECIAL) && guarded(text, out->start))
+        found = special_find(t, text, out->start + 1, out);
     return found;
 }
 
@@ -157,18 +156,17 @@ static int encode_all(struct encoder *e, struct slice text, unsigned flags)
 {
     size_t at = 0;
     while (at < text.n) {
-        size_t start;
-        const struct special *found = next_special(e, text, at, flags, &start);
-        if (!found)
-            start = text.n;
-        int status = encode_plain(e, (struct slice){text.p + at, start - at}, flags);
+        struct special special;
+        bool found = next_special(e, text, at, flags, &special);
+        size_t end = found ? special.start : text.n;
+        int status = encode_plain(e, (struct slice){text.p + at, end - at}, flags);
         if (status)
             return status;
         if (!found)
             break;
-        encoder_put(e, found->id);
-        at = start + found->text.n;
-        if (e->v->tokens[found->id].rstrip)
+        encoder_put(e, special.id);
+        at = special.start + special.n;
+        if (e->v->tokens[special.id].rstrip)
             at = skip_spaces(text, at);
     }
     return 0;

@@ -145,6 +145,19 @@ static int load_scores(struct vocab *v, const struct gguf *g, struct realm_error
     return 0;
 }
 
+/* SPM hashes both sides of each merge, Unigram walks along each token from every place: the
+ * longest token multiplies the time that a text takes. */
+static int check_lengths(const struct vocab *v, struct realm_error *err)
+{
+    for (uint32_t id = 0; id < v->n; id++) {
+        if (token_mergeable(v, id) && v->tokens[id].text_n > TOKEN_SPECIAL_MAX)
+            return err_set(err, REALM_E_FORMAT,
+                           TOKENS ": token %u has %u bytes, most is %d in such a tokenizer", id,
+                           v->tokens[id].text_n, TOKEN_SPECIAL_MAX);
+    }
+    return 0;
+}
+
 static int load_bytes(struct vocab *v, struct realm_error *err)
 {
     for (unsigned b = 0; b < 256; b++)
@@ -233,9 +246,30 @@ int tokens_load(struct vocab *v, const struct gguf *g, struct realm_error *err)
         status = index_texts(v, err);
     if (!status)
         status = load_kinds(v, g, err);
-    if (!status && (v->model == VOCAB_SPM || v->model == VOCAB_UNIGRAM))
+    if (!status && (v->model == VOCAB_SPM || v->model == VOCAB_UNIGRAM)) {
         status = load_scores(v, g, err);
+        if (!status)
+            status = check_lengths(v, err);
+    }
     if (!status)
         status = load_bytes(v, err);
     return status ? status : load_ids(v, g, err);
+}
+
+int tokens_trie(struct trie *out, const struct vocab *v,
+                bool (*wanted)(const struct vocab *v, uint32_t id), struct realm_error *err)
+{
+    size_t n = 0;
+    struct trie_item *items = mem_array(v->n, sizeof(*items));
+    if (!items)
+        return err_nomem(err, "the vocabulary");
+    for (uint32_t id = 0; id < v->n; id++)
+        if (wanted(v, id))
+            items[n++] = (struct trie_item){token_text(v, id), id};
+    int status = trie_init(out, items, n);
+    mem_free(items);
+    if (status == REALM_E_LIMIT)
+        return err_set(err, REALM_E_FORMAT, TOKENS ": their tree has over %d nodes",
+                       TOKEN_NODES_MAX);
+    return status ? err_nomem(err, "the vocabulary") : 0;
 }

@@ -64,12 +64,6 @@ static int load_scores(struct vocab *v, const struct gguf *g, struct realm_error
         memcpy(&score, list->data.p + id * sizeof(score), sizeof(score));
         if (!isfinite(score))
             return err_set(err, REALM_E_FORMAT, SCORES ": token %u has no finite number", id);
-        if (token_mergeable(v, id) && v->tokens[id].text_n > TOKEN_SPECIAL_MAX) {
-            return err_set(err, REALM_E_FORMAT,
-                           "tokenizer.ggml.tokens: token %u has %u bytes, most is %d in a unigram "
-                           "model",
-                           id, v->tokens[id].text_n, TOKEN_SPECIAL_MAX);
-        }
         v->scores[id] = score;
     }
     double greatest = normal_score(v, false);

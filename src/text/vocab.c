@@ -85,30 +85,27 @@ static bool findable(const struct vocab *v, uint32_t id)
     return spelled_special(v, id) && text.n > 0 && utf8_valid(text.p, text.n);
 }
 
+static bool findable_user(const struct vocab *v, uint32_t id)
+{
+    return findable(v, id) && v->tokens[id].kind == TOKEN_USER_DEFINED;
+}
+
 static int collect_special(struct vocab *v, struct realm_error *err)
 {
-    size_t special = 0, user = 0;
-    for (uint32_t id = 0; id < v->n; id++) {
-        if (findable(v, id) && token_text(v, id).n > TOKEN_SPECIAL_MAX)
-            return err_set(
-                err, REALM_E_FORMAT,
-                "tokenizer.ggml.tokens: token %u is special and has %zu bytes, most is %d", id,
-                token_text(v, id).n, TOKEN_SPECIAL_MAX);
-        special += findable(v, id);
-        user += findable(v, id) && v->tokens[id].kind == TOKEN_USER_DEFINED;
-    }
-    if (special_init(&v->special, special) || special_init(&v->user, user))
-        return err_nomem(err, "the special tokens");
+    v->shortest_special = SIZE_MAX;
     for (uint32_t id = 0; id < v->n; id++) {
         if (!findable(v, id))
             continue;
-        special_add(&v->special, token_text(v, id), id);
-        if (v->tokens[id].kind == TOKEN_USER_DEFINED)
-            special_add(&v->user, token_text(v, id), id);
+        size_t n = token_text(v, id).n;
+        if (n > TOKEN_SPECIAL_MAX)
+            return err_set(
+                err, REALM_E_FORMAT,
+                "tokenizer.ggml.tokens: token %u is special and has %zu bytes, most is %d", id, n,
+                TOKEN_SPECIAL_MAX);
+        v->shortest_special = min_size(v->shortest_special, n);
     }
-    special_sort(&v->special);
-    special_sort(&v->user);
-    return 0;
+    int status = tokens_trie(&v->special, v, findable, err);
+    return status ? status : tokens_trie(&v->user, v, findable_user, err);
 }
 
 /* No text may be lost: what no token spells must have an unknown token. */
@@ -216,8 +213,8 @@ void vocab_close(struct vocab *v)
 {
     if (!v)
         return;
-    special_free(&v->special);
-    special_free(&v->user);
+    trie_free(&v->special);
+    trie_free(&v->user);
     pretok_close(v->pretok);
     trie_free(&v->trie);
     charsmap_free(&v->charsmap);
@@ -284,7 +281,7 @@ uint64_t vocab_bytes(const struct vocab *v)
 {
     return sizeof(*v) + v->n * sizeof(*v->tokens) + 2 * v->texts_n + map_bytes(&v->by_text) +
            map_bytes(&v->pairs) + map_bytes(&v->words) + v->n_merges * sizeof(*v->merges) +
-           (v->special.cap + v->user.cap) * sizeof(struct special) + trie_bytes(&v->trie) +
+           trie_bytes(&v->special) + trie_bytes(&v->user) + trie_bytes(&v->trie) +
            charsmap_bytes(&v->charsmap) + (v->scores ? v->n * sizeof(*v->scores) : 0) +
            (v->pretok ? pretok_bytes(v->pretok) : 0);
 }
@@ -301,12 +298,12 @@ struct slice vocab_piece(const struct vocab *v, uint32_t id, bool special)
 bool vocab_find_special(const struct vocab *v, struct slice text, size_t from, size_t *start,
                         size_t *len)
 {
-    const struct special *found;
-    while ((found = special_find(&v->special, text, from, start))) {
-        *len = found->text.n;
-        if (v->tokens[found->id].kind != TOKEN_USER_DEFINED)
+    struct special found;
+    for (; special_find(&v->special, text, from, &found); from = found.start + found.n) {
+        *start = found.start;
+        *len = found.n;
+        if (v->tokens[found.id].kind != TOKEN_USER_DEFINED)
             return true;
-        from = *start + *len;
     }
     return false;
 }

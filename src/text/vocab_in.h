@@ -46,10 +46,11 @@ struct vocab {
     uint32_t ids[VOCAB_IDS];
     uint32_t byte_ids[256]; /* TOKEN_NONE where there is none */
     bool adds_bos;
-    bool adds_end;              /* EOS; WordPiece: the separator */
-    bool strips;                /* some token has rstrip */
-    struct special_set special; /* control and user-defined tokens */
-    struct special_set user;    /* user-defined tokens */
+    bool adds_end;           /* EOS; WordPiece: the separator */
+    bool strips;             /* some token has rstrip */
+    struct trie special;     /* control and user-defined tokens */
+    struct trie user;        /* user-defined tokens */
+    size_t shortest_special; /* bytes; SIZE_MAX: there is none */
 
     /* SPM and Unigram */
     bool space_prefix;
@@ -123,6 +124,11 @@ static inline void encoder_put(struct encoder *e, uint32_t id)
 
 /* Reads the tokens, their kinds and scores, and the ids with a role. */
 MUST_USE int tokens_load(struct vocab *v, const struct gguf *g, struct realm_error *err);
+
+/* Builds a trie of the tokens that are wanted; of each text there is one at most. */
+MUST_USE int tokens_trie(struct trie *out, const struct vocab *v,
+                         bool (*wanted)(const struct vocab *v, uint32_t id),
+                         struct realm_error *err);
 
 /* Each fills in its part of the vocabulary, pieces included. */
 MUST_USE int spm_open(struct vocab *v, const struct gguf *g, struct realm_error *err);

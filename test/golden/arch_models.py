@@ -1,7 +1,6 @@
 """Seeded random models, one for each architecture or variant of it that arch_test.py
 compares; in F32, but for some experts.  Names of keys and tensors are the gguf package's."""
 
-import sys
 import zlib
 
 import gguf
@@ -10,6 +9,7 @@ from gguf import MODEL_TENSOR as M
 from gguf import TENSOR_NAMES
 from gguf import GGMLQuantizationType as T
 from gguf.quants import quantize
+from write_model import command, finish
 
 EXPERTS, USED, EXPERT_FFN, SHARED_FFN = 6, 3, 40, 56
 SIZES = {"width": 64, "ffn": 80, "heads": 4, "kv_heads": 2, "dim": 24, "vocab": 131,
@@ -37,7 +37,6 @@ EACH = {
     M.FFN_DOWN_EXP: [EXPERTS, WIDTH, EXPERT_FFN],
 }
 SHARED = {
-    M.FFN_GATE_INP_SHEXP: [WIDTH],
     M.FFN_GATE_SHEXP: [SHARED_FFN, WIDTH],
     M.FFN_UP_SHEXP: [SHARED_FFN, WIDTH],
     M.FFN_DOWN_SHEXP: [WIDTH, SHARED_FFN],
@@ -77,6 +76,10 @@ def experts(w, own_ffn=True):
         w.add_expert_feed_forward_length(EXPERT_FFN)
 
 
+def shared(w):
+    w.add_expert_shared_feed_forward_length(SHARED_FFN)
+
+
 def granite(w, rng):
     w.add_embedding_scale(5.5)
     w.add_residual_scale(0.23)
@@ -99,7 +102,7 @@ def gemma3(w, rng):
 def gpt_oss(w, rng):
     experts(w)
     w.add_sliding_window(20)
-    yarn(w, 32.0, 64)
+    yarn(w, 32.0)
 
 
 def window_list(w, rng):
@@ -125,6 +128,9 @@ SPECS = {
     "mistral": ("llama", LLAMA, [], {"more": lambda w, rng: w.add_sliding_window(20)}),
     "mixtral": ("llama", {**NORMS, **ATTENTION, **EACH}, [],
                 {"more": lambda w, rng: experts(w, False), "ffn": EXPERT_FFN}),
+    "mixtral-apart": ("llama", {**NORMS, **ATTENTION, **EACH}, [],
+                      {"more": lambda w, rng: experts(w, False), "ffn": EXPERT_FFN,
+                       "apart": True}),
     "qwen2": ("qwen2", LLAMA, QKV_BIAS, {"tied": True}),
     "qwen2-yarn": ("qwen2", LLAMA, QKV_BIAS, {"more": lambda w, rng: yarn(w, 8.0, 256)}),
     "qwen3": ("qwen3", {**LLAMA, **HEAD_NORMS}, [], {"tied": True}),
@@ -146,11 +152,14 @@ SPECS = {
     "granitemoe": ("granitemoe", {**NORMS, **ATTENTION, **EACH}, [],
                    {"ffn": EXPERT_FFN,
                     "more": lambda w, rng: (granite(w, rng), experts(w, False))}),
+    "granitemoe-shared": ("granitemoe", {**NORMS, **ATTENTION, **EACH, **SHARED}, [],
+                          {"ffn": EXPERT_FFN,
+                           "more": lambda w, rng: (granite(w, rng), experts(w, False), shared(w))}),
     "olmoe": ("olmoe", {**NORMS, **ATTENTION, **EACH, M.ATTN_Q_NORM: [Q], M.ATTN_K_NORM: [KV]}, [],
               {"ffn": EXPERT_FFN, "more": lambda w, rng: experts(w, False)}),
-    "qwen2moe": ("qwen2moe", {**NORMS, **ATTENTION, **EACH, **SHARED}, QKV_BIAS,
-                 {"more": lambda w, rng: (experts(w),
-                                          w.add_expert_shared_feed_forward_length(SHARED_FFN))}),
+    "qwen2moe": ("qwen2moe", {**NORMS, **ATTENTION, **EACH, **SHARED,
+                              M.FFN_GATE_INP_SHEXP: [WIDTH]}, QKV_BIAS,
+                 {"more": lambda w, rng: (experts(w), shared(w))}),
     "qwen3moe": ("qwen3moe", {**NORMS, **ATTENTION, **EACH, **HEAD_NORMS}, [],
                  {"more": lambda w, rng: experts(w)}),
     "qwen3moe-scaled": ("qwen3moe", {**NORMS, **ATTENTION, **EACH, **HEAD_NORMS}, [],
@@ -210,7 +219,12 @@ def make(name, path, change=None, sizes=SIZES):
         kind = T.F32
         if tensor in (M.FFN_GATE_EXP, M.FFN_UP_EXP):
             kind = spec.get("experts", T.F32)
-        w.add_tensor(called + ".weight", quantize(random(rng, shape, norm), kind), raw_dtype=kind)
+        x = random(rng, shape, norm)
+        if spec.get("apart") and called.endswith("_exps"):  # as the first files had experts
+            for e in range(EXPERTS):
+                w.add_tensor(called.removesuffix("_exps") + f".{e}.weight", x[e])
+            return
+        w.add_tensor(called + ".weight", quantize(x, kind), raw_dtype=kind)
         if bias:
             w.add_tensor(called + ".bias", random(rng, shape[:-1] or shape, False) / 2)
 
@@ -223,13 +237,8 @@ def make(name, path, change=None, sizes=SIZES):
             add(tensor, shape, tensor in biases, bid=i)
     if change:
         change(w)
-    w.write_header_to_file()
-    w.write_kv_data_to_file()
-    w.write_tensors_to_file()
-    w.close()
+    finish(w)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3 or sys.argv[1] not in SPECS:
-        sys.exit("usage: arch_models.py " + "|".join(SPECS) + " OUT.gguf")
-    make(sys.argv[1], sys.argv[2])
+    command(SPECS, make)

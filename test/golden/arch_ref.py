@@ -160,17 +160,25 @@ class Llama:
     def glu(self, gate, up):
         return self.act(gate) * up
 
+    def shared(self, h, blk):
+        """An expert for all beside the chosen ones, if there is one."""
+        if blk + "ffn_down_shexp.weight" not in self.t:
+            return 0
+        gate, up = self.linear(h, blk + "ffn_gate_shexp"), self.linear(h, blk + "ffn_up_shexp")
+        return self.linear(silu(gate) * up, blk + "ffn_down_shexp")
+
     def ffn(self, h, blk):
         if blk + "ffn_gate_inp.weight" in self.t:
-            return self.experts(h, blk)
+            return self.experts(h, blk) + self.shared(h, blk)
         gate, up = self.linear(h, blk + "ffn_gate"), self.linear(h, blk + "ffn_up")
         return self.linear(self.glu(gate, up), blk + "ffn_down")
 
     def expert(self, x, e, blk):
         def product(y, part):
-            name = f"{blk}ffn_{part}_exps"
+            name, alone = f"{blk}ffn_{part}_exps", f"{blk}ffn_{part}.{e}.weight"
             y = round_int8(y, 32) if name + ".weight" in self.rounds else y
-            out = self.t[name + ".weight"][e] @ y
+            weight = self.t[alone] if alone in self.t else self.t[name + ".weight"][e]
+            out = weight @ y
             return out + self.t[name + ".bias"][e] if name + ".bias" in self.t else out
 
         return product(self.glu(product(x, "gate"), product(x, "up")), "down")
@@ -222,15 +230,13 @@ class Qwen3(Qwen2):
 
 
 class Qwen2Moe(Qwen2):
-    """An expert for all beside the chosen ones, under a gate of one number."""
+    """The expert for all is under a gate of one number."""
 
     sums_to_one = False
 
-    def ffn(self, h, blk):
-        gate, up = self.linear(h, blk + "ffn_gate_shexp"), self.linear(h, blk + "ffn_up_shexp")
-        shared = self.linear(silu(gate) * up, blk + "ffn_down_shexp")
+    def shared(self, h, blk):
         open_ = sigmoid(h @ self.t[blk + "ffn_gate_inp_shexp.weight"].reshape(-1, 1))
-        return self.experts(h, blk) + open_ * shared
+        return open_ * super().shared(h, blk)
 
 
 class Phi3(Qwen2):

@@ -59,9 +59,20 @@ def tensor(name, shape):
     return change
 
 
+def half(name):
+    """Gives a tensor another type."""
+
+    def change(w):
+        info = w.tensors[0].pop(name)
+        w.add_tensor(name, info.tensor.astype(np.float16))
+
+    return change
+
+
 FLOAT, LIST, TEXT, BOOL = (GGUFValueType.FLOAT32, GGUFValueType.ARRAY, GGUFValueType.STRING,
                            GGUFValueType.BOOL)
 WINDOW, PATTERN = "attention.sliding_window", "attention.sliding_window_pattern"
+SHARED = "expert_shared_feed_forward_length"
 ORIGINAL = "rope.scaling.original_context_length"
 
 # A model, what is wrong with it, and words of the sentence that says so; "": nothing is.
@@ -127,8 +138,21 @@ WRONG = [
     ("mixtral", tensor("blk.0.ffn_up_exps.weight", [5, 40, 64]),
      "ffn_up_exps.weight has shape 64x40x5x1, want 64x40x6"),
     ("mixtral", tensor("blk.0.ffn_up.weight", [40, 64]), "ffn_up.weight is not supported"),
+    ("mixtral-apart", tensor("blk.1.ffn_up.0.weight", None), "blk.1.ffn_up_exps.weight is missing"),
+    ("mixtral-apart", tensor("blk.1.ffn_up.5.weight", None), "blk.1.ffn_up.5.weight is missing"),
+    ("mixtral-apart", tensor("blk.1.ffn_up.6.weight", [40, 64]), "ffn_up.6.weight is not"),
+    ("mixtral-apart", tensor("blk.1.ffn_up.02.weight", [40, 64]), "ffn_up.02.weight is not"),
+    ("mixtral-apart", tensor("blk.1.ffn_up.3.weight", [40, 63]),
+     "blk.1.ffn_up.3.weight has shape 63x40x1x1, want 64x40"),
+    ("mixtral-apart", half("blk.1.ffn_up.3.weight"),
+     "blk.1.ffn_up.3.weight has type F16, want F32 as blk.1.ffn_up.2.weight"),
+    ("mixtral-apart", tensor("blk.1.ffn_up_exps.weight", [6, 40, 64]), "ffn_up.0.weight is not"),
+    ("granitemoe", key("granitemoe." + SHARED, 56), "ffn_gate_shexp.weight is missing"),
+    ("granitemoe-shared", key("granitemoe." + SHARED, None), "ffn_gate_shexp.weight is not"),
+    ("granitemoe-shared", key("granitemoe." + SHARED, 0), "ffn_gate_shexp.weight is not"),
+    ("granitemoe-shared", key("granitemoe." + SHARED, 55), "64x56x1x1, want 64x55"),
     ("qwen2moe", key("qwen2moe.expert_count", 0), "expert_count is missing or 0"),
-    ("qwen2moe", key("qwen2moe.expert_shared_feed_forward_length", 57), "64x56x1x1, want 64x57"),
+    ("qwen2moe", key("qwen2moe." + SHARED, 57), "64x56x1x1, want 64x57"),
     ("qwen3moe", key("qwen3moe.expert_feed_forward_length", 0), "is 0, want 1 to"),
     ("qwen3moe", key("qwen3moe.expert_feed_forward_length", None), "64x40x6x1, want 64x26x6"),
     ("qwen3moe", key("qwen3moe.expert_weights_norm", 1), "has type u32, want bool"),

@@ -2,12 +2,12 @@
 sharing that the golden test compares."""
 
 import math
-import sys
 
 import gguf
 import numpy as np
 from gguf import GGMLQuantizationType as T
 from gguf.quants import quantize
+from write_model import command, finish
 
 WIDTH, FFN, HEADS, KV_HEADS, VOCAB, CONTEXT, LAYERS = 256, 512, 8, 2, 301, 4096, 2
 DIM = WIDTH // HEADS
@@ -126,13 +126,8 @@ def make(name, path):
         writer.add_tensor("rope_freqs.weight", llama3_factors().astype(np.float32))
     for i in range(LAYERS):
         add_layer(writer, rng, i, kinds)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(writer)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3 or sys.argv[1] not in SPECS:
-        sys.exit("usage: make_models.py " + "|".join(SPECS) + " OUT.gguf")
-    make(sys.argv[1], sys.argv[2])
+    command(SPECS, make)

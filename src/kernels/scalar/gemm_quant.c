@@ -139,40 +139,32 @@ static void quant_gemm(enum gemm_type gemm, enum dtype dtype, enum shape shape, 
                    (const uint8_t *)panels + p * panel_bytes(gemm, k), acts, k, tokens);
 }
 
-#define GEMM(name, type, shape)                                                              \
+#define GEMMS(EACH)                 \
+    EACH(q8_0, Q8_0, INTS)          \
+    EACH(q4_0, Q4_0, INTS)          \
+    EACH(q4_1, Q4_1, INTS | MINS)   \
+    EACH(q5_0, Q5_0, INTS)          \
+    EACH(q5_1, Q5_1, INTS | MINS)   \
+    EACH(iq4_nl, IQ4_NL, INTS)      \
+    EACH(mxfp4, MXFP4, INTS)        \
+    EACH(q2_k, Q2_K, INTS | MINS)   \
+    EACH(q3_k, Q3_K, INTS)          \
+    EACH(q4_k, Q4_K, FLOATS | MINS) \
+    EACH(q5_k, Q5_K, FLOATS | MINS) \
+    EACH(q6_k, Q6_K, FLOATS)        \
+    EACH(iq4_xs, IQ4_XS, INTS)
+
+#define DEFINE(name, type, shape)                                                            \
     static void gemm_##name(float *y, size_t y_stride, const void *panels, size_t n_panels,  \
                             const void *acts, size_t k, size_t tokens)                       \
     {                                                                                        \
         quant_gemm(GEMM_##type, DTYPE_##type, shape, y, y_stride, panels, n_panels, acts, k, \
                    tokens);                                                                  \
     }
-GEMM(q8_0, Q8_0, INTS)
-GEMM(q4_0, Q4_0, INTS)
-GEMM(q4_1, Q4_1, INTS | MINS)
-GEMM(q5_0, Q5_0, INTS)
-GEMM(q5_1, Q5_1, INTS | MINS)
-GEMM(iq4_nl, IQ4_NL, INTS)
-GEMM(mxfp4, MXFP4, INTS)
-GEMM(q2_k, Q2_K, INTS | MINS)
-GEMM(q3_k, Q3_K, INTS)
-GEMM(q4_k, Q4_K, FLOATS | MINS)
-GEMM(q5_k, Q5_K, FLOATS | MINS)
-GEMM(q6_k, Q6_K, FLOATS)
-GEMM(iq4_xs, IQ4_XS, INTS)
+GEMMS(DEFINE)
 
 void scalar_gemm_quant_init(struct kernels *k)
 {
-    k->gemm[GEMM_Q8_0] = gemm_q8_0;
-    k->gemm[GEMM_Q4_0] = gemm_q4_0;
-    k->gemm[GEMM_Q4_1] = gemm_q4_1;
-    k->gemm[GEMM_Q5_0] = gemm_q5_0;
-    k->gemm[GEMM_Q5_1] = gemm_q5_1;
-    k->gemm[GEMM_IQ4_NL] = gemm_iq4_nl;
-    k->gemm[GEMM_MXFP4] = gemm_mxfp4;
-    k->gemm[GEMM_Q2_K] = gemm_q2_k;
-    k->gemm[GEMM_Q3_K] = gemm_q3_k;
-    k->gemm[GEMM_Q4_K] = gemm_q4_k;
-    k->gemm[GEMM_Q5_K] = gemm_q5_k;
-    k->gemm[GEMM_Q6_K] = gemm_q6_k;
-    k->gemm[GEMM_IQ4_XS] = gemm_iq4_xs;
+#define ENTER(name, type, shape) k->gemm[GEMM_##type] = gemm_##name;
+    GEMMS(ENTER)
 }

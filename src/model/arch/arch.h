@@ -39,9 +39,10 @@ struct part {
     enum size_kind first; /* of them, the first that is ours; NONE: 0 */
     bool vector;          /* plain floats */
     bool optional;
-    bool each;       /* one for each expert */
-    bool if_dense;   /* in models without experts alone */
-    bool if_experts; /* in models with experts alone */
+    const char *each; /* one for each expert; old files have them apart, "EACH.E.weight" */
+    bool if_dense;    /* in models without experts alone */
+    bool if_experts;  /* in models with experts alone */
+    bool if_shared;   /* in models with one that all tokens use alone */
 };
 
 /* A key with its range, after "NAME.". */
@@ -72,8 +73,8 @@ struct arch {
 
     /* Experts. */
     bool needs_experts;
-    bool weights_sum_to_one; /* of the chosen experts, by default */
-    bool shared_expert;
+    bool weights_sum_to_one;  /* of the chosen experts, by default */
+    bool shared_ffn_is_ffn;   /* without its key; else there is no shared expert then */
     bool expert_ffn_is_share; /* without its key: the ffn divided by the experts used */
 
     /* Sliding windows: 0 none; n: in all layers but each n-th, 1: in all. */
@@ -94,69 +95,52 @@ struct arch {
 #define VECTOR(called, field, size) \
     .name = called, IN_LAYER(field), .k = size, .rows = ONE, .vector = true
 #define MATRIX(called, field, from, to) .name = called, IN_LAYER(field), .k = from, .rows = to
+/* One for each expert, by its name where these have a tensor together or alone. */
+#define EXPERTS_MATRIX(called, alone, field, from, to) \
+    MATRIX(called, experts.each.field, from, to), .each = alone, .if_experts = true
 
-/* What most have.  Each stands for one or more items of a list of parts. */
-#define ATTN_NORM                                           \
-    {                                                       \
-        VECTOR("attn_norm.weight", attn_norm.weight, WIDTH) \
+/* What most have.  Each stands for one or more parts of a list. */
+#define PART(...)   \
+    {               \
+        __VA_ARGS__ \
     }
-#define ATTN_NORM_BIAS                                  \
-    {                                                   \
-        VECTOR("attn_norm.bias", attn_norm.bias, WIDTH) \
-    }
-#define QKV                                                                                      \
-    {MATRIX("attn_q.weight", q, WIDTH, Q_WIDTH)}, {MATRIX("attn_k.weight", k, WIDTH, KV_WIDTH)}, \
-    {                                                                                            \
-        MATRIX("attn_v.weight", v, WIDTH, KV_WIDTH)                                              \
-    }
-#define QKV_BIAS_IF(may_lack)                                            \
-    {VECTOR("attn_q.bias", q_bias, Q_WIDTH), .optional = may_lack},      \
-        {VECTOR("attn_k.bias", k_bias, KV_WIDTH), .optional = may_lack}, \
-    {                                                                    \
-        VECTOR("attn_v.bias", v_bias, KV_WIDTH), .optional = may_lack    \
-    }
-#define QK_NORM(q_size, k_size)                             \
-    {VECTOR("attn_q_norm.weight", q_norm.weight, q_size)},  \
-    {                                                       \
-        VECTOR("attn_k_norm.weight", k_norm.weight, k_size) \
-    }
-#define ATTN_OUTPUT                                     \
-    {                                                   \
-        MATRIX("attn_output.weight", o, Q_WIDTH, WIDTH) \
-    }
-#define ATTN_OUTPUT_BIAS_IF(may_lack)                                          \
-    {                                                                          \
-        VECTOR("attn_output.bias", attn_end.bias, WIDTH), .optional = may_lack \
-    }
-#define FFN_NORM                                          \
-    {                                                     \
-        VECTOR("ffn_norm.weight", ffn_norm.weight, WIDTH) \
-    }
-#define FFN_NORM_BIAS                                 \
-    {                                                 \
-        VECTOR("ffn_norm.bias", ffn_norm.bias, WIDTH) \
-    }
-#define POST_NORMS                                                       \
-    {VECTOR("post_attention_norm.weight", attn_end.norm.weight, WIDTH)}, \
-    {                                                                    \
-        VECTOR("post_ffw_norm.weight", ffn_end.norm.weight, WIDTH)       \
-    }
-#define GATED_FFN                                                         \
-    {MATRIX("ffn_gate.weight", ffn.gate, WIDTH, FFN), .if_dense = true},  \
-        {MATRIX("ffn_up.weight", ffn.up, WIDTH, FFN), .if_dense = true},  \
-    {                                                                     \
-        MATRIX("ffn_down.weight", ffn.down, FFN, WIDTH), .if_dense = true \
-    }
-#define EXPERTS_FFN                                                                              \
-    {MATRIX("ffn_gate_inp.weight", experts.router, WIDTH, EXPERTS), .if_experts = true},         \
-        {MATRIX("ffn_gate_exps.weight", experts.each.gate, WIDTH, EXPERT_FFN), .each = true,     \
-         .if_experts = true},                                                                    \
-        {MATRIX("ffn_up_exps.weight", experts.each.up, WIDTH, EXPERT_FFN), .each = true,         \
-         .if_experts = true},                                                                    \
-    {                                                                                            \
-        MATRIX("ffn_down_exps.weight", experts.each.down, EXPERT_FFN, WIDTH), .each = true,      \
-                                                                              .if_experts = true \
-    }
+#define ATTN_NORM PART(VECTOR("attn_norm.weight", attn_norm.weight, WIDTH))
+#define ATTN_NORM_BIAS PART(VECTOR("attn_norm.bias", attn_norm.bias, WIDTH))
+#define QKV                                                \
+    PART(MATRIX("attn_q.weight", q, WIDTH, Q_WIDTH)),      \
+        PART(MATRIX("attn_k.weight", k, WIDTH, KV_WIDTH)), \
+        PART(MATRIX("attn_v.weight", v, WIDTH, KV_WIDTH))
+#define QKV_BIAS_IF(may_lack)                                                \
+    PART(VECTOR("attn_q.bias", q_bias, Q_WIDTH), .optional = may_lack),      \
+        PART(VECTOR("attn_k.bias", k_bias, KV_WIDTH), .optional = may_lack), \
+        PART(VECTOR("attn_v.bias", v_bias, KV_WIDTH), .optional = may_lack)
+#define QK_NORM(q_size, k_size)                                \
+    PART(VECTOR("attn_q_norm.weight", q_norm.weight, q_size)), \
+        PART(VECTOR("attn_k_norm.weight", k_norm.weight, k_size))
+#define ATTN_OUTPUT PART(MATRIX("attn_output.weight", o, Q_WIDTH, WIDTH))
+#define ATTN_OUTPUT_BIAS_IF(may_lack) \
+    PART(VECTOR("attn_output.bias", attn_end.bias, WIDTH), .optional = may_lack)
+#define FFN_NORM PART(VECTOR("ffn_norm.weight", ffn_norm.weight, WIDTH))
+#define FFN_NORM_BIAS PART(VECTOR("ffn_norm.bias", ffn_norm.bias, WIDTH))
+#define POST_NORMS                                                           \
+    PART(VECTOR("post_attention_norm.weight", attn_end.norm.weight, WIDTH)), \
+        PART(VECTOR("post_ffw_norm.weight", ffn_end.norm.weight, WIDTH))
+#define GATED_FFN                                                            \
+    PART(MATRIX("ffn_gate.weight", ffn.gate, WIDTH, FFN), .if_dense = true), \
+        PART(MATRIX("ffn_up.weight", ffn.up, WIDTH, FFN), .if_dense = true), \
+        PART(MATRIX("ffn_down.weight", ffn.down, FFN, WIDTH), .if_dense = true)
+#define EXPERTS_FFN                                                                          \
+    PART(MATRIX("ffn_gate_inp.weight", experts.router, WIDTH, EXPERTS), .if_experts = true), \
+        PART(EXPERTS_MATRIX("ffn_gate_exps.weight", "ffn_gate", gate, WIDTH, EXPERT_FFN)),   \
+        PART(EXPERTS_MATRIX("ffn_up_exps.weight", "ffn_up", up, WIDTH, EXPERT_FFN)),         \
+        PART(EXPERTS_MATRIX("ffn_down_exps.weight", "ffn_down", down, EXPERT_FFN, WIDTH))
+#define SHARED_EXPERT                                                                 \
+    PART(MATRIX("ffn_gate_shexp.weight", experts.shared.gate, WIDTH, SHARED_FFN),     \
+         .if_shared = true),                                                          \
+        PART(MATRIX("ffn_up_shexp.weight", experts.shared.up, WIDTH, SHARED_FFN),     \
+             .if_shared = true),                                                      \
+        PART(MATRIX("ffn_down_shexp.weight", experts.shared.down, SHARED_FFN, WIDTH), \
+             .if_shared = true)
 
 /* arch.c: by its name, or NULL. */
 const struct arch *arch_find(struct slice name);

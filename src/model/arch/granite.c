@@ -1,4 +1,5 @@
-/* model/arch/granite.c - Granite: Llama with multipliers, with experts by another name. */
+/* model/arch/granite.c - Granite: Llama with multipliers; with experts by another name, and
+ * perhaps one that every token goes through besides. */
 #include "model/arch/arch.h"
 
 static const struct part parts[] = {
@@ -6,7 +7,7 @@ static const struct part parts[] = {
 };
 
 static const struct part moe_parts[] = {
-    ATTN_NORM, QKV, ATTN_OUTPUT, FFN_NORM, EXPERTS_FFN,
+    ATTN_NORM, QKV, ATTN_OUTPUT, FFN_NORM, EXPERTS_FFN, SHARED_EXPERT,
 };
 
 #define AT(field) offsetof(struct model_config, field)

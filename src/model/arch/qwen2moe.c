@@ -10,9 +10,7 @@ static const struct part parts[] = {
     FFN_NORM,
     EXPERTS_FFN,
     {MATRIX("ffn_gate_inp_shexp.weight", experts.shared_gate, WIDTH, ONE)},
-    {MATRIX("ffn_gate_shexp.weight", experts.shared.gate, WIDTH, SHARED_FFN)},
-    {MATRIX("ffn_up_shexp.weight", experts.shared.up, WIDTH, SHARED_FFN)},
-    {MATRIX("ffn_down_shexp.weight", experts.shared.down, SHARED_FFN, WIDTH)},
+    SHARED_EXPERT,
 };
 
 const struct arch arch_qwen2moe = {
@@ -20,6 +18,6 @@ const struct arch arch_qwen2moe = {
     PARTS(parts),
     .rope_halves = true,
     .needs_experts = true,
-    .shared_expert = true,
+    .shared_ffn_is_ffn = true,
     .expert_ffn_is_share = true,
 };

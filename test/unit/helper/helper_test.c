@@ -163,28 +163,43 @@ static void sleep_for_ever(void *arg)
     assert_int_equal(call(c->h, "sleep", 2000, &c->out), REALM_E_DEADLINE);
 }
 
+/* A child that is kept busy by a call on a thread of its own. */
+struct busy {
+    struct first_call c;
+    struct thread sleeper;
+};
+
+static void busy_open(struct busy *b)
+{
+    buf_init(&b->c.out, MiB);
+    assert_int_equal(helper_open(&b->c.h, NULL), 0);
+    pid_of_child(b->c.h, &b->c.out);
+    assert_int_equal(thread_start(&b->sleeper, "sleeper", 0, sleep_for_ever, &b->c), 0);
+    usleep(200000);
+}
+
+static void busy_close(struct busy *b)
+{
+    helper_close(b->c.h);
+    buf_free(&b->c.out);
+}
+
 static void the_wait_for_a_turn_ends_in_time(void **state)
 {
     (void)state;
-    struct first_call c;
-    struct thread thread;
+    struct busy b;
     struct buf out;
+    busy_open(&b);
     buf_init(&out, MiB);
-    buf_init(&c.out, MiB);
-    assert_int_equal(helper_open(&c.h, NULL), 0);
-    pid_of_child(c.h, &out);
-    assert_int_equal(thread_start(&thread, "sleeper", 0, sleep_for_ever, &c), 0);
-    usleep(200000);
     uint64_t start = clock_ms(clock_system());
     const struct realm_wait wait = {.deadline_ns = clock_ns(clock_system()) + 100000000u};
-    assert_int_equal(call_as(c.h, NULL, "a", 5000, &wait, &out), REALM_E_DEADLINE);
+    assert_int_equal(call_as(b.c.h, NULL, "a", 5000, &wait, &out), REALM_E_DEADLINE);
     assert_in_range(clock_ms(clock_system()) - start, 100, 1500);
     /* One that has time waits for the other's end, and has its own after that. */
-    assert_int_equal(call(c.h, "a", 100, &out), 0);
-    thread_join(&thread);
-    assert_int_equal(call(c.h, "a", 5000, &out), 0);
-    helper_close(c.h);
-    buf_free(&c.out);
+    assert_int_equal(call(b.c.h, "a", 100, &out), 0);
+    thread_join(&b.sleeper);
+    assert_int_equal(call(b.c.h, "a", 5000, &out), 0);
+    busy_close(&b);
     buf_free(&out);
 }
 
@@ -212,36 +227,27 @@ static void names_take_turns(void **state)
     (void)state;
     static const char *const names[] = {"a", "a", "a", "a", "b", "b", "c"};
     enum { N = ARRAY_LEN(names) };
-    struct first_call c;
-    struct thread sleeper;
+    struct busy b;
     char order[N] = {0};
     struct one ones[N];
     const struct realm_wait gone = {.cancelled = at_once};
-    struct buf out;
-    buf_init(&out, MiB);
-    buf_init(&c.out, MiB);
-    assert_int_equal(helper_open(&c.h, NULL), 0);
-    pid_of_child(c.h, &out);
-    assert_int_equal(thread_start(&sleeper, "sleeper", 0, sleep_for_ever, &c), 0);
-    usleep(100000);
+    busy_open(&b);
     for (int i = 0; i < N; i++) {
         /* The second a gives up, and keeps nobody's turn. */
-        ones[i] = (struct one){.h = c.h, .who = names[i], .wait = i == 1 ? &gone : NULL};
+        ones[i] = (struct one){.h = b.c.h, .who = names[i], .wait = i == 1 ? &gone : NULL};
         assert_int_equal(thread_start(&ones[i].thread, "caller", 0, call_of_one, &ones[i]), 0);
         usleep(100000);
     }
     for (int i = 0; i < N; i++)
         thread_join(&ones[i].thread);
-    thread_join(&sleeper);
+    thread_join(&b.sleeper);
     for (int i = 0; i < N; i++) {
         assert_int_equal(ones[i].at == -1, i == 1);
         if (ones[i].at >= 0)
             order[ones[i].at] = ones[i].who[0];
     }
     assert_string_equal(order, "abcaba");
-    helper_close(c.h);
-    buf_free(&c.out);
-    buf_free(&out);
+    busy_close(&b);
 }
 
 static void the_child_has_no_files_of_ours(void **state)

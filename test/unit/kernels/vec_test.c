@@ -84,6 +84,16 @@ static void exp_is_exact_at_its_ends(void **state)
     assert_true(isnan(kern_expf(NAN)));
 }
 
+static void exp_of_a_double_is_as_near_as_it_says(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 200000; i++) {
+        double limit = i & 1 ? 700 : 30, x = uniform(-limit, limit);
+        assert_true(ulps_f64(kern_exp(x), exp(x)) <= 2);
+    }
+    assert_true(kern_exp(0) == 1);
+}
+
 static void log_is_as_near_as_it_says(void **state)
 {
     (void)state;
@@ -253,11 +263,17 @@ static void all_finite_sees_every_place(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(exp_is_as_near_as_it_says), cmocka_unit_test(exp_is_exact_at_its_ends),
-        cmocka_unit_test(log_is_as_near_as_it_says), cmocka_unit_test(sine_and_cosine_round_well),
-        cmocka_unit_test(rms_norm_is_near),          cmocka_unit_test(rope_turns_pairs),
-        cmocka_unit_test(silu_and_add_are_near),     cmocka_unit_test(silu_has_its_limits),
-        cmocka_unit_test(exp_max_makes_weights),     cmocka_unit_test(all_finite_sees_every_place),
+        cmocka_unit_test(exp_is_as_near_as_it_says),
+        cmocka_unit_test(exp_is_exact_at_its_ends),
+        cmocka_unit_test(exp_of_a_double_is_as_near_as_it_says),
+        cmocka_unit_test(log_is_as_near_as_it_says),
+        cmocka_unit_test(sine_and_cosine_round_well),
+        cmocka_unit_test(rms_norm_is_near),
+        cmocka_unit_test(rope_turns_pairs),
+        cmocka_unit_test(silu_and_add_are_near),
+        cmocka_unit_test(silu_has_its_limits),
+        cmocka_unit_test(exp_max_makes_weights),
+        cmocka_unit_test(all_finite_sees_every_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -265,33 +265,30 @@ static void test_what_was_spent_is_forgotten(void **state)
 
 /* ---- the spool ---- */
 
+static void spool_rows(struct world *w, int n)
+{
+    struct tenants_stats stats;
+    world_open(w);
+    struct tenant_pass pass = pass_of(w, NULL);
+    struct tenant_grant *all[256];
+    for (int i = 0; i < n; i++) {
+        char id[32];
+        snprintf(id, sizeof(id), "req_%d", i);
+        all[i] = admit(w, &pass, id);
+    }
+    do
+        tenants_stats(w->t, &stats);
+    while (stats.waiting);
+    exec(w, "DROP TABLE spent; CREATE TABLE spent (a)"); /* its statement fails */
+    for (int i = 0; i < n; i++)
+        if (settle(all[i], TENANT_OK, 2, 3))
+            _exit(1);
+}
+
 /* A spool of n rows, as a process leaves it that finds no database to write. */
 static void fill_spool(struct world *w, int n)
 {
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        struct tenants_stats stats;
-        world_open(w);
-        struct tenant_pass pass = pass_of(w, NULL);
-        struct tenant_grant *all[256];
-        for (int i = 0; i < n; i++) {
-            char id[32];
-            snprintf(id, sizeof(id), "req_%d", i);
-            all[i] = admit(w, &pass, id);
-        }
-        do
-            tenants_stats(w->t, &stats);
-        while (stats.waiting);
-        exec(w, "DROP TABLE spent; CREATE TABLE spent (a)"); /* its statement fails */
-        for (int i = 0; i < n; i++)
-            if (settle(all[i], TENANT_OK, 2, 3))
-                _exit(1);
-        raise(SIGKILL);
-    }
-    int status;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    in_killed_process(w, spool_rows, n);
     exec(w, "DROP TABLE spent; CREATE TABLE spent (tenant TEXT NOT NULL, hour INTEGER NOT NULL,"
             " tokens INTEGER NOT NULL, PRIMARY KEY (tenant, hour)) STRICT, WITHOUT ROWID");
 }

@@ -100,26 +100,23 @@ static void test_modules_do_not_wait_for_reports(void **state)
     world_free(w);
 }
 
+static void note_one(struct world *w, int tokens)
+{
+    struct tenants_stats stats;
+    world_open(w);
+    struct tenant_pass pass = pass_of(w, NULL);
+    struct tenant_grant *g = admit(w, &pass, "req_open");
+    tenant_note(g, 30, (uint64_t)tokens);
+    do {
+        nanosleep(&(struct timespec){0, 20000000}, NULL);
+        tenants_stats(w->t, &stats);
+    } while (stats.waiting);
+}
+
 /* A process that is killed with a request that was noted. */
 static void leave_open(struct world *w)
 {
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        struct tenants_stats stats;
-        world_open(w);
-        struct tenant_pass pass = pass_of(w, NULL);
-        struct tenant_grant *g = admit(w, &pass, "req_open");
-        tenant_note(g, 30, 7);
-        do {
-            nanosleep(&(struct timespec){0, 20000000}, NULL);
-            tenants_stats(w->t, &stats);
-        } while (stats.waiting);
-        raise(SIGKILL);
-    }
-    int status;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    in_killed_process(w, note_one, 7);
 }
 
 static void test_rows_left_open_are_interrupted(void **state)

@@ -1,12 +1,14 @@
 #include "util.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -177,4 +179,17 @@ void spool_bytes(const struct world *w, uint8_t *bytes, size_t n, bool put)
     assert_non_null(f);
     assert_int_equal(put ? fwrite(bytes, 1, n, f) : fread(bytes, 1, n, f), n);
     assert_int_equal(fclose(f), 0);
+}
+
+void in_killed_process(struct world *w, void (*what)(struct world *w, int n), int n)
+{
+    int status;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        what(w, n);
+        raise(SIGKILL);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }

@@ -37,6 +37,9 @@ int settle(struct tenant_grant *g, enum tenant_outcome outcome, uint64_t prompt,
 /* The only row of the usage of all, or of one tenant. */
 int64_t usage(struct world *w, const char *tenant, const char *member);
 
+/* Has another process do something with w, n telling what, at the end of which it is killed. */
+void in_killed_process(struct world *w, void (*what)(struct world *w, int n), int n);
+
 /* Reads, or with put overwrites, the first n bytes of the spool. */
 void spool_bytes(const struct world *w, uint8_t *bytes, size_t n, bool put);
 

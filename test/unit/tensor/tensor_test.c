@@ -54,11 +54,6 @@ static void types_have_their_names_and_sizes(void **state)
     assert_int_equal(dtype_info(19)->block_bytes, 50);
     assert_null(dtype_info(4));
     assert_null(dtype_info(UINT32_MAX));
-    enum dtype type;
-    assert_true(dtype_by_name("q4_k", &type));
-    assert_int_equal(type, DTYPE_Q4_K);
-    assert_false(dtype_by_name("IQ1_S", &type));
-    assert_false(dtype_by_name("Q4_", &type));
 }
 
 static void row_bytes_are_checked(void **state)

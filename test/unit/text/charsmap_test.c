@@ -94,6 +94,35 @@ static void refused(const struct made *made, size_t n, const char *words)
     assert_int_equal(mem_live(), 0);
 }
 
+/* A chain: byte 1 leads from node to node, and after `depth` of them to a value that is
+ * not UTF-8. */
+static void make_chain(struct made *m, uint32_t depth)
+{
+    *m = (struct made){.n_bytes = sizeof(m->units), .texts = "\xFF"};
+    m->units[0] = 2u << 10;
+    for (uint32_t i = 1; i <= depth; i++) {
+        uint32_t at = 2 * i + 1, children = 2 * i + 2;
+        m->units[at] = 1 | (i == depth) << 8 | (at ^ children) << 10;
+    }
+    m->units[2 * depth + 2] = 1u << 31 | 0;
+}
+
+/* What is never looked for is not looked at either: a long chain would take minutes to load. */
+static void long_keys(void **state)
+{
+    (void)state;
+    static struct made made;
+    static char text[CHARSMAP_KEY_MAX + 3];
+    struct charsmap m;
+    make_chain(&made, CHARSMAP_KEY_MAX);
+    refused(&made, sizeof(made), "not UTF-8");
+    make_chain(&made, CHARSMAP_KEY_MAX + 1);
+    assert_int_equal(charsmap_init(&m, bytes_of(&made), NULL), 0);
+    memset(text, 1, sizeof(text) - 1);
+    check(&m, text, NULL, 0);
+    charsmap_free(&m);
+}
+
 static void damaged(void **state)
 {
     (void)state;
@@ -153,6 +182,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(finds_the_longest),
+        cmocka_unit_test(long_keys),
         cmocka_unit_test(damaged),
         cmocka_unit_test(any_units),
     };

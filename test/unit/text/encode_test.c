@@ -5,7 +5,6 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include <cmocka.h>
 
@@ -279,13 +278,6 @@ static void least_ids(void **state)
     assert_int_equal(vocab_least(v, text, sizeof(text), VOCAB_SPECIAL), 0);
     assert_true(vocab_least(v, text, sizeof(text), 0) >= 100);
     vocab_close(v);
-}
-
-static double cpu_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
 static double seconds_for(const struct vocab *v, const char *unit, size_t bytes, unsigned flags)

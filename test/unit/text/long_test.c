@@ -6,10 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
-#include <time.h>
 
 #include <cmocka.h>
 
+#include "base/limits.h"
 #include "base/mem.h"
 #include "make.h"
 
@@ -19,15 +19,11 @@ enum { TEXT_BYTES = 1 << 20 };
 enum { TEXT_BYTES = 16 << 20 };
 #endif
 static const double seconds_max = 100;
+/* Of 1 MiB and a vocabulary made for it: some three times what they take. */
+static const double hostile_seconds_max = 4;
 
-static double cpu_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static void encode(const struct vocab *v, const char *name, const char *unit, size_t bytes)
+static void encode(const struct vocab *v, const char *name, const char *unit, size_t bytes,
+                   double most)
 {
     size_t unit_n = strlen(unit), n = bytes / unit_n * unit_n, wanted;
     char *text = mem_alloc(n);
@@ -37,7 +33,7 @@ static void encode(const struct vocab *v, const char *name, const char *unit, si
     double start = cpu_seconds();
     assert_int_equal(vocab_encode(v, text, n, 0, NULL, 0, &wanted), REALM_E_TOO_SMALL);
     double took = cpu_seconds() - start;
-    if (took > seconds_max)
+    if (took > most)
         fail_msg("%s over \"%s\": %g s", name, unit, took);
     mem_free(text);
 }
@@ -53,9 +49,51 @@ static void one_letter(void **state)
         struct vocab *v;
         makers[i](&s);
         assert_int_equal(small_open(&s, &v, NULL), 0);
-        encode(v, names[i], "a", TEXT_BYTES);
+        encode(v, names[i], "a", TEXT_BYTES, seconds_max);
         vocab_close(v);
     }
+}
+
+/* A letter, twice the letter, three times ...: of SPM each merge hashes all that came of
+ * those before, and Unigram walks along all of these from every place. */
+static void tokens_of_each_length(void **state)
+{
+    (void)state;
+    static const char *const models[] = {"llama", "t5"};
+    static struct small s;
+    static char letters[TOKEN_SPECIAL_MAX];
+    memset(letters, 'a', sizeof(letters));
+    for (size_t i = 0; i < ARRAY_LEN(models); i++) {
+        struct vocab *v;
+        s = (struct small){.model = models[i], .spm = i == 0, .bos = -1, .eos = -1};
+        small_add(&s, "<unk>", TOKEN_UNKNOWN, 0);
+        for (size_t n = 1; n <= sizeof(letters); n++) {
+            uint32_t id = small_add(&s, "", TOKEN_NORMAL, (float)n); // the longest goes first
+            s.tokens[id] = (struct slice){(const uint8_t *)letters, n};
+        }
+        assert_int_equal(small_open(&s, &v, NULL), 0);
+        encode(v, models[i], "a", TEXT_BYTES / 16, hostile_seconds_max);
+        vocab_close(v);
+    }
+}
+
+/* Special tokens that almost stand at every place: what is looked for is so long at most. */
+static void almost_special(void **state)
+{
+    (void)state;
+    static struct small s;
+    static char letters[TOKEN_SPECIAL_MAX][TOKEN_SPECIAL_MAX + 1];
+    struct vocab *v;
+    small_bpe(&s);
+    for (size_t n = 20; n < TOKEN_SPECIAL_MAX; n++) {
+        memset(letters[n], 'a', n);
+        letters[n][n] = '!';
+        if (s.n < SMALL_MAX)
+            small_add(&s, letters[n], TOKEN_USER_DEFINED, 0);
+    }
+    assert_int_equal(small_open(&s, &v, NULL), 0);
+    encode(v, "special tokens", "a", TEXT_BYTES / 16, hostile_seconds_max);
+    vocab_close(v);
 }
 
 /* Where an expression gives back, or a normaliser puts in order. */
@@ -75,7 +113,7 @@ static void pre_tokenisers(void **state)
         s.pre = pres[i];
         assert_int_equal(small_open(&s, &v, NULL), 0);
         for (size_t u = 0; u < ARRAY_LEN(units); u++)
-            encode(v, pres[i], units[u], TEXT_BYTES / 64);
+            encode(v, pres[i], units[u], TEXT_BYTES / 64, seconds_max);
         vocab_close(v);
     }
 }
@@ -109,6 +147,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_letter),
+        cmocka_unit_test(tokens_of_each_length),
+        cmocka_unit_test(almost_special),
         cmocka_unit_test(pre_tokenisers),
         cmocka_unit_test(spaces_before_a_letter),
     };

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/assert.h"
 #include "base/mem.h"
@@ -239,6 +240,31 @@ int small_open(const struct small *s, struct vocab **out, struct realm_error *er
     gguf_close(g);
     make_free(&m);
     return status;
+}
+
+double cpu_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+size_t small_encode(const struct vocab *v, const char *text, unsigned flags, uint32_t *ids,
+                    char out[4096])
+{
+    size_t n, at = 0;
+    int status = vocab_encode(v, text, strlen(text), flags, ids, SMALL_IDS, &n);
+    ASSERT(status == 0);
+    ASSERT(n <= vocab_bound(v, strlen(text)) && n >= vocab_least(v, text, strlen(text), flags));
+    for (size_t i = 0; i < n; i++) {
+        struct slice t = vocab_text(v, ids[i]);
+        if (i)
+            out[at++] = '|';
+        memcpy(out + at, t.p, t.n);
+        at += t.n;
+    }
+    out[at] = 0;
+    return n;
 }
 
 void small_memory_fails(const struct small *s, const char *text, size_t tokens)

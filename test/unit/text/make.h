@@ -47,6 +47,14 @@ void small_unigram(struct small *s);
 uint32_t small_add(struct small *s, const char *text, int32_t type, float score);
 void small_write(const struct small *s, struct make *m);
 int small_open(const struct small *s, struct vocab **out, struct realm_error *err);
+/* Of this thread. */
+double cpu_seconds(void);
+
+/* Encodes text, which is to take no more and no fewer ids than is promised of it: at most
+ * SMALL_IDS.  Writes the tokens' texts with a bar between them; returns the ids. */
+enum { SMALL_IDS = 1024 };
+size_t small_encode(const struct vocab *v, const char *text, unsigned flags, uint32_t *ids,
+                    char out[4096]);
 /* Opens it, and encodes text to tokens, while each allocation fails in turn: with an error, and
  * nothing lost. */
 void small_memory_fails(const struct small *s, const char *text, size_t tokens);
