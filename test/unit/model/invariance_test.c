@@ -326,9 +326,9 @@ static void compare_level(struct model *m, enum kv_type kv, unsigned level)
     close_world(&w);
 }
 
-static void compare_levels(const struct model_spec *s, enum kv_type kv)
+static void compare_levels(const struct model_spec *s, enum kv_type kv, size_t first)
 {
-    for (size_t i = 0; i < sizeof(levels) / sizeof(levels[0]); i++) {
+    for (size_t i = first; i < sizeof(levels) / sizeof(levels[0]); i++) {
         if (levels[i] & ~cpu_detect())
             print_message("# %s: this processor has no %s\n", dtype_info(s->type)->name,
                           cpu_level_name(levels[i]));
@@ -342,16 +342,17 @@ static void a_type_is_invariant(void **state)
     struct model_spec s = model_spec_default();
     s.type = *(const enum dtype *)*state;
     s.own_output = s.type == DTYPE_Q4_K;
-    compare_levels(&s, s.type == DTYPE_F32 ? KV_F32 : KV_F16);
+    compare_levels(&s, s.type == DTYPE_F32 ? KV_F32 : KV_F16, 0);
 }
 
+/* Scalar code takes each row alone: there is nothing that could differ. */
 static void keys_and_values_are_invariant(void **state)
 {
     (void)state;
     struct model_spec s = model_spec_default();
     s.type = DTYPE_Q8_0;
-    compare_levels(&s, KV_BF16);
-    compare_levels(&s, KV_Q8_0);
+    compare_levels(&s, KV_BF16, 1);
+    compare_levels(&s, KV_Q8_0, 1);
 }
 
 /* More keys than a segment, and partial results for some rows at a time alone.  The two
