@@ -85,9 +85,6 @@ struct plan {
     struct figures share; /* of the bandwidth, by decoding with batch 1; paired */
 };
 
-/* "f16" */
-const char *bench_kv_name(enum realm_kv_type kv);
-
 /* peer: what it is; NULL without one. */
 void bench_print_json(const char *model, const struct plan *plan, const char *peer);
 void bench_print_table(const char *model, const struct plan *plan, const char *peer);

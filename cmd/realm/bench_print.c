@@ -38,11 +38,6 @@ double figures_max(const struct figures *f)
     return most;
 }
 
-const char *bench_kv_name(enum realm_kv_type kv)
-{
-    return kv == REALM_KV_F32 ? "f32" : "f16";
-}
-
 static const char *test_name(const struct row *r)
 {
     return r->prefill ? "prefill" : "decode";
@@ -67,7 +62,7 @@ void bench_print_json(const char *model, const struct plan *plan, const char *pe
         print_json_text(peer, strlen(peer));
     }
     printf(",\"threads\":%u,\"depth\":%u,\"kv\":\"%s\",\"runs\":%u,\"read_gb_s\":%.3f",
-           plan->threads, plan->depth, bench_kv_name(plan->kv), plan->runs,
+           plan->threads, plan->depth, cmd_kv_name(plan->kv), plan->runs,
            figures_median(&plan->read_gb_s));
     if (plan->share.n)
         json_figures("decode_share_of_read", &plan->share);
@@ -113,7 +108,7 @@ void bench_print_table(const char *model, const struct plan *plan, const char *p
 {
     const struct machine *m = &plan->machine;
     printf("%s, %u threads, kv %s, %u tokens before, %u runs\n", model, plan->threads,
-           bench_kv_name(plan->kv), plan->depth, plan->runs);
+           cmd_kv_name(plan->kv), plan->depth, plan->runs);
     printf("%s, %s, load %.1f at the start, memory reads %.1f GB/s (%.1f to %.1f)\n",
            m->cpu[0] ? m->cpu : "processor", cpu_level_name(kernels_best_flags()), m->load,
            figures_median(&plan->read_gb_s), figures_min(&plan->read_gb_s),

@@ -81,9 +81,10 @@ static int read_plan(const struct arguments *a, struct plan *plan)
         status = number("-r", a->runs, 5, 1, BENCH_RUNS_MAX, &plan->runs);
     if (status >= 0)
         return status;
-    if (a->kv && strcmp(a->kv, "f16") != 0 && strcmp(a->kv, "f32") != 0)
-        return cmd_usage("bench", "--kv must be f16 or f32, not '%s'", a->kv);
-    plan->kv = a->kv && strcmp(a->kv, "f32") == 0 ? REALM_KV_F32 : REALM_KV_F16;
+    plan->kv = REALM_KV_F16;
+    status = cmd_kv_type("bench", a->kv, &plan->kv);
+    if (status >= 0)
+        return status;
     if (prompt)
         plan->rows[plan->n_rows++] = (struct row){.prefill = true, .tokens = prompt, .batch = 1};
     const char *batches = plan->compare ? "1,4,8,16,32" : "1,8,32";
@@ -102,7 +103,7 @@ static int read_arguments(int argc, char **argv, struct arguments *a, struct pla
          "answers at once, a decode row for each (1,8,32; 4 and 16 if compared)", &a->batches,
          NULL},
         {"depth", 'd', "N", "tokens that stand before what is measured (0)", &a->depth, NULL},
-        {"kv", 0, "TYPE", "keep keys and values as f16 (default) or f32", &a->kv, NULL},
+        {"kv", 0, "TYPE", "keep keys and values as f16 (default), f32, bf16 or q8_0", &a->kv, NULL},
         {"threads", 't', "N", "compute threads (default: the processors there are)", &a->threads,
          NULL},
         {"runs", 'r', "N", "runs of each row (5)", &a->runs, NULL},
@@ -193,7 +194,7 @@ static int run_all(struct rig *rig, struct plan *plan, const struct arguments *a
     if (!rig->bandwidth)
         return cmd_failf("bench", "out of memory for measuring the bandwidth");
     if (plan->compare)
-        status = peer_open(&rig->peer, path, plan->threads, bench_kv_name(plan->kv));
+        status = peer_open(&rig->peer, path, plan->threads, cmd_kv_name(plan->kv));
     if (status < 0)
         status = run_rows(rig, plan, &err) ? cmd_fail("bench", &err) : -1;
     if (status < 0) {
