@@ -2,6 +2,7 @@
 #ifndef CMD_REALM_BENCH_H
 #define CMD_REALM_BENCH_H
 
+#include "base/machine.h"
 #include "cmd.h"
 
 enum { BENCH_RUNS_MAX = 100, BENCH_ROWS_MAX = 17 };
@@ -79,6 +80,7 @@ struct plan {
     uint32_t threads, depth, runs;
     enum realm_kv_type kv;
     bool compare;
+    struct machine machine; /* at the start: its load is that of others */
     struct figures read_gb_s;
     struct figures share; /* of the bandwidth, by decoding with batch 1; paired */
 };

@@ -2,9 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/machine.h"
 #include "bench.h"
-#include "cmd.h"
 #include "kernels/cpu.h"
 #include "kernels/kernels.h"
 
@@ -53,11 +51,11 @@ static void json_figures(const char *name, const struct figures *f)
 
 void bench_print_json(const char *model, const struct plan *plan, const char *peer)
 {
-    struct machine m;
-    machine_read("", &m);
+    const struct machine *m = &plan->machine;
     printf("{\"version\":\"%s\",\"cpu\":", realm_version());
-    print_json_text(m.cpu, strlen(m.cpu));
-    printf(",\"kernels\":\"%s\",\"model\":", cpu_level_name(kernels_best_flags()));
+    print_json_text(m->cpu, strlen(m->cpu));
+    printf(",\"kernels\":\"%s\",\"load\":%.2f,\"model\":", cpu_level_name(kernels_best_flags()),
+           m->load);
     print_json_text(model, strlen(model));
     if (peer) {
         printf(",\"peer\":");
@@ -108,13 +106,13 @@ static void print_ratios(const struct plan *plan)
 
 void bench_print_table(const char *model, const struct plan *plan, const char *peer)
 {
-    struct machine m;
-    machine_read("", &m);
+    const struct machine *m = &plan->machine;
     printf("%s, %u threads, kv %s, %u tokens before, %u runs\n", model, plan->threads,
            cmd_kv_name(plan->kv), plan->depth, plan->runs);
-    printf("%s, %s, memory reads %.1f GB/s (%.1f to %.1f)\n", m.cpu[0] ? m.cpu : "processor",
-           cpu_level_name(kernels_best_flags()), figures_median(&plan->read_gb_s),
-           figures_min(&plan->read_gb_s), figures_max(&plan->read_gb_s));
+    printf("%s, %s, load %.1f at the start, memory reads %.1f GB/s (%.1f to %.1f)\n",
+           m->cpu[0] ? m->cpu : "processor", cpu_level_name(kernels_best_flags()), m->load,
+           figures_median(&plan->read_gb_s), figures_min(&plan->read_gb_s),
+           figures_max(&plan->read_gb_s));
     if (peer)
         printf("beside %s\n", peer);
     printf("\n");

@@ -8,7 +8,6 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
-#include "base/thread.h"
 #include "bench.h"
 
 enum { BANDWIDTH_MS = 200 };
@@ -216,8 +215,9 @@ int cmd_bench(int argc, char **argv)
     int status = read_arguments(argc, argv, &a, &plan);
     if (status >= 0)
         return status;
+    machine_read("", &plan.machine);
     if (!plan.threads)
-        plan.threads = thread_cpus();
+        plan.threads = plan.machine.processors;
     const struct realm_options options = {.threads = plan.threads, .kv_type = plan.kv};
     status = cmd_engine_open(&on, "bench", a.model, &options, NULL);
     if (status < 0) {

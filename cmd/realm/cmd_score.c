@@ -285,7 +285,7 @@ static int read_arguments(int argc, char **argv, struct arguments *a, struct sco
     if (!a->ids && !a->text && !a->file)
         return cmd_usage("score", "give a text, --file FILE or --ids 1,2,3");
     status = cmd_kv_type("score", a->kv, &a->kv_type);
-    return status >= 0 ? status : read_numbers(a, s);
+    return status < 0 ? read_numbers(a, s) : status;
 }
 
 int cmd_score(int argc, char **argv)

@@ -102,34 +102,19 @@ def difference(model, path, ids, kv):
     return np.abs(logprobs - logits).mean(), relative(hidden, want)
 
 
-def realm_score(path, *args):
+def score_json(path, *args):
     args = [*REALM, "score", "-m", path, "--json", *args]
     return json.loads(subprocess.run(args, check=True, capture_output=True).stdout)
 
 
 def score(path, *args):
-    return realm_score(path, *args)["tokens"]
+    return score_json(path, *args)["tokens"]
 
 
 def score_difference(path, ids, want, *args):
     tokens = score(path, *args, "--ids", ",".join(map(str, ids)))
     got = [token["logprob"] for token in tokens[1:]]
     return np.abs(np.array(got) - want[np.arange(len(ids) - 1), ids[1:]]).mean()
-
-
-def scores(tap, path, ids):
-    reference = log_softmax(Model(path).logits(ids))
-    tap.bound("realm score", score_difference(path, ids, reference), EXACT)
-    for kv in KV:
-        same = run(Model(path), path, ids, kv, 40)[0]
-        tap.bound("realm score, KV " + kv, score_difference(path, ids, same, "--kv", kv), 1e-5)
-    args = [*REALM, "score", "-m", path, "--kv", "q4_0", "a"]
-    refused = subprocess.run(args, capture_output=True, text=True)
-    tap.check(refused.returncode == 2 and "f16, f32, bf16 or q8_0, not 'q4_0'" in refused.stderr,
-              "realm score, KV of no such type", refused.stderr.strip())
-    text = "Once upon a time, there was"
-    texts = "".join(token["text"] for token in score(path, text)[1:])
-    tap.check(texts == " " + text, "realm score, texts with their spaces", repr(texts))
 
 
 def perplexity(model, ids, window):
@@ -150,11 +135,26 @@ def windows(tap, path, folder, text):
     ids = [token["id"] for token in score(path, "--file", name, "--window", "0")]
     for window in 48, 63:
         want, n = perplexity(Model(path), ids, window)
-        got = realm_score(path, "--file", name, "--window", str(window))
+        got = score_json(path, "--file", name, "--window", str(window))
         tap.bound(f"perplexity by windows of {window}", abs(np.log(got["perplexity"] / want)),
                   EXACT)
         tap.check((got["windows"], got["scored_tokens"]) == (len(ids) // window, n),
                   "windows, and tokens that count", f"{len(ids)} tokens")
+
+
+def realm_score(tap, path, ids):
+    reference = log_softmax(Model(path).logits(ids))
+    tap.bound("realm score", score_difference(path, ids, reference), EXACT)
+    for kv in KV:
+        same = run(Model(path), path, ids, kv, 40)[0]
+        tap.bound("realm score, KV " + kv, score_difference(path, ids, same, "--kv", kv), 1e-5)
+    args = [*REALM, "score", "-m", path, "--kv", "q4_0", "a"]
+    refused = subprocess.run(args, capture_output=True, text=True)
+    tap.check(refused.returncode == 2 and "f16, f32, bf16 or q8_0, not 'q4_0'" in refused.stderr,
+              "realm score, KV of no such type", refused.stderr.strip())
+    text = "Once upon a time, there was"
+    texts = "".join(token["text"] for token in score(path, text)[1:])
+    tap.check(texts == " " + text, "realm score, texts with their spaces", repr(texts))
 
 
 def reference_greedy(path, ids, n):
@@ -173,7 +173,7 @@ def stories(tap, folder):
     for kv in KV:
         tap.compare("stories260K", path, [1] + got, kv)
     if REALM:
-        scores(tap, path, [1] + got)
+        realm_score(tap, path, [1] + got)
         tokens = score(path, "--ids", ",".join(map(str, got)))
         windows(tap, path, folder, "".join(token["text"] for token in tokens).strip())
 

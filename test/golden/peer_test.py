@@ -9,8 +9,8 @@ begin with BOS, of which the second half counts.
 
 MODEL has weights in Q8_0, and is tried in Q4_K_M, too.  For both the two engines round
 activations to int8 in different ways: noise in each log-probability, under which three digits
-agree on stories of the kind that the model was trained on.  With the same weights in F32 nothing is rounded on purpose, and more
-digits agree, on TEXT too, which the model can make nothing of.
+agree on stories of the kind that the model was trained on.  With the same weights in F32 nothing
+is rounded on purpose, and more digits agree, on TEXT too, which the model can make nothing of.
 """
 
 import json
