@@ -23,7 +23,8 @@ struct weight {
     size_t first;          /* row */
     struct matrix *matrix; /* NULL: a vector */
     float **vector;
-    size_t at; /* offset into the model's memory */
+    size_t at;     /* offset into the model's memory */
+    size_t piece0; /* the first in which it is read (load.c) */
 };
 
 struct weights {
