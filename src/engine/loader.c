@@ -156,7 +156,7 @@ static int load(void *ctx, void *plan, bool (*go_on)(void *arg), void *arg, void
         return err_nomem(err, "a model");
     l->id = p->id;
     struct progress asked = {go_on, arg};
-    struct model_load_options options = {progress, &asked};
+    struct model_load_options options = {progress, &asked, r->options.threads};
     int status = model_load(&l->model, p->file, &options, err);
     if (status) {
         mem_free(l);

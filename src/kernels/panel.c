@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/ckd.h"
+#include "kernels/tmpl/inline.h"
 #include "tensor/codes.h"
 #include "tensor/half.h"
 
@@ -127,135 +128,221 @@ static const uint8_t *row_at(const struct rows *rows, size_t r, size_t byte)
     return rows->first + r * rows->row_bytes + byte;
 }
 
-static void pack_f32(float *out, const struct rows *rows, size_t k)
+static void pack_f32(uint8_t *panel, const struct rows *rows, size_t k)
 {
+    float *out = (float *)(void *)panel;
     for (size_t i = 0; i < k; i++)
         for (size_t r = 0; r < rows->n; r++)
             memcpy(&out[i * PANEL_ROWS + r], row_at(rows, r, i * 4), 4);
 }
 
-static void pack_f16(uint16_t *out, const struct rows *rows, size_t k)
+static void pack_f16(uint8_t *panel, const struct rows *rows, size_t k)
 {
+    uint16_t *out = (uint16_t *)(void *)panel;
     for (size_t i = 0; i < k; i++)
         for (size_t r = 0; r < rows->n; r++)
             memcpy(&out[i * PANEL_ROWS + r], row_at(rows, r, i * 2), 2);
 }
 
-static void pack_bf16(uint16_t *out, const struct rows *rows, size_t k)
+static void pack_bf16(uint8_t *panel, const struct rows *rows, size_t k)
 {
+    uint16_t *out = (uint16_t *)(void *)panel;
     for (size_t i = 0; i < k; i++)
         for (size_t r = 0; r < rows->n; r++)
             memcpy(&out[(i / 2 * PANEL_ROWS + r) * 2 + i % 2], row_at(rows, r, i * 2), 2);
 }
 
 /* Where dword i of a plane stands, of row r, in a record of block b of the struct. */
-static uint32_t *dword_at(const struct panel_type *t, const void *group, size_t b, size_t record,
-                          const uint8_t *lines, size_t i, size_t r)
+ALWAYS_INLINE uint32_t *dword_at(const struct panel_type *t, const void *group, size_t b,
+                                 size_t record, const uint8_t *lines, size_t i, size_t r)
 {
     size_t line = (b * t->records + record) * t->record_lines + lines[i];
     return (uint32_t *)((uint8_t *)group + t->first + line * LINE_BYTES) + r;
 }
 
-static size_t plane_dwords(const struct plane *p, size_t items)
+ALWAYS_INLINE size_t plane_dwords(const struct plane *p, size_t items)
 {
     return items * p->bits / 32;
 }
 
-/* The codes of one block of one row: into its lines, which are all 0, or back. */
-static void codes_put(const struct panel_type *t, void *group, size_t b, size_t r,
-                      const uint8_t *codes)
+static uint32_t load_u32(const uint8_t *p)
 {
-    const size_t items = code_type(t->dtype)->items / t->records;
-    uint32_t dwords[8];
-    for (size_t record = 0; record < t->records; record++, codes += items)
-        for (size_t i = 0; i < 2 && t->planes[i].bits; i++) {
-            memset(dwords, 0, sizeof(dwords));
-            plane_write(&t->planes[i], (uint8_t *)dwords, items, codes);
-            for (size_t w = 0; w < plane_dwords(&t->planes[i], items); w++)
-                *dword_at(t, group, b, record, t->lines[i], w, r) = dwords[w];
-        }
+    uint32_t word;
+    memcpy(&word, p, 4);
+    return word;
 }
 
-static void codes_get(const struct panel_type *t, const void *group, size_t b, size_t r,
-                      uint8_t *codes)
+/* Four items as a byte each, in the low bits; below the 4: those of other items. */
+ALWAYS_INLINE uint32_t four_items(const struct plane *p, const uint8_t *bytes, const size_t item)
 {
-    const size_t items = code_type(t->dtype)->items / t->records;
-    uint32_t dwords[8];
-    memset(codes, 0, items * t->records);
-    for (size_t record = 0; record < t->records; record++, codes += items)
-        for (size_t i = 0; i < 2 && t->planes[i].bits; i++) {
-            for (size_t w = 0; w < plane_dwords(&t->planes[i], items); w++)
-                dwords[w] = *dword_at(t, group, b, record, t->lines[i], w, r);
-            plane_read(&t->planes[i], (const uint8_t *)dwords, items, codes);
-        }
+    const size_t run = item / p->run, runs = 8 / p->bits;
+    if (p->run == 1) // bits: one to each byte
+        return (load_u32(bytes) >> item & 15) * 0x00204081u;
+    return load_u32(bytes + run / runs * p->run + item % p->run) >> run % runs * p->bits;
 }
 
-/* A few bytes: a call would take longer than the copy. */
-static void copy(uint8_t *to, const uint8_t *from, size_t n)
+ALWAYS_INLINE uint32_t plane_mask(const struct plane *p)
 {
-    for (size_t i = 0; i < n; i++)
-        to[i] = from[i];
+    return ((1u << p->bits) - 1) * 0x01010101u;
+}
+
+/* The first of the four items that dword w of a plane holds for its n-th run of bits. */
+ALWAYS_INLINE size_t item_of(const struct plane *p, const size_t w, const size_t n)
+{
+    return (4 * w / p->run * (8 / p->bits) + n) * p->run + 4 * w % p->run;
+}
+
+/* Dword w of plane `to`, whose first item is `first` of the file's plane `from`. */
+ALWAYS_INLINE uint32_t dword_moved(const struct plane *to, const struct plane *from,
+                                   const uint8_t *bytes, const size_t first, const size_t w)
+{
+    uint32_t word = 0;
+    EACH (n, 8u / to->bits)
+        word |= (four_items(from, bytes, first + item_of(to, w, n)) & plane_mask(to))
+                << n * to->bits;
+    return word;
+}
+
+/* The codes of one block of one row into its lines.  All but pointers are constants. */
+ALWAYS_INLINE void codes_put(const struct panel_type *t, const struct plane *file,
+                             const size_t items, void *group, size_t b, size_t r,
+                             const uint8_t *block)
+{
+    const size_t planes = t->planes[1].bits ? 2 : 1;
+    const uint32_t flip = t->dtype == DTYPE_Q8_0 ? 0x80808080u : 0; // signed in the file
+    EACH (record, t->records)
+        EACH (i, planes)
+            EACH (w, plane_dwords(&t->planes[i], items / t->records))
+                *dword_at(t, group, b, record, t->lines[i], w, r) =
+                    flip ^ dword_moved(&t->planes[i], &file[i], block + file[i].at,
+                                       record * (items / t->records), w);
+}
+
+/* The bits that dword w of a plane has of its codes; the second plane adds to the first. */
+ALWAYS_INLINE void dword_spread(const struct plane *p, uint32_t word, const size_t w,
+                                const bool second, uint8_t *codes)
+{
+    EACH (n, 8u / p->bits) {
+        uint8_t *four = codes + item_of(p, w, n);
+        const uint32_t bits = (word >> n * p->bits & plane_mask(p)) << p->up;
+        const uint32_t all = second ? load_u32(four) | bits : bits;
+        memcpy(four, &all, 4);
+    }
+}
+
+/* And back from the lines. */
+ALWAYS_INLINE void codes_get(const struct panel_type *t, const size_t items, const void *group,
+                             size_t b, size_t r, uint8_t *codes)
+{
+    const size_t planes = t->planes[1].bits ? 2 : 1;
+    EACH (record, t->records)
+        EACH (i, planes)
+            EACH (w, plane_dwords(&t->planes[i], items / t->records))
+                dword_spread(&t->planes[i], *dword_at(t, group, b, record, t->lines[i], w, r), w, i,
+                             codes + record * (items / t->records));
 }
 
 /* What stands before the codes: blocks of one struct have their arrays side by side. */
-static void moves_put(const struct panel_type *t, void *group, size_t b, size_t r,
-                      const uint8_t *block)
+ALWAYS_INLINE void moves_put(const struct panel_type *t, void *group, size_t b, size_t r,
+                             const uint8_t *block)
 {
-    for (const struct move *m = t->moves; m < t->moves + 5 && m->n; m++)
-        for (size_t i = 0; i < m->n; i++)
-            copy((uint8_t *)group + m->at + i * m->step + (b * PANEL_ROWS + r) * m->size,
-                 block + m->file + i * m->size, m->size);
+    EACH (j, 5)
+        EACH (i, t->moves[j].n) {
+            const struct move *m = &t->moves[j];
+            memcpy((uint8_t *)group + m->at + i * m->step + (b * PANEL_ROWS + r) * m->size,
+                   block + m->file + i * m->size, m->size);
+        }
 }
 
-static void moves_get(const struct panel_type *t, const void *group, size_t b, size_t r,
-                      uint8_t *block)
+ALWAYS_INLINE void moves_get(const struct panel_type *t, const void *group, size_t b, size_t r,
+                             uint8_t *block)
 {
-    for (const struct move *m = t->moves; m < t->moves + 5 && m->n; m++)
-        for (size_t i = 0; i < m->n; i++)
-            copy(block + m->file + i * m->size,
-                 (const uint8_t *)group + m->at + i * m->step + (b * PANEL_ROWS + r) * m->size,
-                 m->size);
+    EACH (j, 5)
+        EACH (i, t->moves[j].n) {
+            const struct move *m = &t->moves[j];
+            memcpy(block + m->file + i * m->size,
+                   (const uint8_t *)group + m->at + i * m->step + (b * PANEL_ROWS + r) * m->size,
+                   m->size);
+        }
 }
 
-static void pack_blocks(const struct panel_type *t, uint8_t *panel, const struct rows *rows,
-                        size_t k)
+ALWAYS_INLINE void pack_blocks(const struct panel_type *t, const struct plane *file,
+                               const size_t block_bytes, const size_t items, uint8_t *panel,
+                               const struct rows *rows, size_t k)
 {
-    const struct code_type *code = code_type(t->dtype);
-    const size_t size = dtype_info(t->dtype)->block_bytes;
-    uint8_t codes[QK_K];
-    for (size_t b = 0; b < k / code->items; b++)
+    for (size_t b = 0; b < k / items; b++)
         for (size_t r = 0; r < rows->n; r++) {
-            const uint8_t *block = row_at(rows, r, b * size);
+            const uint8_t *block = row_at(rows, r, b * block_bytes);
             uint8_t *group = panel + b / t->blocks * t->bytes;
-            block_codes(t->dtype, block, codes);
-            codes_put(t, group, b % t->blocks, r, codes);
+            codes_put(t, file, items, group, b % t->blocks, r, block);
             moves_put(t, group, b % t->blocks, r, block);
         }
 }
 
+ALWAYS_INLINE void block_read(const struct panel_type *t, const size_t items,
+                              struct panel_block *out, const uint8_t *panel, size_t b, size_t r)
+{
+    const uint8_t *group = panel + b / t->blocks * t->bytes;
+    codes_get(t, items, group, b % t->blocks, r, out->codes);
+    moves_get(t, group, b % t->blocks, r, out->head);
+}
+
+/* Both for each type, so that a compiler knows where every bit goes. */
+#define PACK(name, TYPE, items)                                                                 \
+    static void pack_##name(uint8_t *panel, const struct rows *rows, size_t k)                  \
+    {                                                                                           \
+        static const struct plane file[2] = {CODE_PLANES_##TYPE};                               \
+        pack_blocks(&types[GEMM_##TYPE], file, sizeof(struct block_##name), items, panel, rows, \
+                    k);                                                                         \
+    }                                                                                           \
+    static void read_##name(struct panel_block *out, const uint8_t *panel, size_t b, size_t r)  \
+    {                                                                                           \
+        block_read(&types[GEMM_##TYPE], items, out, panel, b, r);                               \
+    }
+#define block_iq4_nl block_q4_0
+PACK(q8_0, Q8_0, QK)
+PACK(q4_0, Q4_0, QK)
+PACK(q4_1, Q4_1, QK)
+PACK(q5_0, Q5_0, QK)
+PACK(q5_1, Q5_1, QK)
+PACK(iq4_nl, IQ4_NL, QK)
+PACK(mxfp4, MXFP4, QK)
+PACK(q2_k, Q2_K, QK_K)
+PACK(q3_k, Q3_K, QK_K)
+PACK(q4_k, Q4_K, QK_K)
+PACK(q5_k, Q5_K, QK_K)
+PACK(q6_k, Q6_K, QK_K)
+PACK(iq4_xs, IQ4_XS, QK_K)
+
 void panel_block_read(struct panel_block *out, const struct panel_type *t, const void *panel,
                       size_t b, size_t r)
 {
-    const uint8_t *group = (const uint8_t *)panel + b / t->blocks * t->bytes;
-    codes_get(t, group, b % t->blocks, r, out->codes);
+    static void (*const read[GEMM_TYPES])(struct panel_block *, const uint8_t *, size_t, size_t) = {
+        [GEMM_Q8_0] = read_q8_0,     [GEMM_Q4_0] = read_q4_0, [GEMM_Q4_1] = read_q4_1,
+        [GEMM_Q5_0] = read_q5_0,     [GEMM_Q5_1] = read_q5_1, [GEMM_IQ4_NL] = read_iq4_nl,
+        [GEMM_MXFP4] = read_mxfp4,   [GEMM_Q2_K] = read_q2_k, [GEMM_Q3_K] = read_q3_k,
+        [GEMM_Q4_K] = read_q4_k,     [GEMM_Q5_K] = read_q5_k, [GEMM_Q6_K] = read_q6_k,
+        [GEMM_IQ4_XS] = read_iq4_xs,
+    };
+    read[t - types](out, panel, b, r);
     code_integers(code_type(t->dtype), out->codes, out->q);
-    moves_get(t, group, b % t->blocks, r, out->head);
     block_scales(t->dtype, out->head, &out->scales);
 }
 
 void panel_pack(enum gemm_type type, void *panel, const void *rows, size_t row_bytes, size_t n_rows,
                 size_t k)
 {
+    static void (*const pack[GEMM_TYPES])(uint8_t * panel, const struct rows *rows, size_t k) = {
+        [GEMM_F32] = pack_f32,       [GEMM_F16] = pack_f16,   [GEMM_BF16] = pack_bf16,
+        [GEMM_Q8_0] = pack_q8_0,     [GEMM_Q4_0] = pack_q4_0, [GEMM_Q4_1] = pack_q4_1,
+        [GEMM_Q5_0] = pack_q5_0,     [GEMM_Q5_1] = pack_q5_1, [GEMM_IQ4_NL] = pack_iq4_nl,
+        [GEMM_MXFP4] = pack_mxfp4,   [GEMM_Q2_K] = pack_q2_k, [GEMM_Q3_K] = pack_q3_k,
+        [GEMM_Q4_K] = pack_q4_k,     [GEMM_Q5_K] = pack_q5_k, [GEMM_Q6_K] = pack_q6_k,
+        [GEMM_IQ4_XS] = pack_iq4_xs,
+    };
     const struct rows from = {rows, row_bytes, n_rows};
     memset(panel, 0, panel_bytes(type, k)); // absent rows and blocks
-    if (types[type].bytes)
-        pack_blocks(&types[type], panel, &from, k);
-    else if (type == GEMM_F32)
-        pack_f32(panel, &from, k);
-    else if (type == GEMM_F16)
-        pack_f16(panel, &from, k);
-    else
-        pack_bf16(panel, &from, k);
+    pack[type](panel, &from, k);
 }
 
 static void unpack_blocks(const struct panel_type *t, const void *panel, size_t r, size_t k,

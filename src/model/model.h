@@ -157,10 +157,11 @@ struct model_plan {
 MUST_USE int model_plan(struct model_plan *out, const struct gguf_file *f, struct realm_error *err);
 
 struct model_load_options {
-    /* Called between pieces with the bytes read so far; returning false ends the
-     * load with REALM_E_CANCELLED.  May be NULL. */
+    /* Called by the caller's thread between pieces with the bytes read so far; returning
+     * false ends the load with REALM_E_CANCELLED.  May be NULL. */
     bool (*progress)(void *ctx, uint64_t bytes_read, uint64_t bytes_total);
     void *ctx;
+    unsigned threads; /* that read and pack; 0: the caller alone */
 };
 
 MUST_USE int model_load(struct model **out, const struct gguf_file *f,

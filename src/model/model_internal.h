@@ -24,7 +24,8 @@ struct weight {
     struct matrix *matrix; /* NULL: a vector */
     size_t index, count;   /* of the matrices, those that the tensor has */
     float **vector;
-    size_t at; /* offset of the whole into the model's memory */
+    size_t at;     /* offset of the whole into the model's memory */
+    size_t piece0; /* the first in which it is read (load.c) */
 };
 
 struct weights {

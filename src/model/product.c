@@ -3,11 +3,16 @@
 
 #include "base/assert.h"
 #include "base/ckd.h"
+#include "base/limits.h"
 #include "model/forward_internal.h"
 
 /* Chunks of panels per thread and phase: enough to even out, few enough that each
  * is a long stretch of memory. */
 enum { CHUNKS_PER_THREAD = 8 };
+
+/* Rows that panels are multiplied by in one go: so many that they stay in a core's
+ * second-level cache while one panel after another comes along. */
+enum { PASS_BYTES = 192 * KiB, PASS_ROWS = 2 * TILE_TOKENS };
 
 struct product_phase {
     const struct forward *f;
@@ -21,10 +26,13 @@ static void some_panels(const struct forward *f, const struct product *p, size_t
 {
     const struct matrix *w = p->w;
     const enum act_kind kind = act_kind_of(w->type);
-    const uint8_t *acts = (const uint8_t *)f->acts[kind] + p->first * act_bytes(kind, w->k);
-    f->kernels->gemm[w->type](p->y + from * PANEL_ROWS, p->y_stride,
-                              w->data + (p->index * w->panels + from) * w->panel_bytes, n, acts,
-                              w->k, p->rows);
+    const size_t row_bytes = act_bytes(kind, w->k);
+    const size_t pass = max_size(PASS_BYTES / row_bytes / PASS_ROWS, 1) * PASS_ROWS;
+    const uint8_t *panels = w->data + (p->index * w->panels + from) * w->panel_bytes;
+    const uint8_t *acts = (const uint8_t *)f->acts[kind] + p->first * row_bytes;
+    for (size_t row = 0; row < p->rows; row += pass)
+        f->kernels->gemm[w->type](p->y + row * p->y_stride + from * PANEL_ROWS, p->y_stride, panels,
+                                  n, acts + row * row_bytes, w->k, min_size(pass, p->rows - row));
 }
 
 static void product_item(void *ctx, size_t item, unsigned worker)

@@ -2,6 +2,10 @@
 #include "base/ckd.h"
 #include "sched/sched_impl.h"
 
+/* How many times as long a step may be while nobody waits for a next token: only a
+ * prompt that comes meanwhile waits for its end, and every step reads all weights. */
+enum { PROMPT_STEPS = 4 };
+
 /* Adds up to max of g's next rows, fewer when the rows or logits of the batch are
  * used up. */
 static void add_rows(struct batch *b, struct sched_gen *g, size_t max)
@@ -35,12 +39,15 @@ static bool decodes(const struct sched_gen *g)
 /* Rows for prompts: what answers leave of the step, but never less than fits a
  * quarter of it, so that a full house does not keep new guests waiting.  Where even
  * a step of the answers alone takes most of the time, prompts may double it: few
- * rows read the same weights as one does, and would read them again in each step. */
+ * rows read the same weights as one does, and would read them again in each step.
+ * Kernels take whole tiles: one that is not full takes nearly as long. */
 static size_t prompt_rows(const struct pace *p, size_t n_decode, uint64_t step_ns)
 {
     uint64_t alone_ns = pace_ns(p, max_size(n_decode, 1));
     uint64_t ns = step_ns > 2 * alone_ns ? step_ns : 2 * alone_ns;
     size_t all = pace_rows(p, ns);
+    if (all > TILE_TOKENS)
+        all -= all % TILE_TOKENS;
     return max_size(all > n_decode ? all - n_decode : 0, pace_rows(p, ns / 4));
 }
 
@@ -101,7 +108,9 @@ void batch_build(struct batch *b, struct sched_model *m, uint64_t step_ns)
     collect(&prompts, m);
     if (prompts.n == 0)
         return;
-    hand_out(&prompts, prompt_rows(&m->pace, b->n_decode, step_ns));
+    bool nobody_waits = b->n_decode == 0 && m->n_running == m->sched->n_running;
+    hand_out(&prompts,
+             prompt_rows(&m->pace, b->n_decode, nobody_waits ? PROMPT_STEPS * step_ns : step_ns));
     for (size_t i = 0; i < prompts.n; i++)
         add_rows(b, prompts.gens[i], prompts.rows[i]);
 }

@@ -10,22 +10,22 @@ const int8_t code_values_iq4[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
                                     1,    13,   25,  38,  53,  69,  89,  113};
 const int8_t code_values_mxfp4[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
-#define AT(type, field) offsetof(struct block_##type, field)
+#define AT CODE_AT
 
 static const struct code_type types[] = {
-    [DTYPE_Q8_0] = {QK, 32, 128, NULL, {{AT(q8_0, qs), 8, 32, 0}}},
-    [DTYPE_Q4_0] = {QK, 32, 8, NULL, {{AT(q4_0, qs), 4, 16, 0}}},
-    [DTYPE_Q4_1] = {QK, 32, 0, NULL, {{AT(q4_1, qs), 4, 16, 0}}},
-    [DTYPE_Q5_0] = {QK, 32, 16, NULL, {{AT(q5_0, qs), 4, 16, 0}, {AT(q5_0, qh), 1, 1, 4}}},
-    [DTYPE_Q5_1] = {QK, 32, 0, NULL, {{AT(q5_1, qs), 4, 16, 0}, {AT(q5_1, qh), 1, 1, 4}}},
-    [DTYPE_IQ4_NL] = {QK, 32, 0, code_values_iq4, {{AT(q4_0, qs), 4, 16, 0}}},
-    [DTYPE_MXFP4] = {QK, 32, 0, code_values_mxfp4, {{AT(mxfp4, qs), 4, 16, 0}}},
-    [DTYPE_Q2_K] = {QK_K, 16, 0, NULL, {{AT(q2_k, qs), 2, 32, 0}}},
-    [DTYPE_Q3_K] = {QK_K, 16, 4, NULL, {{AT(q3_k, qs), 2, 32, 0}, {AT(q3_k, hmask), 1, 32, 2}}},
-    [DTYPE_Q4_K] = {QK_K, 32, 0, NULL, {{AT(q4_k, qs), 4, 32, 0}}},
-    [DTYPE_Q5_K] = {QK_K, 32, 0, NULL, {{AT(q5_k, qs), 4, 32, 0}, {AT(q5_k, qh), 1, 32, 4}}},
-    [DTYPE_Q6_K] = {QK_K, 16, 32, NULL, {{AT(q6_k, ql), 4, 64, 0}, {AT(q6_k, qh), 2, 32, 4}}},
-    [DTYPE_IQ4_XS] = {QK_K, 32, 0, code_values_iq4, {{AT(iq4_xs, qs), 4, 16, 0}}},
+    [DTYPE_Q8_0] = {QK, 32, 128, NULL, {CODE_PLANES_Q8_0}},
+    [DTYPE_Q4_0] = {QK, 32, 8, NULL, {CODE_PLANES_Q4_0}},
+    [DTYPE_Q4_1] = {QK, 32, 0, NULL, {CODE_PLANES_Q4_1}},
+    [DTYPE_Q5_0] = {QK, 32, 16, NULL, {CODE_PLANES_Q5_0}},
+    [DTYPE_Q5_1] = {QK, 32, 0, NULL, {CODE_PLANES_Q5_1}},
+    [DTYPE_IQ4_NL] = {QK, 32, 0, code_values_iq4, {CODE_PLANES_IQ4_NL}},
+    [DTYPE_MXFP4] = {QK, 32, 0, code_values_mxfp4, {CODE_PLANES_MXFP4}},
+    [DTYPE_Q2_K] = {QK_K, 16, 0, NULL, {CODE_PLANES_Q2_K}},
+    [DTYPE_Q3_K] = {QK_K, 16, 4, NULL, {CODE_PLANES_Q3_K}},
+    [DTYPE_Q4_K] = {QK_K, 32, 0, NULL, {CODE_PLANES_Q4_K}},
+    [DTYPE_Q5_K] = {QK_K, 32, 0, NULL, {CODE_PLANES_Q5_K}},
+    [DTYPE_Q6_K] = {QK_K, 16, 32, NULL, {CODE_PLANES_Q6_K}},
+    [DTYPE_IQ4_XS] = {QK_K, 32, 0, code_values_iq4, {CODE_PLANES_IQ4_XS}},
 };
 
 const struct code_type *code_type(enum dtype type)

@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "tensor/block.h"
 #include "tensor/dtype.h"
 
 struct plane {
@@ -23,6 +24,26 @@ struct plane {
     uint8_t run;  /* items: 1, or a multiple of 4 */
     uint8_t up;   /* the lowest bit of the code that it has */
 };
+
+/* The planes of each type, constants for who moves bits fast. */
+#define CODE_AT(type, field) offsetof(struct block_##type, field)
+#define CODE_PLANE(type, field, ...)      \
+    {                                     \
+        CODE_AT(type, field), __VA_ARGS__ \
+    }
+#define CODE_PLANES_Q8_0 CODE_PLANE(q8_0, qs, 8, 32, 0)
+#define CODE_PLANES_Q4_0 CODE_PLANE(q4_0, qs, 4, 16, 0)
+#define CODE_PLANES_Q4_1 CODE_PLANE(q4_1, qs, 4, 16, 0)
+#define CODE_PLANES_Q5_0 CODE_PLANE(q5_0, qs, 4, 16, 0), CODE_PLANE(q5_0, qh, 1, 1, 4)
+#define CODE_PLANES_Q5_1 CODE_PLANE(q5_1, qs, 4, 16, 0), CODE_PLANE(q5_1, qh, 1, 1, 4)
+#define CODE_PLANES_IQ4_NL CODE_PLANES_Q4_0
+#define CODE_PLANES_MXFP4 CODE_PLANE(mxfp4, qs, 4, 16, 0)
+#define CODE_PLANES_Q2_K CODE_PLANE(q2_k, qs, 2, 32, 0)
+#define CODE_PLANES_Q3_K CODE_PLANE(q3_k, qs, 2, 32, 0), CODE_PLANE(q3_k, hmask, 1, 32, 2)
+#define CODE_PLANES_Q4_K CODE_PLANE(q4_k, qs, 4, 32, 0)
+#define CODE_PLANES_Q5_K CODE_PLANE(q5_k, qs, 4, 32, 0), CODE_PLANE(q5_k, qh, 1, 32, 4)
+#define CODE_PLANES_Q6_K CODE_PLANE(q6_k, ql, 4, 64, 0), CODE_PLANE(q6_k, qh, 2, 32, 4)
+#define CODE_PLANES_IQ4_XS CODE_PLANE(iq4_xs, qs, 4, 16, 0)
 
 struct code_type {
     uint16_t items;       /* of a block: 32 or 256 */

@@ -153,9 +153,10 @@ static bool check_gemm(const struct check_op *op, const struct kernels *k,
         if (!check_product(op->arg, shape, tokens, k, scalar))
             return false;
     }
-    for (size_t tokens = 15; tokens <= 31; tokens += 8) { // longer than a stretch unpacked at once
-        const struct shape shape = {2304, tokens, 2};
-        if (!check_product(op->arg, shape, tokens, k, scalar))
+    static const size_t many[] = {15, 23, 31, 65};
+    for (size_t i = 0; i < ARRAY_LEN(many); i++) { // longer than a stretch unpacked at once
+        const struct shape shape = {2304, many[i], 2};
+        if (!check_product(op->arg, shape, many[i], k, scalar))
             return false;
     }
     return true;

@@ -12,6 +12,8 @@
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
+#define EACH(i, n) UNROLL for (size_t i = 0; i < (n); i++)
+
 /* The vector is computed here: else gcc puts off the additions of a long integer sum and
  * keeps the summands on the stack. */
 #define HERE(vector) __asm__("" : "+v"(vector))

@@ -7,16 +7,21 @@
 #include "kernels/tmpl/inline.h"
 #include "kernels/x86/simd512.inc"
 
-typedef vi bf16_w;
+typedef vi bf16_w, bf16_x;
 
 ALWAYS_INLINE bf16_w bf16_load(const uint8_t *panel, size_t i, size_t half)
 {
     return v_load(panel + i * LINE_BYTES + half * LANES * 4);
 }
 
-ALWAYS_INLINE vf bf16_step(vf acc, bf16_w w, const uint8_t *x)
+ALWAYS_INLINE bf16_x bf16_token(const uint8_t *x)
 {
-    return _mm512_dpbf16_ps(acc, (__m512bh)w, (__m512bh)v_bcast(x));
+    return v_bcast(x);
+}
+
+ALWAYS_INLINE vf bf16_step(vf acc, bf16_w w, bf16_x x)
+{
+    return _mm512_dpbf16_ps(acc, (__m512bh)w, (__m512bh)x);
 }
 
 #define ISA _bf16

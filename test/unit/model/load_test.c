@@ -350,7 +350,7 @@ static void loading_can_be_cancelled_between_pieces(void **state)
     struct realm_error err;
     struct model *m;
     struct gate g = {0};
-    const struct model_load_options options = {count_calls, &g};
+    const struct model_load_options options = {.progress = count_calls, .ctx = &g};
     assert_int_equal(model_load(&m, f, &options, &err), 0);
     model_close(m);
     assert_int_equal(g.last, g.total);
