@@ -42,6 +42,8 @@ static void gate_item(void *ctx, size_t item, unsigned worker)
             f->kernels->add(gate, ffn->gate_bias, ph->size);
         if (ffn->gate.rows)
             forward_gate(f, gate, up, ph->size);
+        else if (f->model->config.arch->gelu_by_erf)
+            f->kernels->gelu_erf(up, ph->size);
         else
             f->kernels->gelu(up, ph->size);
         forward_guard(f, start + i, row, ph->size);
