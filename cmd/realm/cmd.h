@@ -68,6 +68,11 @@ int cmd_fail(const char *cmd, const struct realm_error *err);
 int cmd_failf(const char *cmd, const char *fmt, ...) PRINTF_LIKE(2, 3);
 int cmd_usage(const char *cmd, const char *fmt, ...) PRINTF_LIKE(2, 3); /* EXIT_USAGE */
 
+/* The type that --kv names; *out stays what it is where text is NULL.  EXIT_USAGE with a
+ * sentence, else -1. */
+int cmd_kv_type(const char *cmd, const char *text, enum realm_kv_type *out);
+const char *cmd_kv_name(enum realm_kv_type type);
+
 /* An engine, and on it the model of -m, or the one that comes along ($REALM_MODELS,
  * else PREFIX/share/realm/models, else beside the build); says on a terminal when
  * loading takes long. */

@@ -119,9 +119,10 @@ static int read_plan(const struct arguments *a, struct plan *plan)
         status = number("-r", a->runs, 5, 1, BENCH_RUNS_MAX, &plan->runs);
     if (status >= 0)
         return status;
-    if (a->kv && strcmp(a->kv, "f16") != 0 && strcmp(a->kv, "f32") != 0)
-        return cmd_usage("bench", "--kv must be f16 or f32, not '%s'", a->kv);
-    plan->kv = a->kv && strcmp(a->kv, "f32") == 0 ? REALM_KV_F32 : REALM_KV_F16;
+    plan->kv = REALM_KV_F16;
+    status = cmd_kv_type("bench", a->kv, &plan->kv);
+    if (status >= 0)
+        return status;
     if (prompt)
         plan->rows[plan->n_rows++] = (struct row){.prefill = true, .tokens = prompt, .batch = 1};
     return add_batches(plan, a->batches ? a->batches : "1,8,32", tokens);
@@ -137,7 +138,7 @@ static int read_arguments(int argc, char **argv, struct arguments *a, struct pla
         {"tokens", 'n', "N", "steps of a decode row (64)", &a->tokens, NULL},
         {"batch", 'b', "N,N", "answers at once, a decode row for each (1,8,32)", &a->batches, NULL},
         {"depth", 'd', "N", "tokens that stand before what is measured (0)", &a->depth, NULL},
-        {"kv", 0, "TYPE", "keep keys and values as f16 (default) or f32", &a->kv, NULL},
+        {"kv", 0, "TYPE", "keep keys and values as f16 (default), f32, bf16 or q8_0", &a->kv, NULL},
         {"threads", 't', "N", "compute threads (default: the processors there are)", &a->threads,
          NULL},
         {"runs", 'r', "N", "runs of each row (5)", &a->runs, NULL},
@@ -212,7 +213,7 @@ static void print_json(const char *path, const struct plan *plan)
     printf("{\"model\":");
     print_json_text(path, strlen(path));
     printf(",\"threads\":%u,\"depth\":%u,\"kv\":\"%s\",\"read_gb_s\":%.3f", plan->threads,
-           plan->depth, plan->kv == REALM_KV_F32 ? "f32" : "f16", figures_median(&plan->read_gb_s));
+           plan->depth, cmd_kv_name(plan->kv), figures_median(&plan->read_gb_s));
     if (plan->share.n)
         printf(",\"decode_share_of_read\":{\"median\":%.4f,\"min\":%.4f,\"max\":%.4f}",
                figures_median(&plan->share), figures_min(&plan->share), figures_max(&plan->share));
@@ -230,7 +231,7 @@ static void print_json(const char *path, const struct plan *plan)
 static void print_table(const char *path, const struct plan *plan)
 {
     printf("%s, %u threads, kv %s, %u tokens before, %u runs\n", path, plan->threads,
-           plan->kv == REALM_KV_F32 ? "f32" : "f16", plan->depth, plan->runs);
+           cmd_kv_name(plan->kv), plan->depth, plan->runs);
     printf("memory reads %.1f GB/s (%.1f to %.1f)\n\n", figures_median(&plan->read_gb_s),
            figures_min(&plan->read_gb_s), figures_max(&plan->read_gb_s));
     printf("%-8s %7s %6s  %10s  %10s %10s\n", "test", "tokens", "batch", "tokens/s", "least",

@@ -19,6 +19,7 @@ static const struct opt_help help = {
 
 struct arguments {
     const char *model, *file, *ids, *top, *kv, *text;
+    enum realm_kv_type kv_type;
     bool json;
 };
 
@@ -211,7 +212,7 @@ static int read_arguments(int argc, char **argv, struct arguments *a)
         {"file", 'f', "FILE", "read the text from FILE (- is standard input)", &a->file, NULL},
         {"ids", 0, "1,2,3", "score these token ids", &a->ids, NULL},
         {"top", 0, "N", "show the N likeliest next tokens (default 10)", &a->top, NULL},
-        {"kv", 0, "TYPE", "keep keys and values as f32 (default) or f16", &a->kv, NULL},
+        {"kv", 0, "TYPE", "keep keys and values as f32 (default), f16, bf16 or q8_0", &a->kv, NULL},
         {"json", 0, NULL, "print one JSON object", NULL, &a->json},
     };
     int status = opt_parse(argc, argv, opts, ARRAY_LEN(opts), &help, &n_rest);
@@ -224,21 +225,18 @@ static int read_arguments(int argc, char **argv, struct arguments *a)
         return cmd_usage("score", "give a text, --file or --ids, not two of them");
     if (!a->ids && !a->text && !a->file)
         return cmd_usage("score", "give a text, --file FILE or --ids 1,2,3");
-    if (a->kv && strcmp(a->kv, "f32") != 0 && strcmp(a->kv, "f16") != 0)
-        return cmd_usage("score", "--kv must be f32 or f16, not '%s'", a->kv);
-    return -1;
+    return cmd_kv_type("score", a->kv, &a->kv_type);
 }
 
 int cmd_score(int argc, char **argv)
 {
-    struct arguments a = {0};
+    struct arguments a = {.kv_type = REALM_KV_F32};
     struct scored s = {0};
     struct cmd_engine on;
     int status = read_arguments(argc, argv, &a);
     if (status >= 0)
         return status;
-    const struct realm_options options = {
-        .kv_type = a.kv && strcmp(a.kv, "f16") == 0 ? REALM_KV_F16 : REALM_KV_F32};
+    const struct realm_options options = {.kv_type = a.kv_type};
     status = cmd_engine_open(&on, "score", a.model, &options, NULL);
     if (status < 0)
         status = score(&a, on.model, &s);

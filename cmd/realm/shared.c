@@ -31,6 +31,28 @@ int cmd_failf(const char *cmd, const char *fmt, ...)
     return EXIT_FAILED;
 }
 
+static const char *const kv_names[] = {
+    [REALM_KV_F16] = "f16",
+    [REALM_KV_F32] = "f32",
+    [REALM_KV_BF16] = "bf16",
+    [REALM_KV_Q8_0] = "q8_0",
+};
+
+const char *cmd_kv_name(enum realm_kv_type type)
+{
+    return kv_names[type];
+}
+
+int cmd_kv_type(const char *cmd, const char *text, enum realm_kv_type *out)
+{
+    for (size_t i = 0; text && i < ARRAY_LEN(kv_names); i++)
+        if (strcmp(text, kv_names[i]) == 0) {
+            *out = (enum realm_kv_type)i;
+            return -1;
+        }
+    return text ? cmd_usage(cmd, "--kv must be f16, f32, bf16 or q8_0, not '%s'", text) : -1;
+}
+
 int cmd_usage(const char *cmd, const char *fmt, ...)
 {
     va_list args;

@@ -60,7 +60,8 @@ struct realm_wait {
 
 /* ----------------------------------------------------------------- engine -- */
 
-enum realm_kv_type { REALM_KV_F16, REALM_KV_F32 };
+/* q8_0: int8 with a scale for each 32, in about half the room of f16 and bf16. */
+enum realm_kv_type { REALM_KV_F16, REALM_KV_F32, REALM_KV_BF16, REALM_KV_Q8_0 };
 
 /* All zero is a good choice: every 0 stands for the default. */
 struct realm_options {

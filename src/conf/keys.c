@@ -92,9 +92,13 @@ static const struct conf_key keys[] = {
      1,
      REALM_KV_F16,
      NULL,
-     {[REALM_KV_F16] = "f16", [REALM_KV_F32] = "f32"},
+     {[REALM_KV_F16] = "f16",
+      [REALM_KV_F32] = "f32",
+      [REALM_KV_BF16] = "bf16",
+      [REALM_KV_Q8_0] = "q8_0"},
      false,
-     "The type in which keys and values are kept."},
+     "The type in which keys and values are kept: f32 is exact, f16 nearly so; bf16 is for "
+     "processors that multiply it; q8_0 takes half the room of either."},
     NUMBER("models", "idle_unload_s", CONF_U32, keep_alive_s, 0, 1000000, 1, 0, false,
            "Seconds after which a model that nobody asked for is unloaded; 0: only when room is "
            "needed."),

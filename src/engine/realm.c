@@ -30,6 +30,13 @@ static void fill_defaults(struct realm_options *o)
         o->load_wait_ms = LOAD_WAIT_MS;
 }
 
+static const enum kv_type kv_types[] = {
+    [REALM_KV_F16] = KV_F16,
+    [REALM_KV_F32] = KV_F32,
+    [REALM_KV_BF16] = KV_BF16,
+    [REALM_KV_Q8_0] = KV_Q8_0,
+};
+
 static int check_options(const struct realm_options *o, struct realm_error *err)
 {
     if (o->threads > POOL_THREADS_MAX)
@@ -38,7 +45,7 @@ static int check_options(const struct realm_options *o, struct realm_error *err)
         return err_set(err, REALM_E_ARG,
                        "kv_bytes_max: %llu leaves nothing of bytes_max, %llu, for models",
                        (unsigned long long)o->kv_bytes_max, (unsigned long long)o->bytes_max);
-    if (o->kv_type != REALM_KV_F16 && o->kv_type != REALM_KV_F32)
+    if ((size_t)o->kv_type >= ARRAY_LEN(kv_types))
         return err_set(err, REALM_E_ARG, "kv_type: no such type");
     if (o->step_ms > STEP_MS_MAX)
         return err_set(err, REALM_E_ARG, "step_ms: %u, at most %d", o->step_ms, STEP_MS_MAX);
@@ -64,16 +71,15 @@ static int find_models_dir(struct realm *r, struct realm_error *err)
 static int open_sched(struct realm *r)
 {
     r->looks = thread_cpus() > 1;
-    return sched_open(&r->sched,
-                      &(struct sched_options){
-                          .pool = r->pool,
-                          .kernels = kernels_best(),
-                          .clock = clock_system(),
-                          .kv_bytes_max = r->options.kv_bytes_max,
-                          .kv_type = r->options.kv_type == REALM_KV_F32 ? KV_F32 : KV_F16,
-                          .step_ms = r->options.step_ms,
-                          .cache_off = r->options.cache_off,
-                      });
+    return sched_open(&r->sched, &(struct sched_options){
+                                     .pool = r->pool,
+                                     .kernels = kernels_best(),
+                                     .clock = clock_system(),
+                                     .kv_bytes_max = r->options.kv_bytes_max,
+                                     .kv_type = kv_types[r->options.kv_type],
+                                     .step_ms = r->options.step_ms,
+                                     .cache_off = r->options.cache_off,
+                                 });
 }
 
 static int open_store(struct realm *r)

@@ -1,4 +1,4 @@
-/* kernels/attn_inline.h - which keys a query row sees. */
+/* kernels/attn_inline.h - which keys a query row sees, and where things stand in a page. */
 #ifndef KERNELS_ATTN_INLINE_H
 #define KERNELS_ATTN_INLINE_H
 
@@ -33,6 +33,25 @@ static inline struct key_span span_of_row(const struct attn_item *item, size_t r
 static inline size_t dim_padded(size_t dim)
 {
     return (dim + ATTN_DIM_PAD - 1) / ATTN_DIM_PAD * ATTN_DIM_PAD;
+}
+
+enum { KV_BLOCK_DIMS = 32 }; /* of Q8_0: these have one scale */
+
+static inline size_t kv_blocks(size_t dim)
+{
+    return (dim + KV_BLOCK_DIMS - 1) / KV_BLOCK_DIMS;
+}
+
+/* Q8_0: the bytes of scales, which are first among the values and last among the keys,
+ * (blocks, 16). */
+static inline size_t kv_scales_bytes(size_t dim)
+{
+    return kv_blocks(dim) * KV_PAGE_TOKENS * sizeof(uint16_t);
+}
+
+static inline const uint16_t *kv_key_scales(const void *keys, size_t dim)
+{
+    return (const uint16_t *)((const char *)keys + (dim + 3) / 4 * 4 * KV_PAGE_TOKENS);
 }
 
 /* The row as it is before any key. */

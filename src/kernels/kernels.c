@@ -29,10 +29,14 @@ void kernels_init(struct kernels *k, unsigned cpu_mask)
     gemm_init_avx512(k);
     act_init_avx512(k);
     kern_vec_init_avx512(k);
-    if (cpu_mask & CPU_VNNI)
+    if (cpu_mask & CPU_VNNI) {
         gemm_init_vnni(k);
-    if (cpu_mask & CPU_BF16)
+        kern_vec_init_attn_vnni(k);
+    }
+    if (cpu_mask & CPU_BF16) {
         gemm_init_bf16(k);
+        kern_vec_init_attn_bf16(k);
+    }
 #else
     (void)cpu_mask;
 #endif

@@ -43,7 +43,7 @@ enum act_kind {
     ACT_KINDS
 };
 
-enum kv_type { KV_F32, KV_F16, KV_TYPES };
+enum kv_type { KV_F32, KV_F16, KV_BF16, KV_Q8_0, KV_TYPES };
 
 /* Slots of the gemm table. */
 enum gemm_type {
@@ -101,6 +101,10 @@ static inline size_t tile_width(size_t t0, size_t n)
 /* Bytes of the keys (values) of one layer and kv head in one page. */
 size_t kv_keys_bytes(enum kv_type type, size_t dim);
 size_t kv_values_bytes(enum kv_type type, size_t dim);
+
+/* Bytes at the beginning of the values within which those of the first tokens (0 to
+ * 16) lie. */
+size_t kv_values_first(enum kv_type type, size_t dim, size_t tokens);
 
 /* One work item: some query rows of one sequence that read one kv head, against
  * the keys of one segment.

@@ -16,6 +16,8 @@ void kern_vec_init_avx512(struct kernels *k);
 void kern_vec_init_attn_scalar(struct kernels *k);
 void kern_vec_init_attn_avx2(struct kernels *k);
 void kern_vec_init_attn_avx512(struct kernels *k);
+void kern_vec_init_attn_vnni(struct kernels *k); /* Q8_0 */
+void kern_vec_init_attn_bf16(struct kernels *k); /* bf16 */
 void kern_vec_init_kv_scalar(struct kernels *k);
 void kern_vec_init_kv_avx2(struct kernels *k);
 void kern_vec_init_kv_avx512(struct kernels *k);

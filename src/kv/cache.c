@@ -402,14 +402,14 @@ uint32_t kv_seq_share(struct kv_seq *s, const uint32_t *tokens, uint32_t n)
     return kv_seq_room(s);
 }
 
-/* The keys of tokens lie side by side, their values one after another. */
+/* The keys of tokens lie side by side; the values of the first are at the beginning. */
 static void copy_tokens(const struct kv_pool *p, uint8_t *to, const uint8_t *from, uint32_t n)
 {
-    size_t row = p->values_bytes / KV_PAGE_TOKENS;
+    size_t values = kv_values_first(p->shape.type, p->shape.head_dim, n);
     for (uint32_t layer = 0; layer < p->shape.layers; layer++)
         for (uint32_t head = 0; head < p->shape.kv_heads; head++) {
             size_t at = kv_keys_at(p, layer, head);
-            memcpy(to + at, from + at, p->keys_bytes + n * row);
+            memcpy(to + at, from + at, p->keys_bytes + values);
         }
 }
 

@@ -6,8 +6,8 @@
  * Threads: all of it belongs to the scheduler's thread; kv_budget may be read
  * from any.
  *
- * Inside a page, per layer and kv head: the keys as [dim][16], then the values
- * as [16][dim padded to 16] (kernels/kernels.h knows the bytes).  A page's bytes
+ * Inside a page, per layer and kv head: the keys, then the values, as their type
+ * has them (docs/attention.md; kernels/kernels.h knows the bytes).  A page's bytes
  * are only read where they were written for the sequence that holds it, or for the
  * tokens by which it was found: what is left of whoever had the page before is
  * never read, so nothing is cleared. */

@@ -137,7 +137,7 @@ static int make_room(struct kv_pool *p, const struct kv_owner *owner, void **out
     }
 }
 
-/* 0x7fc0 is a NaN as f16, and twice it is one as f32. */
+/* 0x7fc0 is a NaN as f16, bf16 and a scale of Q8_0, and twice it is one as f32. */
 static void poison(const struct kv_pool *p, void *page)
 {
     static const uint16_t nan = 0x7fc0;

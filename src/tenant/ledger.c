@@ -35,6 +35,7 @@ struct ledger {
     struct cond wake;
     struct list queue;
     uint32_t n_queued;
+    uint32_t n_open;  /* begun and not ended */
     uint64_t due_ns;  /* when the next group is to be written at the latest */
     uint64_t wake_ns; /* until when the thread sleeps; 0: it looks at due_ns by itself */
     bool closing;
@@ -78,6 +79,7 @@ static void enqueue(struct ledger *l, struct ledger_entry *e, uint64_t within_ms
 void ledger_begin(struct ledger *l, struct ledger_entry *e)
 {
     mutex_lock(&l->lock);
+    l->n_open++;
     enqueue(l, e, LEDGER_NOTE_MS_MAX); // one that ends soon is written once
     mutex_unlock(&l->lock);
 }
@@ -96,7 +98,8 @@ void ledger_end(struct ledger *l, struct ledger_entry *e, const struct ledger_ro
 {
     mutex_lock(&l->lock);
     e->row = *row;
-    enqueue(l, e, LEDGER_GROUP_MS_MAX);
+    l->n_open--;
+    enqueue(l, e, l->n_open ? LEDGER_GROUP_MS_MAX : 0); // nobody else's row could join it
     mutex_unlock(&l->lock);
 }
 

@@ -4,7 +4,8 @@ Reads a GGUF file through the gguf package (its dequantisation, its reader) and
 shares no code with Realm.  What Realm rounds on purpose is rounded here in the
 same way, so that a difference is an error and not noise: activations become
 int8 (with one scale for 32 or 256) before they meet quantised weights, and bf16
-before they meet BF16 weights; keys and values become float16 if asked.
+before they meet BF16 weights; keys and values become what is asked, and queries and
+the weights of keys what products with such keys and values take.
 """
 
 import argparse
@@ -35,6 +36,48 @@ def round_bf16(x):
     bits = x.astype(np.float32).view(np.uint32)
     bits = (bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)
     return bits.view(np.float32).astype(np.float64)
+
+
+def round_blocks(x, scale_type):
+    """Blocks of 32 of the last axis as int8, a last one that is shorter too: their scale is
+    the greatest by 127, and the integers are for the scale as scale_type has it."""
+    dim = x.shape[-1]
+    padded = np.pad(x.astype(np.float32), [(0, 0)] * (x.ndim - 1) + [(0, -dim % 32)])
+    blocks = padded.reshape(*x.shape[:-1], -1, 32)
+    scale = np.abs(blocks).max(axis=-1, keepdims=True) / np.float32(127)
+    scale = scale.astype(scale_type).astype(np.float32)
+    inverse = np.divide(np.float32(1), scale, out=np.zeros_like(scale), where=scale > 0)
+    q = np.rint(np.clip(blocks * inverse, -127, 127)).astype(np.float64)
+    return (q * scale).reshape(padded.shape)[..., :dim]
+
+
+def same(x):
+    return x
+
+
+def round_query_int8(x):
+    padded = np.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, -x.shape[-1] % 32)])
+    return round_int8(padded, 32)[..., : x.shape[-1]]
+
+
+# What keys and values, queries times their scale, and the weights of keys become.
+KV = {
+    "f64": (same, same, same),
+    "f32": (lambda x: x.astype(np.float32).astype(np.float64), same, same),
+    "f16": (lambda x: x.astype(np.float16).astype(np.float64), same, same),
+    "bf16": (round_bf16, round_bf16, round_bf16),
+    "q8_0": (lambda x: round_blocks(x, np.float16), round_query_int8, same),
+}
+
+
+def softmax_of_blocks(s, round_weights):
+    """Weights are rounded when their block of 64 keys is met, while the greatest score is
+    that of the blocks so far."""
+    n = s.shape[-1]
+    most = np.maximum.accumulate(s, axis=-1)
+    then = most[..., np.minimum(np.arange(n) // 64 * 64 + 63, n - 1)]
+    p = round_weights(np.exp(s - then)) * np.exp(then - most[..., -1:])
+    return p / p.sum(axis=-1, keepdims=True)
 
 
 class Matrix:
@@ -96,18 +139,17 @@ class Model:
         y[..., 1:n:2] = x[..., 0:n:2] * np.sin(angle) + x[..., 1:n:2] * np.cos(angle)
         return y
 
-    def attention(self, x, blk, kv_dtype):
+    def attention(self, x, blk, kv):
         n = len(x)
         h = self.norm(x, blk + "attn_norm")
         q = self.rotate(self.matrices[blk + "attn_q"](h).reshape(n, self.heads, self.dim))
         k = self.rotate(self.matrices[blk + "attn_k"](h).reshape(n, self.kv_heads, self.dim))
         v = self.matrices[blk + "attn_v"](h).reshape(n, self.kv_heads, self.dim)
-        k = np.repeat(k.astype(kv_dtype).astype(np.float64), self.heads // self.kv_heads, axis=1)
-        v = np.repeat(v.astype(kv_dtype).astype(np.float64), self.heads // self.kv_heads, axis=1)
-        s = np.einsum("ihd,jhd->hij", q, k) / np.sqrt(self.dim)
+        round_kv, round_query, round_weights = KV[kv]
+        k, v = (np.repeat(round_kv(y), self.heads // self.kv_heads, axis=1) for y in (k, v))
+        s = np.einsum("ihd,jhd->hij", round_query(q / np.sqrt(self.dim)), k)
         s = np.where(np.tril(np.ones((n, n), bool)), s, -np.inf)
-        p = np.exp(s - s.max(axis=-1, keepdims=True))
-        p /= p.sum(axis=-1, keepdims=True)
+        p = softmax_of_blocks(s, round_weights)
         out = np.einsum("hij,jhd->ihd", p, v).reshape(n, -1)
         return self.matrices[blk + "attn_output"](out)
 
@@ -116,15 +158,15 @@ class Model:
         gate, up = self.matrices[blk + "ffn_gate"](h), self.matrices[blk + "ffn_up"](h)
         return self.matrices[blk + "ffn_down"](gate / (1 + np.exp(-gate)) * up)
 
-    def hidden(self, ids, kv_dtype=np.float64):
+    def hidden(self, ids, kv="f64"):
         x = self.matrices["token_embd"].w[np.asarray(ids)]
         for i in range(self.layers):
-            x = x + self.attention(x, f"blk.{i}.", kv_dtype)
+            x = x + self.attention(x, f"blk.{i}.", kv)
             x = x + self.ffn(x, f"blk.{i}.")
         return self.norm(x, "output_norm")
 
-    def logits(self, ids, kv_dtype=np.float64):
-        return self.matrices["output"](self.hidden(ids, kv_dtype))
+    def logits(self, ids, kv="f64"):
+        return self.matrices["output"](self.hidden(ids, kv))
 
 
 def log_softmax(logits):
@@ -136,10 +178,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model")
     parser.add_argument("ids", type=int, nargs="+")
-    parser.add_argument("--kv", choices=["f64", "f32", "f16"], default="f64")
+    parser.add_argument("--kv", choices=list(KV), default="f64")
     args = parser.parse_args()
-    dtype = {"f64": np.float64, "f32": np.float32, "f16": np.float16}[args.kv]
-    logprobs = log_softmax(Model(args.model).logits(args.ids, dtype))
+    logprobs = log_softmax(Model(args.model).logits(args.ids, args.kv))
     pairs = zip(args.ids[1:], logprobs)
     print(json.dumps({"logprobs": [float(row[token]) for token, row in pairs]}))
 

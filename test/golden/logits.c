@@ -2,7 +2,7 @@
  *
  *   logits MODEL KV CHUNK GREEDY OUT ID...
  *
- * KV: f32 or f16.  CHUNK: rows of one step; an encoder takes them all.  The logits (an
+ * KV: f32, f16, bf16 or q8_0.  CHUNK: rows of one step; an encoder takes them all.  The logits (an
  * encoder has none) and then the hidden state of every position go to OUT as little-endian
  * floats, (ids, vocab + width); then GREEDY ids are chosen one by one, the most likely each,
  * and printed. */
@@ -50,6 +50,16 @@ static int open_all(struct run *r, const char *path, enum kv_type type, size_t *
         kv_seq_reserve(r->seq, c->context))
         return die(path, "out of memory");
     return 0;
+}
+
+static enum kv_type kv_type_of(const char *name)
+{
+    static const char *const names[KV_TYPES] = {
+        [KV_F32] = "f32", [KV_F16] = "f16", [KV_BF16] = "bf16", [KV_Q8_0] = "q8_0"};
+    enum kv_type type = 0;
+    while (type < KV_TYPES && strcmp(name, names[type]) != 0)
+        type++;
+    return type;
 }
 
 /* Steps over ids that are not done yet, at most chunk. */
@@ -101,11 +111,14 @@ int main(int argc, char **argv)
     if (argc < 7 || argc - 6 > IDS_MAX / 2)
         return die("usage", "logits MODEL KV CHUNK GREEDY OUT ID...");
     size_t chunk = strtoul(argv[3], NULL, 10), more = strtoul(argv[4], NULL, 10);
+    enum kv_type type = kv_type_of(argv[2]);
+    if (type == KV_TYPES)
+        return die("usage", "KV");
     if (chunk < 1 || chunk > FORWARD_LOGITS_MAX || more > IDS_MAX / 2)
         return die("usage", "CHUNK or GREEDY");
     for (int i = 6; i < argc; i++)
         r.ids[r.n++] = (uint32_t)strtoul(argv[i], NULL, 10);
-    int rc = open_all(&r, argv[1], strcmp(argv[2], "f16") == 0 ? KV_F16 : KV_F32, &chunk);
+    int rc = open_all(&r, argv[1], type, &chunk);
     FILE *out = rc ? NULL : fopen(argv[5], "wb");
     if (!rc && !out)
         rc = die(argv[5], "cannot be written");

@@ -23,19 +23,28 @@ static size_t padded(size_t dim)
     return round_up(dim, ATTN_DIM_PAD);
 }
 
+/* Random, and with `tiny` every third too small for f32 to hold its products. */
+static void values_random(float *x, size_t n, uint64_t seed, bool tiny)
+{
+    floats_random(x, n, seed);
+    for (size_t i = seed % 3; tiny && i < n; i += 3)
+        x[i] *= i % 2 ? 0x1p-126f : 0x1p-70f;
+}
+
 static bool compare_write(enum kv_type type, size_t dim, size_t slot, const struct kernels *k,
                           const struct kernels *scalar)
 {
-    /* Too great and too small for f16, and halfway between two of them. */
-    static const float edges[] = {65519.0f, 65520.0f, -1e9f,      0x1p-25f,   0x1.8p-24f, 1e-30f,
-                                  2049.0f,  2051.0f,  0x1.004p0f, 0x1.00cp0f, INFINITY,   NAN};
+    /* Too great and too small for f16, and halfway between two of them or of bf16. */
+    static const float edges[] = {65519.0f,  65520.0f, -1e9f,  0x1p-25f,   0x1.8p-24f, 1e-30f,
+                                  2049.0f,   2051.0f,  1e-41f, 0x1.004p0f, 0x1.00cp0f, 0x1.01p0f,
+                                  0x1.03p0f, INFINITY, NAN,    -NAN};
     const size_t keys = kv_keys_bytes(type, dim), values = kv_values_bytes(type, dim);
     const struct kernels *by[2] = {scalar, k};
     uint8_t *page[2][2];
     float *in[2] = {guarded_floats(dim), guarded_floats(dim)};
     for (size_t i = 0; i < 2; i++) {
         floats_random(in[i], dim, dim + i);
-        for (size_t j = slot % 3; j < dim; j += 3)
+        for (size_t j = slot % 3; slot % 4 && j < dim; j += 3)
             in[i][j] = edges[(j + slot) % ARRAY_LEN(edges)];
     }
     for (size_t i = 0; i < 2; i++) {
@@ -91,7 +100,7 @@ static void outputs_close(struct attention *a)
 }
 
 /* The pages that some row may read, written as far as there are tokens. */
-static void pages_open(struct attention *a, uint64_t seed)
+static void pages_open(struct attention *a, uint64_t seed, bool tiny)
 {
     const struct attn_item *item = &a->item;
     struct kernels scalar;
@@ -109,7 +118,7 @@ static void pages_open(struct attention *a, uint64_t seed)
         uint8_t *page = guarded(a->page_bytes);
         memset(page, 0xff, a->page_bytes); // NaN in every type
         for (uint32_t s = 0; s < KV_PAGE_TOKENS && i * KV_PAGE_TOKENS + s < item->key_end; s++) {
-            floats_random(kv, 2 * item->dim, seed + i * KV_PAGE_TOKENS + s);
+            values_random(kv, 2 * item->dim, seed + i * KV_PAGE_TOKENS + s, tiny);
             scalar.kv_write[a->type](page + item->keys_at, page + item->values_at, kv,
                                      kv + item->dim, item->dim, s);
         }
@@ -122,6 +131,7 @@ struct attention_shape {
     size_t dim, rows, pad;
     uint32_t key_begin, key_end, window;
     float soft_cap;
+    bool tiny;
 };
 
 /* Rows at the last key, next to it, or anywhere: also where they see none. */
@@ -148,14 +158,14 @@ static void attention_open(struct attention *a, enum kv_type type,
     a->l_bytes = shape->rows * KV_PAGE_TOKENS * sizeof(float);
     a->o_bytes = ((shape->rows - 1) * a->item.o_stride + padded(shape->dim)) * sizeof(float);
     float *q = guarded(a->q_bytes);
-    floats_random(q, a->q_bytes / sizeof(float), seed);
+    values_random(q, a->q_bytes / sizeof(float), seed, shape->tiny);
     a->item.q = q;
     for (size_t r = 0; r < shape->rows; r++) {
         uint32_t any = draw(seed, r, 9) % (shape->key_end + 40);
         uint32_t nearly = shape->key_end - 1 - draw(seed, r, 8) % (shape->key_end < 9 ? 1 : 9);
         pos[r] = seed % 3 == 0 ? shape->key_end - 1 : r % 4 == seed % 4 ? any : nearly;
     }
-    pages_open(a, seed);
+    pages_open(a, seed, shape->tiny);
     outputs_open(a);
 }
 
@@ -180,7 +190,8 @@ static struct attention_shape attention_shape_at(size_t i)
                                     .key_begin = begin,
                                     .key_end = begin + keys,
                                     .window = windows[i % ARRAY_LEN(windows)],
-                                    .soft_cap = i % 4 == 3 ? 2.5f : 0};
+                                    .soft_cap = i % 4 == 3 ? 2.5f : 0,
+                                    .tiny = i % 6 == 5};
 }
 
 static bool compare_attention(enum kv_type type, size_t i, const struct kernels *k,
@@ -345,14 +356,30 @@ static bool bench_attn_merge(const struct check_op *op, size_t i, struct bench_c
 /* ---- the table ---- */
 
 #define F32_PRODUCTS "multiplies f32: a dot of bf16 would round the weights of the keys"
+#define NO_BF16 "multiplies integers and f32"
+#define NO_SIGN "moves signs by vpsignb, which has no form of 512 bits"
 #define COPIES "copies words to 16 slots apart, which no vector instruction does faster"
+#define SMALL "a hundredth of the time that products with as many rows take"
+
+/* bf16 and Q8_0, each with an instruction of its own. */
+#define ATTN(name, type, avx512, vnni, bf16)                                                 \
+    {                                                                                        \
+        name, offsetof(struct kernels, attn[type]), type,                                    \
+            {[LEVEL_AVX512] = avx512, [LEVEL_VNNI] = vnni, [LEVEL_BF16] = bf16}, check_attn, \
+            bench_attn                                                                       \
+    }
 
 static const struct check_op attn_ops[] = {
     OP("attn_f32", attn[KV_F32], KV_F32, NULL, NULL, F32_PRODUCTS, check_attn, bench_attn),
     OP("attn_f16", attn[KV_F16], KV_F16, NULL, NULL, F32_PRODUCTS, check_attn, bench_attn),
+    ATTN("attn_bf16", KV_BF16, NULL, "multiplies bf16", NULL),
+    ATTN("attn_q8_0", KV_Q8_0, NO_SIGN, NULL, NO_BF16),
     OP("attn_merge", attn_merge, 0, NULL, NULL, NO_PRODUCTS, check_attn_merge, bench_attn_merge),
     OP("kv_write_f32", kv_write[KV_F32], KV_F32, COPIES, COPIES, NO_PRODUCTS, check_kv_write, NULL),
     OP("kv_write_f16", kv_write[KV_F16], KV_F16, NULL, NULL, NO_PRODUCTS, check_kv_write, NULL),
+    OP("kv_write_bf16", kv_write[KV_BF16], KV_BF16, NULL, NULL, NO_PRODUCTS, check_kv_write, NULL),
+    OP("kv_write_q8_0", kv_write[KV_Q8_0], KV_Q8_0, SMALL, SMALL, NO_PRODUCTS, check_kv_write,
+       NULL),
 };
 
 const struct check_table check_attn_table = {attn_ops, ARRAY_LEN(attn_ops)};

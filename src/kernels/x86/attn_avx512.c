@@ -5,12 +5,15 @@
 #include "kernels/vec_init.h"
 #include "kernels/x86/v16_avx512.h"
 
-#define LEVEL(f) f##_avx512
+#define LEVEL(f) JOIN(f, _avx512)
 #include "kernels/tmpl/attn.inc"
+#include "kernels/tmpl/attn_floats.inc"
+#include "kernels/tmpl/attn_merge.inc"
 
 void kern_vec_init_attn_avx512(struct kernels *k)
 {
     k->attn[KV_F32] = attn_f32_avx512;
     k->attn[KV_F16] = attn_f16_avx512;
+    k->attn[KV_BF16] = attn_bf16_avx512;
     k->attn_merge = attn_merge_avx512;
 }

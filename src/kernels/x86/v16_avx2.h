@@ -15,6 +15,8 @@ typedef struct {
 /* Pages (of keys) or pairs of registers (of values) that a tile of so many rows
  * takes at once: of 16 registers 12 hold sums, and fewer than 8 sums would wait. */
 #define V16_TILE_WIDTH(rows) ((rows) == 1 ? 4 : (rows) <= 3 ? 2 : 1)
+/* The same where halves of pairs are taken one after the other: they have two factors. */
+#define V16_HALVES_WIDTH(rows) ((rows) == 1 ? 4 : (rows) == 2 ? 2 : 1)
 
 static inline v16 v16_of(__m256 a, __m256 b)
 {
@@ -67,6 +69,66 @@ static inline void v16_store_f16(uint16_t *p, v16 x)
 {
     _mm_storeu_si128((__m128i *)p, _mm256_cvtps_ph(x.a, _MM_FROUND_TO_NEAREST_INT));
     _mm_storeu_si128((__m128i *)(p + 8), _mm256_cvtps_ph(x.b, _MM_FROUND_TO_NEAREST_INT));
+}
+
+static inline __m256 v16_half_bf16(const uint16_t *p)
+{
+    __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
+}
+
+static inline v16 v16_load_bf16(const uint16_t *p)
+{
+    return v16_of(v16_half_bf16(p), v16_half_bf16(p + 8));
+}
+
+/* To the nearest, ties to even, in the low halves; a NaN stays one. */
+static inline __m256i v16_half_round_bf16(__m256 a)
+{
+    const __m256i bits = _mm256_castps_si256(a), high = _mm256_srli_epi32(bits, 16);
+    const __m256i up =
+        _mm256_add_epi32(_mm256_and_si256(high, _mm256_set1_epi32(1)), _mm256_set1_epi32(0x7fff));
+    const __m256i near = _mm256_srli_epi32(_mm256_add_epi32(bits, up), 16);
+    const __m256i quiet = _mm256_or_si256(high, _mm256_set1_epi32(0x40));
+    const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(a, a, _CMP_UNORD_Q));
+    return _mm256_blendv_epi8(near, quiet, nan);
+}
+
+static inline void v16_store_bf16(uint16_t *p, v16 x)
+{
+    __m256i both = _mm256_packus_epi32(v16_half_round_bf16(x.a), v16_half_round_bf16(x.b));
+    _mm256_storeu_si256((__m256i *)p, _mm256_permute4x64_epi64(both, 0xd8));
+}
+
+/* The odd or the even ones of 16 pairs of bf16, and-ed with their half of `mask`. */
+static inline v16 v16_load_half(const uint16_t *p, bool odd, uint32_t mask)
+{
+    const __m256i bits = _mm256_set1_epi32((int)(odd ? mask & 0xffff0000 : mask));
+    __m256i a = _mm256_and_si256(_mm256_loadu_si256((const __m256i *)p), bits);
+    __m256i b = _mm256_and_si256(_mm256_loadu_si256((const __m256i *)(p + 16)), bits);
+    if (!odd) {
+        a = _mm256_slli_epi32(a, 16);
+        b = _mm256_slli_epi32(b, 16);
+    }
+    return v16_of(_mm256_castsi256_ps(a), _mm256_castsi256_ps(b));
+}
+
+static inline v16 v16_load_i8(const int8_t *p)
+{
+    __m128i bytes = _mm_loadu_si128((const __m128i *)p);
+    __m256i a = _mm256_cvtepi8_epi32(bytes);
+    __m256i b = _mm256_cvtepi8_epi32(_mm_unpackhi_epi64(bytes, bytes));
+    return v16_of(_mm256_cvtepi32_ps(a), _mm256_cvtepi32_ps(b));
+}
+
+/* Rounded to integers, ties to even, that must be within -127 and 127. */
+static inline void v16_store_i8(int8_t *p, v16 x)
+{
+    __m256i words = _mm256_packs_epi32(_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b));
+    words = _mm256_permute4x64_epi64(words, 0xd8);
+    __m128i bytes =
+        _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+    _mm_storeu_si128((__m128i *)p, bytes);
 }
 
 static inline v16 v16_add(v16 x, v16 y)

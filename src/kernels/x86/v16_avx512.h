@@ -13,6 +13,8 @@ typedef __m512 v16;
 /* Pages (of keys) or registers (of values) that a tile of so many rows takes at
  * once: their product must stay below the number of registers. */
 #define V16_TILE_WIDTH(rows) 4
+/* The same where halves of pairs are taken one after the other: they have two factors. */
+#define V16_HALVES_WIDTH(rows) ((rows) <= 4 ? 4 : 2)
 
 static inline v16 v16_set1(float a)
 {
@@ -53,6 +55,43 @@ static inline v16 v16_load_f16(const uint16_t *p)
 static inline void v16_store_f16(uint16_t *p, v16 a)
 {
     _mm256_storeu_si256((__m256i *)p, _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT));
+}
+
+static inline v16 v16_load_bf16(const uint16_t *p)
+{
+    __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+}
+
+/* To the nearest, ties to even; a NaN stays one. */
+static inline void v16_store_bf16(uint16_t *p, v16 a)
+{
+    const __m512i bits = _mm512_castps_si512(a), high = _mm512_srli_epi32(bits, 16);
+    const __m512i up =
+        _mm512_add_epi32(_mm512_and_si512(high, _mm512_set1_epi32(1)), _mm512_set1_epi32(0x7fff));
+    __m512i near = _mm512_srli_epi32(_mm512_add_epi32(bits, up), 16);
+    near = _mm512_mask_or_epi32(near, _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), high,
+                                _mm512_set1_epi32(0x40));
+    _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16(near));
+}
+
+/* The odd or the even ones of 16 pairs of bf16, and-ed with their half of `mask`. */
+static inline v16 v16_load_half(const uint16_t *p, bool odd, uint32_t mask)
+{
+    const __m512i bits = _mm512_set1_epi32((int)(odd ? mask & 0xffff0000 : mask));
+    __m512i pairs = _mm512_and_si512(_mm512_loadu_si512(p), bits);
+    return _mm512_castsi512_ps(odd ? pairs : _mm512_slli_epi32(pairs, 16));
+}
+
+static inline v16 v16_load_i8(const int8_t *p)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)));
+}
+
+/* Rounded to integers, ties to even, that must be within -127 and 127. */
+static inline void v16_store_i8(int8_t *p, v16 a)
+{
+    _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a)));
 }
 
 static inline v16 v16_add(v16 a, v16 b)

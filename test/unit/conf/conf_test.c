@@ -261,7 +261,9 @@ static const struct bad {
      "'99999999999TiB'"},
     {"limits:\n  body_bytes: 10\n",
      "realm.yaml:2: limits.body_bytes: must be bytes, as 8GiB, from 1KiB to 64MiB, not '10'"},
-    {"models:\n  kv_type: q8\n", "realm.yaml:2: models.kv_type: must be f16 or f32, not 'q8'"},
+    {"models:\n  kv_type: q8\n",
+     "realm.yaml:2: models.kv_type: must be f16, f32, bf16 or q8_0, not "
+     "'q8'"},
     {"log:\n  level: loud\n",
      "realm.yaml:2: log.level: must be error, warn, info or debug, not 'loud'"},
     {"models:\n  aliases: a\n",

@@ -55,6 +55,25 @@ static void regions_of_a_page_do_not_overlap(void **state)
     }
 }
 
+/* 64 items for each of 16 keys and 16 values of a head; Q8_0 has 2 bytes more for each 32. */
+static void a_page_takes_what_its_type_says(void **state)
+{
+    (void)state;
+    static const size_t item_bytes[KV_TYPES] = {
+        [KV_F32] = 4 * 32, [KV_F16] = 2 * 32, [KV_BF16] = 2 * 32, [KV_Q8_0] = 34};
+    for (int type = 0; type < KV_TYPES; type++) {
+        const struct kv_shape sh = {
+            .layers = 22, .kv_heads = 4, .head_dim = 64, .type = (enum kv_type)type};
+        struct kv_budget b;
+        struct kv_pool *p;
+        kv_budget_init(&b, 1 << 20);
+        assert_int_equal(kv_pool_open(&p, &sh, &b), 0);
+        size_t bytes = 22 * 4 * 2 * 16 * 64 / 32 * item_bytes[type];
+        assert_int_equal(kv_page_bytes(p), (bytes + 4095) / 4096 * 4096);
+        kv_pool_close(p);
+    }
+}
+
 static void reserve_and_cut_hold_just_the_pages_wanted(void **state)
 {
     (void)state;
@@ -218,6 +237,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(regions_of_a_page_do_not_overlap),
+        cmocka_unit_test(a_page_takes_what_its_type_says),
         cmocka_unit_test(reserve_and_cut_hold_just_the_pages_wanted),
         cmocka_unit_test(pages_of_sequences_are_their_own),
         cmocka_unit_test(the_budget_holds_and_a_refusal_changes_nothing),

@@ -359,18 +359,32 @@ static void compare_level(struct model *m, enum kv_type kv, unsigned level)
     close_world(&w);
 }
 
+static void compare_levels(const struct model_spec *s, enum kv_type kv)
+{
+    for (size_t i = 0; i < sizeof(levels) / sizeof(levels[0]); i++) {
+        if (levels[i] & ~cpu_detect())
+            print_message("# %s: this processor has no %s\n", dtype_info(s->type)->name,
+                          cpu_level_name(levels[i]));
+        else
+            compare_level(make(s), kv, levels[i]);
+    }
+}
+
 static void a_type_is_invariant(void **state)
 {
     struct model_spec s = model_spec_default();
     s.type = *(const enum dtype *)*state;
     s.own_output = s.type == DTYPE_Q4_K;
-    for (size_t i = 0; i < sizeof(levels) / sizeof(levels[0]); i++) {
-        if (levels[i] & ~cpu_detect())
-            print_message("# %s: this processor has no %s\n", dtype_info(s.type)->name,
-                          cpu_level_name(levels[i]));
-        else
-            compare_level(make(&s), s.type == DTYPE_F32 ? KV_F32 : KV_F16, levels[i]);
-    }
+    compare_levels(&s, s.type == DTYPE_F32 ? KV_F32 : KV_F16);
+}
+
+static void keys_and_values_are_invariant(void **state)
+{
+    (void)state;
+    struct model_spec s = model_spec_default();
+    s.type = DTYPE_Q8_0;
+    compare_levels(&s, KV_BF16);
+    compare_levels(&s, KV_Q8_0);
 }
 
 /* The same products; what they see is another matter. */
@@ -390,12 +404,12 @@ static void an_encoder_is_invariant(void **state)
 
 /* More keys than a segment, and partial results for some rows at a time alone.  The two
  * are the same model. */
-static void compare_long(struct model *one, struct model *same)
+static void compare_long(struct model *one, struct model *same, enum kv_type kv)
 {
     static struct batch b;
     struct world w, v;
-    open_world(&w, one, KV_F16, cpu_detect(), 1, 32 << 20);
-    open_world(&v, same, KV_F16, cpu_detect(), 3, 1 << 16);
+    open_world(&w, one, kv, cpu_detect(), 1, 32 << 20);
+    open_world(&v, same, kv, cpu_detect(), 3, 1 << 16);
     size_t bytes = w.model->config.vocab * sizeof(float);
     float *want = malloc(bytes);
     assert_non_null(want);
@@ -471,7 +485,8 @@ static void long_contexts_are_invariant(void **state)
     s.kv_heads = 1;
     s.vocab = 37;
     s.context = 4096;
-    compare_long(make(&s), make(&s));
+    for (int kv = KV_F16; kv < KV_TYPES; kv++)
+        compare_long(make(&s), make(&s), (enum kv_type)kv);
     s.encoder = true;
     s.kv_heads = s.heads;
     s.context = LONG;
@@ -484,7 +499,10 @@ static void a_file_is_invariant(void **state)
     struct model *m = open_file(path);
     bool encoder = m->config.encoder;
     compare_level(m, KV_F16, cpu_detect());
-    (encoder ? compare_long_text : compare_long)(open_file(path), open_file(path));
+    if (encoder)
+        compare_long_text(open_file(path), open_file(path));
+    else
+        compare_long(open_file(path), open_file(path), KV_F16);
 }
 
 static int compare_files(char **paths, size_t n)
@@ -506,7 +524,8 @@ int main(int argc, char **argv)
     size_t n = 0;
 #define TEST(type) {#type, a_type_is_invariant, NULL, NULL, &types[n++]},
     const struct CMUnitTest tests[] = {
-        TYPES(TEST) cmocka_unit_test(an_encoder_is_invariant),
+        TYPES(TEST) cmocka_unit_test(keys_and_values_are_invariant),
+        cmocka_unit_test(an_encoder_is_invariant),
         cmocka_unit_test(long_contexts_are_invariant),
     };
     int failed = cmocka_run_group_tests_name("invariance", tests, NULL, NULL);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ckd.h"
 #include "base/rng.h"
 #include "util.h"
 
@@ -18,11 +19,18 @@ enum {
 };
 
 static struct model *model;
+
+/* As PAGE_BYTES_F16: 5 layers, 2 heads of 64. */
+static uint64_t page_bytes(enum kv_type type)
+{
+    return round_up((kv_keys_bytes(type, 64) + kv_values_bytes(type, 64)) * 10, 4096);
+}
+
 static void open_bench(struct bench *b, enum kv_type type, uint64_t pages, bool cache_off,
                        uint64_t ns)
 {
     const struct sched_options options = {
-        .kv_bytes_max = pages * PAGE_BYTES_F16 * (type == KV_F32 ? 2 : 1),
+        .kv_bytes_max = pages * page_bytes(type),
         .kv_type = type,
         .cache_off = cache_off,
         .poison = true,
@@ -171,7 +179,7 @@ static void run_many(enum kv_type type, uint64_t pages, uint32_t requests, uint3
 static void answers_do_not_depend_on_what_was_there(void **state)
 {
     (void)state;
-    static const enum kv_type types[] = {KV_F16, KV_F32};
+    static const enum kv_type types[KV_TYPES] = {KV_F16, KV_F32, KV_BF16, KV_Q8_0};
     make_prompts();
     for (unsigned i = 0; i < KV_TYPES; i++) {
         make_references(types[i]);

@@ -1,0 +1,58 @@
+/* kernels/x86/attn_bf16.c - attention over bf16 by vdpbf16ps; what it does: tmpl/attn.inc. */
+#include <string.h>
+
+#include "kernels/attn_inline.h"
+#include "kernels/math_inline.h"
+#include "kernels/tmpl/inline.h"
+#include "kernels/vec_init.h"
+#include "kernels/x86/v16_avx512.h"
+
+#define LEVEL(f) JOIN(f, _bf16)
+#include "kernels/tmpl/attn.inc"
+
+/* An odd dim ends with a pair whose second half is 0. */
+static void start_pairs(struct tile *tile, size_t r, const float *q)
+{
+    for (size_t d = 0; d < tile->item->dim; d += 2) {
+        uint16_t *pair = tile->q.bf16 + d * TILE_ROWS + r * 2;
+        bool whole = d + 1 < tile->item->dim;
+        pair[0] = bf16_from_f32(q[d] * tile->item->scale);
+        pair[1] = whole ? bf16_from_f32(q[d + 1] * tile->item->scale) : 0;
+    }
+}
+
+static inline v16 dot_pair(v16 sum, const uint16_t *factors, size_t part, __m512i v)
+{
+    int32_t pair;
+    (void)part;
+    memcpy(&pair, factors, 4);
+    return _mm512_dpbf16_ps(sum, (__m512bh)v, (__m512bh)_mm512_set1_epi32(pair));
+}
+
+static inline __m512i load_pair(const uint16_t *p, size_t part, uint32_t seen)
+{
+    (void)part;
+    return _mm512_and_si512(_mm512_loadu_si512(p), _mm512_set1_epi32((int)seen));
+}
+
+#define KV_NAME bf16
+#define KV_START start_pairs
+#define KV_INTEGER 0
+#define KV_TILE_WIDTH V16_TILE_WIDTH
+#define KV_STEP 2
+#define KV_ROUNDED true
+#define KV_FLUSHED false
+#define KV uint16_t
+#define KV_PARTS 1
+#define KV_VECTOR __m512i
+#define KV_LOAD load_pair
+#define KV_FACTOR uint16_t
+#define KV_DOT dot_pair
+#define KV_QUERY(tile) (tile)->q.bf16
+#define KV_WEIGHTS(tile) (tile)->bf16
+#include "kernels/tmpl/attn_rows.inc"
+
+void kern_vec_init_attn_bf16(struct kernels *k)
+{
+    k->attn[KV_BF16] = attn_bf16_bf16;
+}
