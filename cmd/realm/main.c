@@ -13,6 +13,7 @@ static const struct cmd commands[] = {
     {"inspect", "show what is in a GGUF file", cmd_inspect},
     {"tokenize", "turn text into token ids", cmd_tokenize},
     {"score", "log-probabilities of a text under a model", cmd_score},
+    {"embed", "vectors of texts", cmd_embed},
     {"bench", "measure tokens per second", cmd_bench},
     {"doctor", "what this machine has, and what to expect of it", cmd_doctor},
     {"quantize", "write a model with smaller weights", cmd_quantize},

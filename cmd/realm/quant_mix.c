@@ -55,9 +55,12 @@ static bool is_part(const char *part, size_t n, const char *want)
     return part && n == strlen(want) && memcmp(part, want, n) == 0;
 }
 
-/* Or a bias: experts' have two dimensions. */
+/* Or a bias: experts' have two dimensions.  What an encoder adds to its embeddings is little
+ * and read by the row. */
 static bool is_weight(struct slice name)
 {
+    if (slice_is(name, "position_embd.weight") || slice_is(name, "token_types.weight"))
+        return false;
     return name.n > 7 && memcmp(name.p + name.n - 7, ".weight", 7) == 0;
 }
 

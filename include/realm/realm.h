@@ -97,6 +97,14 @@ REALM_API void realm_expect(struct realm *r);
 
 struct realm_model;
 
+/* What becomes of the final hidden states of a prompt's tokens (after the last norm). */
+enum realm_pooling {
+    REALM_POOL_NONE,
+    REALM_POOL_MEAN, /* their mean, summed in float64 in the order of the tokens */
+    REALM_POOL_LAST, /* the last one's */
+    REALM_POOL_CLS,  /* the first one's */
+};
+
 /* A lease on the model in the GGUF file at path, which is loaded if it is not.
  * Callers that ask for the same file while it loads wait for that one load; a
  * load ends early when none of them waits any more.
@@ -152,7 +160,9 @@ struct realm_model_info {
     const char *chat_template; /* Jinja source; NULL: none */
     const char *bos_text;      /* "" : none */
     const char *eos_text;
-    bool adds_bos; /* a prompt begins with BOS */
+    bool adds_bos;              /* a prompt begins with BOS */
+    bool encoder;               /* makes embeddings alone: prompt_only without prompt_logprobs */
+    enum realm_pooling pooling; /* that its embeddings are meant to have; NONE: it does not say */
 };
 
 REALM_API void realm_model_info(const struct realm_model *m, struct realm_model_info *out);
@@ -257,13 +267,6 @@ struct realm_logit_bias {
     float bias; /* -100 to 100 */
 };
 
-/* What becomes of the final hidden states of a prompt's tokens (after the last norm). */
-enum realm_pooling {
-    REALM_POOL_NONE,
-    REALM_POOL_MEAN, /* their mean, summed in float64 in the order of the tokens */
-    REALM_POOL_LAST, /* the last one's */
-};
-
 struct realm_request {
     /* The prompt: ids, or else text (UTF-8, at most 4 MiB) read under text_flags. */
     const uint32_t *ids;
@@ -332,7 +335,8 @@ struct realm_gen;
  *   REALM_E_CONTEXT   the prompt leaves no room in the context, both numbers named
  *   REALM_E_NO_ROOM   its keys and values can never fit the budget
  *   REALM_E_LIMIT     the queue is full; or as request.admit says
- *   REALM_E_UTF8, REALM_E_UNSUPPORTED (text without a tokenizer), REALM_E_NOMEM,
+ *   REALM_E_UTF8, REALM_E_UNSUPPORTED (text without a tokenizer; an encoder, and more is wanted
+ *   than an embedding), REALM_E_NOMEM,
  *   REALM_E_SYS (no random numbers for a seed), REALM_E_SHUTDOWN */
 REALM_API int realm_gen_start(struct realm_gen **out, struct realm_model *m,
                               const struct realm_request *request, struct realm_error *err);
@@ -405,6 +409,9 @@ REALM_API uint32_t realm_gen_prompt_tokens(const struct realm_gen *g);
 /* Cancels what still runs and frees it; NULL is fine.  Waits for the rest of one step at
  * most, and once the end event was read for no longer than a call of notify. */
 REALM_API void realm_gen_close(struct realm_gen *g);
+
+/* Scales an embedding to length 1, as it is mostly wanted; one of zeros stays as it is. */
+REALM_API void realm_normalise(float *v, size_t n);
 
 /* Log-probabilities of n given ids, each given those before it: logprobs[i] for
  * ids[i], NaN for the first.  next: the n_next likeliest tokens after the last,

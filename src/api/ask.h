@@ -60,6 +60,7 @@ struct ask {
     enum realm_pooling pooling; /* of an embedding */
     bool base64;
     uint32_t dimensions; /* 0: all */
+    bool raw;            /* as the model has it, not of length 1 */
 };
 
 void ask_free(struct ask *a);
@@ -85,8 +86,10 @@ MUST_USE int ask_completion(struct ask *a, json_t *body,
 MUST_USE int ask_messages(struct ask *a, json_t *body, struct api_error *e); /* Anthropic's */
 /* Anthropic's count_tokens: the conversation alone. */
 MUST_USE int ask_count(struct ask *a, json_t *body, struct api_error *e);
-MUST_USE int ask_llama(struct ask *a, json_t *body, struct api_error *e); /* llama-server's */
-MUST_USE int ask_embeddings(struct ask *a, json_t *body, struct api_error *e);
+MUST_USE int ask_llama(struct ask *a, json_t *body, struct api_error *e);      /* llama-server's */
+MUST_USE int ask_embeddings(struct ask *a, json_t *body, struct api_error *e); /* OpenAI's */
+MUST_USE int ask_llama_embeddings(struct ask *a, json_t *body,
+                                  struct api_error *e); /* llama-server's */
 /* The dispatch protocol's params of generate (chat: false) or chat. */
 MUST_USE int ask_dispatch(struct ask *a, json_t *params, bool chat, struct api_error *e);
 

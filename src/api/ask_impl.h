@@ -82,7 +82,8 @@ struct ask_endpoint {
     "\"minimum\":0},"                                                                    \
     "{\"type\":\"array\",\"minItems\":1,\"items\":{\"type\":\"integer\",\"minimum\":0}}]}}"
 
-extern const struct ask_endpoint ask_count_endpoint, ask_embeddings_endpoint;
+extern const struct ask_endpoint ask_count_endpoint, ask_embeddings_endpoint,
+    ask_llama_embeddings_endpoint;
 
 /* Rows that several endpoints have. */
 extern const struct ask_group ask_openai_group;  /* of chats and completions */

@@ -1,5 +1,5 @@
-/* api/embeddings.c - POST /v1/embeddings: the prompt's final hidden states, pooled. */
-#include <math.h>
+/* api/embeddings.c - POST /v1/embeddings, and llama-server's /embedding: prompts' final hidden
+ * states, pooled. */
 #include <string.h>
 
 #include <openssl/evp.h>
@@ -13,19 +13,15 @@
 /* Of one request, in the engine at once; more would fill its queue. */
 enum { AT_ONCE = 64 };
 
-/* Cuts a copy of v to the dimensions that are wanted and makes it of length 1, as OpenAI's
- * are. */
-static size_t normalise(const struct job *j, const float *v, float *out)
+/* Copies what is wanted of v; returns how much. */
+static size_t take_vector(const struct job *j, const float *v, float *out)
 {
     size_t n = j->info.hidden_size;
     if (j->ask.dimensions)
         n = min_size(n, j->ask.dimensions);
-    double sum = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += (double)v[i] * (double)v[i];
-    double scale = sum > 0 ? 1 / sqrt(sum) : 0;
-    for (size_t i = 0; i < n; i++)
-        out[i] = (float)((double)v[i] * scale);
+    memcpy(out, v, n * sizeof(*v));
+    if (!j->ask.raw)
+        realm_normalise(out, n);
     return n;
 }
 
@@ -54,21 +50,31 @@ static void write_floats(struct job *j, const float *v, size_t n)
     write_text(&j->w, "]");
 }
 
+/* llama-server has a vector for each token where nothing is pooled, and so a list. */
 static int write_one(struct job *j, size_t index, const float *embedding)
 {
+    bool llama = j->door == &door_llama_embeddings;
     float *v = mem_array(j->info.hidden_size, sizeof(*v));
     if (!v)
         return REALM_E_NOMEM;
-    size_t n = normalise(j, embedding, v);
-    write_f(&j->w, "%s{\"object\":\"embedding\",\"index\":%zu,\"embedding\":", index ? "," : "",
-            index);
+    size_t n = take_vector(j, embedding, v);
+    write_f(&j->w, "%s{%s\"index\":%zu,\"embedding\":%s", index ? "," : "",
+            llama ? "" : "\"object\":\"embedding\",", index, llama ? "[" : "");
     if (j->ask.base64)
         write_base64(j, v, n);
     else
         write_floats(j, v, n);
-    write_text(&j->w, "}");
+    write_text(&j->w, llama ? "]}" : "}");
     mem_free(v);
     return j->w.status;
+}
+
+/* As the request says, or the model, or as most do. */
+static enum realm_pooling pooling_of(const struct job *j)
+{
+    if (j->ask.pooling)
+        return j->ask.pooling;
+    return j->info.pooling ? j->info.pooling : REALM_POOL_MEAN;
 }
 
 static int start(struct job *j, size_t at, struct realm_gen **out, struct realm_error *err)
@@ -80,9 +86,10 @@ static int start(struct job *j, size_t at, struct realm_gen **out, struct realm_
     r.n_ids = p->n_ids;
     r.text = p->text;
     r.text_bytes = p->bytes;
-    r.text_flags = REALM_TEXT_BOS | REALM_TEXT_END;
+    r.text_flags =
+        REALM_TEXT_BOS | REALM_TEXT_END | (j->ask.special ? (unsigned)REALM_TEXT_SPECIAL : 0);
     r.prompt_only = true;
-    r.pooling = j->ask.pooling ? j->ask.pooling : REALM_POOL_MEAN;
+    r.pooling = pooling_of(j);
     account_request(j, &r);
     return realm_gen_start(out, j->model, &r, err);
 }
@@ -139,25 +146,38 @@ static int embed_all(struct job *j, struct realm_error *err)
     return status;
 }
 
-static int embed(struct job *j, struct api_error *e)
+/* The list of vectors, between brackets. */
+static int write_all(struct job *j, struct api_error *e)
 {
     struct realm_error err = {0};
+    write_text(&j->w, "[");
+    int status = embed_all(j, &err);
+    write_text(&j->w, "]");
+    if (status == REALM_E_LIMIT && j->capped)
+        return account_refused(j, e);
+    return status ? api_from_status(e, status, &err) : 0;
+}
+
+static int embed(struct job *j, struct api_error *e)
+{
     if (job_open_model(j, e))
         return -1;
     if (j->ask.dimensions > j->info.hidden_size)
         return api_bad(e, "dimensions", "invalid_value", "dimensions must be from 1 to %u",
                        j->info.hidden_size);
-    write_text(&j->w, "{\"object\":\"list\",\"data\":[");
-    int status = embed_all(j, &err);
-    if (status == REALM_E_LIMIT && j->capped)
-        return account_refused(j, e);
-    if (status)
-        return api_from_status(e, status, &err);
-    write_text(&j->w, "],\"model\":");
+    write_text(&j->w, "{\"object\":\"list\",\"data\":");
+    if (write_all(j, e))
+        return -1;
+    write_text(&j->w, ",\"model\":");
     write_quoted(&j->w, openai_model(j));
     uint32_t tokens = j->worked.prompt_tokens;
     write_f(&j->w, ",\"usage\":{\"prompt_tokens\":%u,\"total_tokens\":%u}}", tokens, tokens);
     return 0;
+}
+
+static int embed_llama(struct job *j, struct api_error *e)
+{
+    return job_open_model(j, e) ? -1 : write_all(j, e);
 }
 
 static void finish(struct job *j)
@@ -170,6 +190,15 @@ const struct door door_embeddings = {
     .counts = true,
     .read = ask_embeddings,
     .work = embed,
+    .error = api_error_openai,
+    .finish = finish,
+};
+
+const struct door door_llama_embeddings = {
+    .name = "llama_embeddings",
+    .counts = true,
+    .read = ask_llama_embeddings,
+    .work = embed_llama,
     .error = api_error_openai,
     .finish = finish,
 };

@@ -262,8 +262,13 @@ static void put_template(struct maker *k, json_t *paths)
 static json_t *all_paths(struct maker *k)
 {
     static const struct ask_endpoint *const endpoints[] = {
-        &ask_chat_endpoint,     &ask_completion_endpoint, &ask_embeddings_endpoint,
-        &ask_messages_endpoint, &ask_count_endpoint,      &ask_llama_endpoint,
+        &ask_chat_endpoint,
+        &ask_completion_endpoint,
+        &ask_embeddings_endpoint,
+        &ask_messages_endpoint,
+        &ask_count_endpoint,
+        &ask_llama_endpoint,
+        &ask_llama_embeddings_endpoint,
     };
     json_t *paths = json_object();
     for (size_t i = 0; i < ARRAY_LEN(endpoints); i++) {

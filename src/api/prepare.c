@@ -280,10 +280,20 @@ static int start_all(struct job *j, struct api_error *e)
     return 0;
 }
 
+/* Told before a template is looked for that there will not be. */
+static int check_generates(const struct job *j, struct api_error *e)
+{
+    if (!j->info.encoder)
+        return 0;
+    return api_bad(e, "model", "model_only_embeds",
+                   "the model makes embeddings alone (%s): it cannot generate text",
+                   j->info.architecture);
+}
+
 static int generate(struct job *j, struct api_error *e)
 {
-    if (job_open_model(j, e) || (j->ask.messages && job_render(j, e)) || join_parts(j, e) ||
-        make_choices(j, e))
+    if (job_open_model(j, e) || check_generates(j, e) || (j->ask.messages && job_render(j, e)) ||
+        join_parts(j, e) || make_choices(j, e))
         return -1;
     j->prepared_ns = clock_ns(clock_system());
     if (guest_set(j, e))

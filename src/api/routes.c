@@ -32,6 +32,8 @@ static const struct route routes[] = {
     {"GET", "/v1/models", &door_models, NULL},
     {"POST", "/completion", &door_llama, NULL},
     {"POST", "/completions", &door_llama, NULL},
+    {"POST", "/embedding", &door_llama_embeddings, NULL},
+    {"POST", "/embeddings", &door_llama_embeddings, NULL},
     {"POST", "/tokenize", &door_tokenize, NULL},
     {"POST", "/detokenize", &door_detokenize, NULL},
     {"POST", "/apply-template", &door_apply_template, NULL},
@@ -43,7 +45,6 @@ static const struct route routes[] = {
     {"GET", "/openapi.json", NULL, openapi_answer},
     /* llama-server has these without the version, too. */
     {"POST", "/chat/completions", &door_chat, NULL},
-    {"POST", "/embeddings", &door_embeddings, NULL},
     {"GET", "/models", &door_models, NULL},
 };
 

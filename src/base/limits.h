@@ -30,6 +30,7 @@ enum {
     MODEL_HEAD_DIM_MAX = 512,
     MODEL_CONTEXT_MAX = 1 << 22,
     MODEL_VOCAB_MAX = 1 << 21,
+    MODEL_TOKEN_TYPES_MAX = 256,
     MODEL_NAME_MAX = 256,
     TOKEN_TEXT_MAX = 64 << 10,
     TOKEN_SPECIAL_MAX = 256,   /* bytes of a token that is looked for at every place of a text */
@@ -40,7 +41,8 @@ enum {
 
     /* engine */
     POOL_THREADS_MAX = 256,
-    BATCH_ROWS_MAX = 512,      /* rows of one step */
+    BATCH_ROWS_MAX = 512,      /* rows of one step, but for a text that is taken whole: */
+    ENCODER_TOKENS_MAX = 8192, /* of an encoder's context */
     QUEUE_REQUESTS_MAX = 1024, /* that never ran yet */
     QUEUE_TENANT_MAX = 128,    /* of a tenant while others wait; who is alone leaves so many */
     QUEUE_MS_MAX = 60000,      /* that one waits before it begins */

@@ -65,10 +65,20 @@ static int check_bias(const struct realm_model *m, const struct realm_request *r
     return 0;
 }
 
-static int check_prompt(const struct realm_request *r, struct realm_error *err)
+static int only_embeds(const struct realm_model *m, struct realm_error *err)
 {
+    return err_set(err, REALM_E_UNSUPPORTED,
+                   "the model (%s) makes embeddings alone and cannot generate or score text",
+                   m->loaded->model->config.architecture);
+}
+
+static int check_prompt(const struct realm_model *m, const struct realm_request *r,
+                        struct realm_error *err)
+{
+    if (m->loaded->model->config.encoder && (!r->prompt_only || r->prompt_logprobs))
+        return only_embeds(m, err);
     if (r->pooling != REALM_POOL_NONE && r->pooling != REALM_POOL_MEAN &&
-        r->pooling != REALM_POOL_LAST)
+        r->pooling != REALM_POOL_LAST && r->pooling != REALM_POOL_CLS)
         return err_set(err, REALM_E_ARG, "pooling: no such kind");
     if (r->pooling && !r->prompt_only)
         return err_set(err, REALM_E_ARG, "pooling: only with prompt_only");
@@ -98,7 +108,7 @@ static int check(const struct realm_model *m, const struct realm_request *r,
     if (r->top_logprobs > TOP_LOGPROBS_MAX)
         return err_set(err, REALM_E_ARG, "top_logprobs: %u, at most %d", r->top_logprobs,
                        TOP_LOGPROBS_MAX);
-    status = check_prompt(r, err);
+    status = check_prompt(m, r, err);
     if (!status)
         status = check_tenant(r, err);
     if (!status)
@@ -267,6 +277,8 @@ int realm_score(struct realm_model *m, const uint32_t *ids, size_t n, float *log
                 struct realm_error *err)
 {
     uint32_t vocab = m->loaded->model->config.vocab;
+    if (m->loaded->model->config.encoder)
+        return only_embeds(m, err);
     if (n == 0)
         return err_set(err, REALM_E_ARG, "there is nothing to score");
     if (n_next > min_size(TOP_LOGPROBS_MAX, vocab))

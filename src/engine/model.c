@@ -273,5 +273,7 @@ void realm_model_info(const struct realm_model *m, struct realm_model_info *out)
         .bos_text = m->loaded->bos_text,
         .eos_text = m->loaded->eos_text,
         .adds_bos = model->vocab && vocab_adds_bos(model->vocab),
+        .encoder = c->encoder,
+        .pooling = c->pooling,
     };
 }

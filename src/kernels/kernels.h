@@ -113,7 +113,7 @@ size_t kv_values_first(enum kv_type type, size_t dim, size_t tokens);
 struct attn_item {
     const float *q;           /* query row i at q + i * q_stride, dim floats */
     size_t q_stride;          /* in floats */
-    const uint32_t *pos;      /* position of query row i: it sees keys 0 .. pos[i] */
+    const uint32_t *pos;      /* of query row i: it sees keys 0 .. pos[i] */
     size_t rows;              /* 1 or more */
     size_t dim;               /* of a head, 1 to MODEL_HEAD_DIM_MAX */
     float scale;              /* of scores, usually 1 / sqrt(dim); folded into q */
@@ -164,8 +164,9 @@ struct kernels {
     void (*gelu_mul)(float *y, const float *gate, const float *up, size_t n);
     void (*clamped_mul)(float *y, const float *gate, const float *up, size_t n);
 
-    /* x = gelu(x) */
+    /* x = gelu(x): the approximation by tanh, and the thing itself, by the error function */
     void (*gelu)(float *x, size_t n);
+    void (*gelu_erf)(float *x, size_t n);
 
     /* x = cap * tanh(x / cap) */
     void (*soft_cap)(float *x, size_t n, float cap);

@@ -48,10 +48,24 @@ static void finish_heads(const struct forward *f, float *x, size_t heads, const 
 static void turn_heads(const struct forward *f, float *x, size_t heads, const float *cs)
 {
     const struct model_config *c = &f->model->config;
+    if (c->arch->learned_positions)
+        return;
     if (c->arch->rope_halves)
         f->kernels->rope_halves(x, heads, c->head_dim, c->rope_dim, cs);
     else
         f->kernels->rope(x, heads, c->head_dim, c->rope_dim, cs);
+}
+
+/* Among those of which there are pages: an encoder's are of the layer that runs. */
+static uint32_t kv_layer(const struct forward *f)
+{
+    return f->model->config.encoder ? 0 : f->layer_index;
+}
+
+/* The last position that a row sees. */
+static uint32_t seen_by(const struct forward *f, size_t row)
+{
+    return f->sees[row * queries_per_kv(f)];
 }
 
 static void rope_item(void *ctx, size_t row, unsigned worker)
@@ -74,9 +88,8 @@ static void rope_item(void *ctx, size_t row, unsigned worker)
     uint8_t *page = kv_seq_page(r->seq, r->pos);
     for (uint32_t h = 0; h < c->kv_heads; h++)
         f->kernels->kv_write[kv_pool_shape(pool)->type](
-            page + kv_keys_at(pool, f->layer_index, h),
-            page + kv_values_at(pool, f->layer_index, h), k + h * c->head_dim, v + h * c->head_dim,
-            c->head_dim, r->pos % KV_PAGE_TOKENS);
+            page + kv_keys_at(pool, kv_layer(f), h), page + kv_values_at(pool, kv_layer(f), h),
+            k + h * c->head_dim, v + h * c->head_dim, c->head_dim, r->pos % KV_PAGE_TOKENS);
 }
 
 /* One round of attention: rows first to end. */
@@ -87,16 +100,16 @@ struct round {
     size_t items;
 };
 
-/* The segments that a row at pos sees: from the first up to the end. */
-static size_t first_segment(const struct forward *f, uint32_t pos)
+/* The segments that a row sees: from the first up to the end. */
+static size_t first_segment(const struct forward *f, size_t row)
 {
-    uint32_t window = f->layer->window;
-    return window && pos >= window ? (pos + 1 - window) / ATTN_SEGMENT_KEYS : 0;
+    uint32_t window = f->layer->window, seen = seen_by(f, row);
+    return window && seen >= window ? (seen + 1 - window) / ATTN_SEGMENT_KEYS : 0;
 }
 
-static size_t end_segment(uint32_t pos)
+static size_t end_segment(const struct forward *f, size_t row)
 {
-    return pos / ATTN_SEGMENT_KEYS + 1;
+    return seen_by(f, row) / ATTN_SEGMENT_KEYS + 1;
 }
 
 /* A sink takes the place of one more segment, behind the others. */
@@ -119,15 +132,15 @@ static void plan_round(struct round *r, size_t first)
         bool more = run && run->seq == row->seq;
         size_t done = before + (run && !more ? heads * slots_of(f, run->segments) * run->rows : 0);
         size_t rows = more ? run->rows + 1 : 1;
-        size_t segment0 = more ? run->segment0 : first_segment(f, row->pos);
-        size_t segments = end_segment(row->pos) - segment0;
+        size_t segment0 = more ? run->segment0 : first_segment(f, r->end);
+        size_t segments = end_segment(f, r->end) - segment0;
         if (r->end > first && done + heads * slots_of(f, segments) * rows > f->slots)
             return;
         if (!more) {
             run = &f->runs[r->runs++];
             *run = (struct run){.seq = row->seq,
                                 .row0 = r->end,
-                                .pos0 = row->pos,
+                                .sees0 = seen_by(f, r->end),
                                 .segment0 = segment0,
                                 .slot0 = done};
             before = done;
@@ -176,11 +189,11 @@ static void rows_of_item(const struct forward *f, const struct run *run, size_t 
                          size_t segment, size_t *begin, size_t *end)
 {
     size_t per_kv = queries_per_kv(f), key0 = segment * ATTN_SEGMENT_KEYS;
-    size_t first = key0 > run->pos0 ? (key0 - run->pos0) * per_kv : 0;
+    size_t first = key0 > run->sees0 ? (key0 - run->sees0) * per_kv : 0;
     size_t rows = run->rows;
     if (f->layer->window) { // the first row that sees no key of it any more
         size_t past = key0 + ATTN_SEGMENT_KEYS + f->layer->window - 1;
-        rows = min_size(rows, past > run->pos0 ? past - run->pos0 : 0);
+        rows = min_size(rows, past > run->sees0 ? past - run->sees0 : 0);
     }
     *begin = max_size(group * ITEM_ROWS, first);
     *end = min_size((group + 1) * ITEM_ROWS, rows * per_kv);
@@ -202,13 +215,13 @@ static void attention_item(void *ctx, size_t item, unsigned worker)
     if (begin >= end)
         return;
     size_t query = run->row0 * per_kv + begin, slot = slot_of(f, run, head, nth, begin);
-    const uint32_t *pos = f->pos + query;
+    const uint32_t *sees = f->sees + query;
     uint32_t key_begin = (uint32_t)segment * ATTN_SEGMENT_KEYS;
-    uint32_t seen = pos[end - begin - 1] + 1 - key_begin;
+    uint32_t seen = sees[end - begin - 1] + 1 - key_begin;
     const struct attn_item work = {
         .q = f->q_heads + (head * f->n * per_kv + query) * f->dim_stride,
         .q_stride = f->dim_stride,
-        .pos = pos,
+        .pos = sees,
         .rows = end - begin,
         .dim = c->head_dim,
         .scale = c->score_scale,
@@ -217,8 +230,8 @@ static void attention_item(void *ctx, size_t item, unsigned worker)
         .key_begin = key_begin,
         .key_end = key_begin + (uint32_t)min_size(seen, ATTN_SEGMENT_KEYS),
         .pages = kv_seq_pages(run->seq),
-        .keys_at = kv_keys_at(pool, f->layer_index, (uint32_t)head),
-        .values_at = kv_values_at(pool, f->layer_index, (uint32_t)head),
+        .keys_at = kv_keys_at(pool, kv_layer(f), (uint32_t)head),
+        .values_at = kv_values_at(pool, kv_layer(f), (uint32_t)head),
         .m = f->part_m + slot,
         .l = f->part_l + slot * KV_PAGE_TOKENS,
         .o = f->part_o + slot * f->dim_stride,
@@ -246,7 +259,7 @@ static void merge_item(void *ctx, size_t item, unsigned worker)
     size_t row = r->first + item, per_kv = queries_per_kv(f);
     const struct run *run = &f->runs[f->run_of[row]];
     size_t stride = run->rows * per_kv; // from segment to segment
-    size_t first = first_segment(f, f->rows[row].pos), end = end_segment(f->rows[row].pos);
+    size_t first = first_segment(f, row), end = end_segment(f, row);
     float *out = f->att + row * f->att_stride;
     for (size_t h = 0; h < c->heads; h++) {
         size_t slot = slot_of(f, run, h / per_kv, first - run->segment0,

@@ -143,6 +143,7 @@ static int read_architecture(struct model_config *c, const struct gguf *g, struc
         return err_set(err, REALM_E_UNSUPPORTED, "architecture '%.*s' is not supported",
                        (int)(name.n < 64 ? name.n : 64), (const char *)name.p);
     c->architecture = c->arch->name;
+    c->encoder = c->arch->encoder;
     return 0;
 }
 
@@ -297,6 +298,47 @@ static int check_value_length(const struct model_config *c, const struct gguf *g
     return 0;
 }
 
+/* Whether a row sees what stands behind it follows from the architecture. */
+static int check_causal(const struct model_config *c, const struct gguf *g, struct realm_error *err)
+{
+    char key[CONFIG_KEY_MAX];
+    bool causal = !c->encoder;
+    config_key(key, c, "attention.causal");
+    int rc = gguf_get_bool(g, key, &causal, err);
+    if (rc && rc != REALM_E_NOT_FOUND)
+        return rc;
+    if (causal == c->encoder)
+        return err_set(err, REALM_E_UNSUPPORTED, "key %s is %s, which is not supported there", key,
+                       causal ? "true" : "false");
+    return 0;
+}
+
+static int read_pooling(struct model_config *c, const struct gguf *g, struct realm_error *err)
+{
+    static const enum realm_pooling kinds[] = {REALM_POOL_NONE, REALM_POOL_MEAN, REALM_POOL_CLS,
+                                               REALM_POOL_LAST};
+    char key[CONFIG_KEY_MAX];
+    uint32_t kind = 0;
+    config_key(key, c, "pooling_type");
+    int rc = gguf_get_u32(g, key, &kind, err);
+    if (rc && rc != REALM_E_NOT_FOUND)
+        return rc;
+    if (kind >= ARRAY_LEN(kinds))
+        return err_set(err, REALM_E_UNSUPPORTED, "key %s is %u, which is not supported", key, kind);
+    c->pooling = kinds[kind];
+    return 0;
+}
+
+/* What an encoder takes in one step. */
+static int check_encoder(const struct model_config *c, struct realm_error *err)
+{
+    if (!c->encoder || c->context <= ENCODER_TOKENS_MAX)
+        return 0;
+    return err_set(err, REALM_E_UNSUPPORTED,
+                   "key %s.context_length is %u: texts that are seen whole have up to %d tokens",
+                   c->architecture, c->context, ENCODER_TOKENS_MAX);
+}
+
 /* Fills in what the file left out and checks the numbers against each other. */
 static int settle(struct model_config *c, struct realm_error *err)
 {
@@ -311,6 +353,8 @@ static int settle(struct model_config *c, struct realm_error *err)
             return err_set(err, REALM_E_FORMAT, "an embedding of %u does not split into %u heads",
                            c->width, c->heads);
     }
+    if (c->arch->learned_positions)
+        return 0;
     if (!c->rope_dim)
         c->rope_dim = c->head_dim;
     if (c->rope_dim % 2 || c->rope_dim > c->head_dim)
@@ -354,6 +398,12 @@ int config_read(struct model_config *c, const struct gguf *g, struct realm_error
         rc = read_rope_scaling(c, g, err);
     if (!rc)
         rc = check_finetuned(c, g, err);
+    if (!rc)
+        rc = check_causal(c, g, err);
+    if (!rc)
+        rc = read_pooling(c, g, err);
+    if (!rc)
+        rc = check_encoder(c, err);
     if (!rc)
         settle_scales(c);
     return rc;

@@ -31,7 +31,7 @@ float *forward_gate(const struct forward *f, const struct ffn *ffn, size_t exper
     if (ffn->up_bias)
         f->kernels->add(up, ffn->up_bias + expert * n, n);
     if (!ffn->gate.rows) {
-        f->kernels->gelu(up, n);
+        (f->model->config.arch->gelu_by_erf ? f->kernels->gelu_erf : f->kernels->gelu)(up, n);
         return up;
     }
     if (ffn->gate_bias)

@@ -85,7 +85,7 @@ static void carve_rows(struct forward *f, struct carver *c)
     f->cs = carve_floats(c, rows * f->model->n_ropes, cfg->rope_dim);
     f->norm = carve_floats(c, pool_threads(f->pool) * TILE_TOKENS, f->width_stride);
     f->logits = carve_floats(c, f->logits_max, f->logits_stride);
-    f->pos = carve(c, rows * (cfg->heads / cfg->kv_heads), sizeof(*f->pos));
+    f->sees = carve(c, rows * (cfg->heads / cfg->kv_heads), sizeof(*f->sees));
     f->runs = carve(c, rows, sizeof(*f->runs));
     f->run_of = carve(c, rows, sizeof(*f->run_of));
     f->logits_row = carve(c, f->logits_max, sizeof(*f->logits_row));
@@ -150,6 +150,21 @@ static void set_strides(struct forward *f)
     f->dim_stride = round_up(c->head_dim, ATTN_DIM_PAD);
 }
 
+size_t forward_rows_max(const struct model_config *c)
+{
+    return c->encoder ? max_size(BATCH_ROWS_MAX, c->context) : BATCH_ROWS_MAX;
+}
+
+struct kv_shape forward_kv_shape(const struct model_config *c, enum kv_type type)
+{
+    return (struct kv_shape){
+        .layers = c->encoder ? 1 : c->layers,
+        .kv_heads = c->kv_heads,
+        .head_dim = c->head_dim,
+        .type = c->encoder ? KV_F32 : type,
+    };
+}
+
 int forward_open(struct forward **out, const struct model *m, struct pool *pool,
                  const struct kernels *kernels, size_t rows_max)
 {
@@ -159,7 +174,7 @@ int forward_open(struct forward **out, const struct model *m, struct pool *pool,
 int forward_open_sized(struct forward **out, const struct model *m, struct pool *pool,
                        const struct kernels *kernels, size_t rows_max, size_t part_bytes)
 {
-    ASSERT(rows_max >= 1 && rows_max <= BATCH_ROWS_MAX);
+    ASSERT(rows_max >= 1 && rows_max <= forward_rows_max(&m->config));
     *out = NULL;
     struct forward *f = mem_zalloc(sizeof(*f));
     if (!f)
@@ -168,7 +183,7 @@ int forward_open_sized(struct forward **out, const struct model *m, struct pool 
     f->kernels = kernels;
     f->pool = pool;
     f->rows_max = rows_max;
-    f->logits_max = min_size(rows_max, FORWARD_LOGITS_MAX);
+    f->logits_max = m->config.encoder ? 0 : min_size(rows_max, FORWARD_LOGITS_MAX);
     set_strides(f);
     f->memory_bytes = carve_all(f, NULL, part_bytes);
     f->memory = mem_pages(f->memory_bytes);
@@ -194,19 +209,36 @@ uint64_t forward_bytes(const struct forward *f)
     return f->memory_bytes;
 }
 
+/* Up to where rows see: their own position, or an encoder's the last of their text, which is
+ * whole in the step. */
+static void set_sight(struct forward *f)
+{
+    const struct model_config *c = &f->model->config;
+    size_t per_kv = c->heads / c->kv_heads;
+    const struct forward_row *next = NULL;
+    uint32_t sees = 0;
+    for (size_t i = f->n; i-- > 0; next = &f->rows[i]) {
+        const struct forward_row *r = &f->rows[i];
+        bool more = c->encoder && next && next->seq == r->seq;
+        ASSERT(!more || next->pos == r->pos + 1);
+        ASSERT(!c->encoder || r->pos == 0 || (i > 0 && f->rows[i - 1].seq == r->seq));
+        sees = more ? sees : r->pos;
+        for (size_t j = 0; j < per_kv; j++)
+            f->sees[i * per_kv + j] = sees;
+    }
+}
+
 /* Takes over the rows of a step. */
 static void begin(struct forward *f, const struct forward_row *rows, size_t n)
 {
     const struct model_config *c = &f->model->config;
-    size_t per_kv = c->heads / c->kv_heads;
     f->rows = rows;
     f->n = n;
     f->n_logits = f->n_hidden = 0;
+    set_sight(f);
     for (size_t i = 0; i < n; i++) {
         ASSERT(rows[i].token < c->vocab && rows[i].pos < c->context);
         f->bad[i] = false;
-        for (size_t j = 0; j < per_kv; j++)
-            f->pos[i * per_kv + j] = rows[i].pos;
         f->n_hidden += rows[i].wants_hidden;
         if (!rows[i].wants_logits)
             continue;
@@ -227,17 +259,38 @@ static void turn(const struct model *m, const struct rope *r, uint32_t pos, floa
     }
 }
 
+static void read_row(const struct matrix *m, size_t row, float *out)
+{
+    panel_unpack_row(m->type, m->data + row / PANEL_ROWS * m->panel_bytes, row % PANEL_ROWS, m->k,
+                     out);
+}
+
+/* What an encoder's tokens have beside their own embeddings; branch is free yet. */
+static void embed_more(struct forward *f, size_t row)
+{
+    const struct model *m = f->model;
+    float *x = f->x + row * f->width_stride, *more = f->branch + row * f->width_stride;
+    if (m->types.rows) {
+        read_row(&m->types, 0, more);
+        f->kernels->add(x, more, m->config.width);
+    }
+    if (m->positions.rows) {
+        read_row(&m->positions, f->rows[row].pos, more);
+        f->kernels->add(x, more, m->config.width);
+    }
+    forward_norm(f, x, x, &m->embed_norm, m->config.width);
+}
+
 static void embed_item(void *ctx, size_t row, unsigned worker)
 {
     (void)worker;
     struct forward *f = ctx;
     const struct model *m = f->model;
     const struct forward_row *r = &f->rows[row];
-    const struct matrix *e = &m->embed;
-    panel_unpack_row(e->type, e->data + r->token / PANEL_ROWS * e->panel_bytes,
-                     r->token % PANEL_ROWS, e->k, f->x + row * f->width_stride);
+    read_row(&m->embed, r->token, f->x + row * f->width_stride);
     if (m->config.embedding_scale != 1)
         f->kernels->scale(f->x + row * f->width_stride, m->config.width, m->config.embedding_scale);
+    embed_more(f, row);
     for (size_t i = 0; i < m->n_ropes; i++)
         turn(m, &m->ropes[i], r->pos, f->cs + (row * m->n_ropes + i) * m->config.rope_dim);
 }

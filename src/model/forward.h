@@ -5,6 +5,10 @@
  * the same bits in every batch, with every cut of the prompt into steps, on any
  * number of threads.
  *
+ * An encoder's rows see the whole text, so all of it is in one step; there are no
+ * logits.  Keys and values are of no use afterwards, and those of a layer take the
+ * place of the last one's.
+ *
  * A forward holds the scratch of one model and belongs to the scheduler's
  * thread, which is worker 0 of the pool. */
 #ifndef MODEL_FORWARD_H
@@ -26,7 +30,12 @@ struct forward_row {
 
 struct forward;
 
-/* rows_max: most rows of one step, up to BATCH_ROWS_MAX. */
+/* Rows that a step may have. */
+size_t forward_rows_max(const struct model_config *c);
+/* Of the pages for a model's keys and values, which are to be kept as type. */
+struct kv_shape forward_kv_shape(const struct model_config *c, enum kv_type type);
+
+/* rows_max: most rows of one step, up to forward_rows_max. */
 MUST_USE int forward_open(struct forward **out, const struct model *m, struct pool *pool,
                           const struct kernels *kernels, size_t rows_max);
 void forward_close(struct forward *f);

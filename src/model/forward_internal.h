@@ -12,7 +12,7 @@
 struct run {
     struct kv_seq *seq;
     size_t row0, rows;
-    uint32_t pos0;
+    uint32_t sees0;  /* of its first row */
     size_t segment0; /* the first that its first row sees */
     size_t segments; /* from there to the last that its last row sees */
     size_t groups;   /* of query rows: work items per head and segment */
@@ -53,7 +53,7 @@ struct forward {
     void *acts[ACT_KINDS]; /* packed rows; NULL for kinds that no matrix wants */
     float *part_m, *part_l, *part_o; /* (slots), (slots, 16), (slots, dim): of segments */
     size_t slots;
-    uint32_t *pos;        /* (rows, heads / kv_heads) */
+    uint32_t *sees;       /* (rows, heads / kv_heads): the last position that it does */
     struct run *runs;     /* (rows) of one round of attention */
     uint32_t *run_of;     /* (rows) */
     uint32_t *logits_row; /* (logits_max): the row that wants them */

@@ -174,8 +174,8 @@ static int read_rows(struct reader *r, const struct weight *item, size_t n, uint
     int rc = gguf_file_read(r->file, item->tensor,
                             (item->first + index * m->rows + row) * row_bytes, buffer, *bytes, err);
     if (!rc)
-        pack_piece(m, m->data + (item->index + index) * m->panels * m->panel_bytes, row, rows, buffer,
-                   row_bytes);
+        pack_piece(m, m->data + (item->index + index) * m->panels * m->panel_bytes, row, rows,
+                   buffer, row_bytes);
     return rc;
 }
 

@@ -14,7 +14,7 @@
 #include "base/compiler.h"
 #include "gguf/file.h"
 #include "kernels/kernels.h"
-#include "realm/status.h"
+#include "realm/realm.h"
 #include "text/vocab.h"
 
 struct arch;
@@ -65,6 +65,10 @@ struct model_config {
     float embedding_scale; /* 1: none */
     float residual_scale;  /* of what a layer adds; 1: none */
     bool tied;             /* the output matrix is the embedding */
+
+    bool encoder;               /* a row sees the whole text, and nothing is generated */
+    uint32_t token_types;       /* of an encoder: that tokens may be of; all are of the first */
+    enum realm_pooling pooling; /* of embeddings, as the file says; NONE: it does not */
 };
 
 /* Matrices (rows, k) as panels, one for each expert or one alone. */
@@ -83,10 +87,12 @@ struct norm {
     float *weight, *bias;
 };
 
-/* What is done to half a layer's result before it is added to the residual stream. */
+/* What is done to half a layer's result before it is added to the residual stream, and to
+ * the sum. */
 struct branch_end {
     float *bias; /* of the last product */
     struct norm norm;
+    struct norm sum_norm; /* of the stream with it */
 };
 
 struct ffn {
@@ -129,6 +135,9 @@ struct model {
     struct vocab *vocab;           /* NULL: the file has no tokenizer */
     char *chat_template;           /* NULL: none */
     struct matrix embed;           /* (vocab, width) */
+    struct matrix types;           /* (1, width): of the first type of token; or none */
+    struct matrix positions;       /* (context, width), or none */
+    struct norm embed_norm;        /* (width): of the sum of these */
     struct matrix output;          /* (vocab, width); data shared with embed when tied */
     struct norm output_norm;       /* (width) */
     float *rope_factors;           /* (rope_dim / 2), or NULL: none */

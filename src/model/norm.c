@@ -27,6 +27,7 @@ void forward_absorb(struct forward *f, size_t row, const struct branch_end *end)
     if (c->residual_scale != 1)
         f->kernels->scale(branch, c->width, c->residual_scale);
     f->kernels->add(x, branch, c->width);
+    forward_norm(f, x, x, &end->sum_norm, c->width);
 }
 
 struct norm_phase {

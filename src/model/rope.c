@@ -98,7 +98,7 @@ int rope_init(struct model *m, struct realm_error *err)
 {
     const struct model_config *c = &m->config;
     int rc = check_factors(m, err);
-    if (!rc)
+    if (!rc && m->n_ropes > 0)
         rc = make(&m->ropes[0], m, (double)c->rope_base, true, err);
     if (!rc && m->n_ropes > 1)
         rc = make(&m->ropes[1], m, (double)c->rope_base_window, !c->arch->window_unscaled, err);

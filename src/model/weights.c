@@ -11,11 +11,12 @@
 
 enum { TENSOR_NAME_MAX = 64 };
 
-#define IN_MODEL(field) .at = offsetof(struct model, field)
+static const char EMBEDDING[] = "token_embd.weight", TYPES[] = "token_types.weight";
 
-/* Tensors outside of layers.  Without its own, the output matrix is the embedding. */
-static const struct part global_parts[] = {
-    {"token_embd.weight", IN_MODEL(embed), .k = WIDTH, .rows = VOCAB},
+/* Tensors outside of layers, where the architecture does not say otherwise.  Without its own,
+ * the output matrix is the embedding. */
+static const struct part decoder_parts[] = {
+    {EMBEDDING, IN_MODEL(embed), .k = WIDTH, .rows = VOCAB},
     {"output_norm.weight", IN_MODEL(output_norm.weight), .k = WIDTH, .rows = ONE, .vector = true},
     {"output_norm.bias", IN_MODEL(output_norm.bias), .k = WIDTH, .rows = ONE, .vector = true},
     {"output.weight", IN_MODEL(output), .k = WIDTH, .rows = VOCAB, .optional = true},
@@ -34,6 +35,12 @@ struct binding {
     bool *used; /* (the file's tensors) */
     struct realm_error *err;
 };
+
+static const struct part *globals_of(const struct model_config *c, size_t *n)
+{
+    *n = c->arch->globals ? c->arch->n_globals : ARRAY_LEN(decoder_parts);
+    return c->arch->globals ? c->arch->globals : decoder_parts;
+}
 
 static uint64_t size_of(const struct model_config *c, enum size_kind kind)
 {
@@ -55,6 +62,8 @@ static uint64_t size_of(const struct model_config *c, enum size_kind kind)
         [EXPERT_FFN] = c->expert_ffn,
         [SHARED_FFN] = c->shared_ffn,
         [ROPE_PAIRS] = c->rope_dim / 2,
+        [POSITIONS] = c->context,
+        [TOKEN_TYPES] = c->token_types,
     };
     return sizes[kind];
 }
@@ -245,17 +254,35 @@ static int bind_layers(struct binding *b)
 static int settle_vocab(struct binding *b)
 {
     struct model_config *c = &b->model->config;
-    const char *name = global_parts[0].name;
-    const struct gguf_tensor *t = gguf_file_find(b->file, name);
+    const struct gguf_tensor *t = gguf_file_find(b->file, EMBEDDING);
     if (!t)
-        return err_set(b->err, REALM_E_FORMAT, "tensor %s is missing", name);
+        return err_set(b->err, REALM_E_FORMAT, "tensor %s is missing", EMBEDDING);
     if (t->dims[1] < 1 || t->dims[1] > MODEL_VOCAB_MAX)
-        return err_set(b->err, REALM_E_FORMAT, "tensor %s has %llu rows, want 1 to %u", name,
+        return err_set(b->err, REALM_E_FORMAT, "tensor %s has %llu rows, want 1 to %u", EMBEDDING,
                        (unsigned long long)t->dims[1], MODEL_VOCAB_MAX);
     if (c->vocab && c->vocab != t->dims[1])
         return err_set(b->err, REALM_E_FORMAT, "tensor %s has %llu rows, want %s.vocab_size %u",
-                       name, (unsigned long long)t->dims[1], c->architecture, c->vocab);
+                       EMBEDDING, (unsigned long long)t->dims[1], c->architecture, c->vocab);
     c->vocab = (uint32_t)t->dims[1];
+    return 0;
+}
+
+/* As many as the key says, or else as there are rows. */
+static int settle_types(struct binding *b)
+{
+    static const char key[] = "tokenizer.ggml.token_type_count";
+    const struct gguf_tensor *t = gguf_file_find(b->file, TYPES);
+    uint32_t said;
+    if (!t)
+        return 0;
+    int rc = gguf_get_u32(gguf_file_header(b->file), key, &said, b->err);
+    if (rc && rc != REALM_E_NOT_FOUND)
+        return rc;
+    uint64_t types = rc ? t->dims[1] : said;
+    if (types < 1 || types > MODEL_TOKEN_TYPES_MAX)
+        return err_set(b->err, REALM_E_FORMAT, "%s has %llu types of tokens, want 1 to %u",
+                       rc ? TYPES : key, (unsigned long long)types, MODEL_TOKEN_TYPES_MAX);
+    b->model->config.token_types = (uint32_t)types;
     return 0;
 }
 
@@ -281,10 +308,12 @@ static int bind_globals(struct binding *b)
 {
     struct model *m = b->model;
     int rc = check_long(b);
-    for (size_t i = 0; !rc && i < ARRAY_LEN(global_parts); i++)
-        if (has_global(&m->config, &global_parts[i]))
-            rc = bind_named(b, &global_parts[i], global_parts[i].name, m);
-    m->config.tied = !m->output.rows;
+    size_t n;
+    const struct part *parts = globals_of(&m->config, &n);
+    for (size_t i = 0; !rc && i < n; i++)
+        if (has_global(&m->config, &parts[i]))
+            rc = bind_named(b, &parts[i], parts[i].name, m);
+    m->config.tied = !m->config.encoder && !m->output.rows;
     m->config.rope_has_factors = gguf_file_find(b->file, "rope_freqs.weight");
     return rc;
 }
@@ -307,6 +336,8 @@ static int bind_all(struct binding *b)
 {
     int rc = settle_vocab(b);
     if (!rc)
+        rc = settle_types(b);
+    if (!rc)
         rc = bind_globals(b);
     if (!rc)
         rc = bind_layers(b);
@@ -317,9 +348,10 @@ int weights_bind(struct weights *w, struct model *m, const struct gguf_file *f,
                  struct realm_error *err)
 {
     struct binding b = {.w = w, .file = f, .model = m, .err = err};
-    size_t layers = m->config.layers, tensors = gguf_file_tensors(f);
+    size_t layers = m->config.layers, tensors = gguf_file_tensors(f), globals;
+    (void)globals_of(&m->config, &globals);
     // an expert's own tensor is bound once; others as often as parts are made of them
-    size_t most = layers * m->config.arch->n_parts + ARRAY_LEN(global_parts) + tensors;
+    size_t most = layers * m->config.arch->n_parts + globals + tensors;
     *w = (struct weights){.items = mem_zarray(most, sizeof(*w->items))};
     m->layers = mem_zarray(layers, sizeof(*m->layers));
     b.used = mem_zarray(tensors, sizeof(*b.used));

@@ -73,7 +73,7 @@ int windows_read(struct model *m, const struct gguf *g, struct realm_error *err)
                                             : c->rope_base;
     c->rope_base_window = base;
     bool differs = base != c->rope_base || c->arch->window_unscaled;
-    m->n_ropes = c->window && differs ? 2 : 1;
+    m->n_ropes = c->arch->learned_positions ? 0 : c->window && differs ? 2 : 1;
     for (uint32_t i = 0; i < c->layers; i++)
         m->layers[i].rope = m->layers[i].window ? m->n_ropes - 1 : 0;
     return 0;

@@ -7,11 +7,11 @@
 enum { PROMPT_STEPS = 4 };
 
 /* Adds up to max of g's next rows, fewer when the rows or logits of the batch are
- * used up. */
+ * used up, which an encoder's texts never see. */
 static void add_rows(struct batch *b, struct sched_gen *g, size_t max)
 {
     struct part part = {.gen = g, .row = b->n_rows, .logits = b->n_logits};
-    size_t n = min_size(gen_pending(g), min_size(max, BATCH_ROWS_MAX - b->n_rows));
+    size_t n = min_size(gen_pending(g), min_size(max, g->model->rows_max - b->n_rows));
     for (; part.rows < n; part.rows++) {
         uint32_t pos = g->computed + (uint32_t)part.rows;
         bool logits = gen_draws(g, pos) || prompt_wants_logits(g, pos);
@@ -73,13 +73,21 @@ static void collect(struct prompts *p, struct sched_model *m)
     }
 }
 
-/* A piece of a page at a time for the tenant that is behind, whose first prompt gets all of
- * it.  Rows that are computed again count here: they take the time of others. */
+/* The next piece of g's `pending` rows: of a page, or a text that is whole or nothing. */
+static size_t piece_of(const struct sched_gen *g, size_t pending, size_t left, bool first)
+{
+    if (!g->model->model->config.encoder)
+        return min_size(pending, min_size(left, KV_PAGE_TOKENS));
+    return first || pending <= left ? pending : 0;
+}
+
+/* A piece at a time for the tenant that is behind, whose first prompt gets all of it.  Rows
+ * that are computed again count here: they take the time of others. */
 static void hand_out(struct prompts *p, size_t left)
 {
     for (size_t i = 0; i < p->n; i++)
         p->rows[i] = 0;
-    while (left) {
+    for (bool first = true; left; first = false) {
         size_t best = p->n;
         for (size_t i = 0; i < p->n; i++) {
             const struct account *a = p->gens[i]->account;
@@ -90,10 +98,12 @@ static void hand_out(struct prompts *p, size_t left)
         if (best == p->n)
             return;
         struct sched_gen *g = p->gens[best];
-        size_t rows = min_size(gen_pending(g) - p->rows[best], min_size(left, KV_PAGE_TOKENS));
+        size_t rows = piece_of(g, gen_pending(g) - p->rows[best], left, first);
+        if (!rows)
+            return; // it begins the next step
         p->rows[best] += rows;
         g->account->at += g->model->cost * (double)rows / g->account->weight;
-        left -= rows;
+        left -= min_size(left, rows);
     }
 }
 

@@ -3,11 +3,14 @@
 #include "base/mem.h"
 #include "sched/sched_impl.h"
 
-/* Lists of rows and the roundings in between. */
-#define SMALL_BYTES (128 * KiB)
+/* Roundings between the arrays. */
+#define SMALL_BYTES (64 * KiB)
 #define PARTS_BYTES (32 * MiB)
 
-enum { PRODUCTS_FLOATS = 32 }; /* an expert's two in the list of products */
+enum {
+    PRODUCTS_FLOATS = 32, /* an expert's two in the list of products */
+    ROW_BYTES = 128,      /* of the lists of rows */
+};
 
 static int grow_scratch(struct sched *s, size_t vocab)
 {
@@ -37,8 +40,8 @@ void sched_scratch_close(struct sched *s)
 int sched_attach(struct sched *s, struct sched_model *m)
 {
     const struct model_config *c = &m->model->config;
-    struct kv_shape shape = {c->layers, c->kv_heads, c->head_dim, s->options.kv_type};
-    int status = grow_scratch(s, c->vocab);
+    struct kv_shape shape = forward_kv_shape(c, s->options.kv_type);
+    int status = c->encoder ? 0 : grow_scratch(s, c->vocab);
     if (!status)
         status = kv_pool_open(&m->kv, &shape, &s->budget);
     if (!status)
@@ -66,8 +69,9 @@ int sched_model_open(struct sched_model **out, struct sched *s, const struct mod
     m->cost = model->params ? (double)(model->params - model->idle_params) : 1;
     list_init(&m->link);
     list_init(&m->running);
+    m->rows_max = forward_rows_max(&model->config);
     int status =
-        s->forward->open(&m->forward, model, s->options.pool, s->options.kernels, BATCH_ROWS_MAX);
+        s->forward->open(&m->forward, model, s->options.pool, s->options.kernels, m->rows_max);
     if (!status)
         status = sched_call(s, sched_attach, m);
     if (status) {
@@ -94,7 +98,7 @@ static uint64_t parts_bytes(const struct model_config *c)
 {
     uint64_t row = (uint64_t)c->heads * (c->context / ATTN_SEGMENT_KEYS + 2) *
                    (1 + KV_PAGE_TOKENS + round_up(c->head_dim, ATTN_DIM_PAD)) * sizeof(float);
-    uint64_t most = row * BATCH_ROWS_MAX;
+    uint64_t most = row * forward_rows_max(c);
     return row > PARTS_BYTES ? row : most < PARTS_BYTES ? most : PARTS_BYTES;
 }
 
@@ -108,6 +112,13 @@ static uint64_t expert_floats(const struct model_config *c)
            c->experts + c->width + PANEL_ROWS;
 }
 
+/* What logits take, and drawing from them. */
+static uint64_t logits_bytes(const struct model_config *c, unsigned threads)
+{
+    uint64_t floats = (uint64_t)round_up(c->vocab, PANEL_ROWS) * FORWARD_LOGITS_MAX;
+    return c->encoder ? 0 : floats * sizeof(float) + threads * sample_scratch_bytes(c->vocab);
+}
+
 /* Of one row: residual and branch; q twice, and attention; k and v; gate and up;
  * and what the products read, packed, for which one of each kind is enough. */
 uint64_t sched_model_bytes(const struct model_config *c, unsigned threads)
@@ -117,10 +128,9 @@ uint64_t sched_model_bytes(const struct model_config *c, unsigned threads)
     uint64_t ffn = c->experts ? expert_floats(c) : 3 * (uint64_t)c->ffn;
     uint64_t row = 3 * (uint64_t)c->width + 4 * heads + 2 * kv_heads + ffn +
                    ROPES_MAX * (uint64_t)c->rope_dim + 8 * (uint64_t)PANEL_ROWS + c->heads;
-    uint64_t floats = row * BATCH_ROWS_MAX +
-                      (uint64_t)round_up(c->vocab, PANEL_ROWS) * FORWARD_LOGITS_MAX +
-                      (uint64_t)c->experts * PRODUCTS_FLOATS +
+    uint64_t rows = forward_rows_max(c);
+    uint64_t floats = row * rows + (uint64_t)c->experts * PRODUCTS_FLOATS +
                       (uint64_t)threads * TILE_TOKENS * round_up(c->width, PANEL_ROWS);
-    return floats * sizeof(float) + parts_bytes(c) + SMALL_BYTES +
-           threads * sample_scratch_bytes(c->vocab);
+    return floats * sizeof(float) + parts_bytes(c) + rows * ROW_BYTES + SMALL_BYTES +
+           logits_bytes(c, threads);
 }

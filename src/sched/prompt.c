@@ -21,6 +21,8 @@ bool prompt_wants_hidden(const struct sched_gen *g, uint32_t pos)
 {
     if (g->pooling == REALM_POOL_LAST)
         return pos + 1 == g->n_prompt;
+    if (g->pooling == REALM_POOL_CLS)
+        return pos == 0;
     return g->pooling == REALM_POOL_MEAN && pos >= g->used;
 }
 
@@ -36,7 +38,7 @@ int prompt_open(struct sched_gen *g, const struct realm_request *r, uint32_t n_n
     g->embedding = mem_zarray(width, sizeof(*g->embedding));
     if (g->pooling == REALM_POOL_MEAN)
         g->sum = mem_zarray(width, sizeof(*g->sum));
-    return g->embedding && (g->sum || g->pooling == REALM_POOL_LAST) ? 0 : REALM_E_NOMEM;
+    return g->embedding && (g->sum || g->pooling != REALM_POOL_MEAN) ? 0 : REALM_E_NOMEM;
 }
 
 void prompt_close(struct sched_gen *g)

@@ -14,10 +14,16 @@
 #include "kv/cache.h"
 #include "sched/sched_impl.h"
 
+/* An encoder's pages have a layer, and what they hold depends on the whole text. */
+static bool leaves(const struct sched_gen *g)
+{
+    return !g->sched->options.cache_off && !g->model->model->config.encoder;
+}
+
 /* Where something is wanted of each position, each is computed. */
 static bool takes(const struct sched_gen *g)
 {
-    return !g->sched->options.cache_off && !g->prompt_logprobs && g->pooling == REALM_POOL_NONE;
+    return leaves(g) && !g->prompt_logprobs && g->pooling == REALM_POOL_NONE;
 }
 
 static uint32_t public_pages(const struct sched_gen *g)
@@ -28,7 +34,7 @@ static uint32_t public_pages(const struct sched_gen *g)
 int reuse_open(struct sched_gen *g)
 {
     int status = kv_seq_open(&g->seq, g->model->kv);
-    if (!status && !g->sched->options.cache_off)
+    if (!status && leaves(g))
         status = kv_seq_own(g->seq, g->tenant, public_pages(g));
     if (!status && takes(g))
         (void)kv_seq_share(g->seq, g->tokens, g->n_tokens - 1);

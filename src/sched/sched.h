@@ -20,6 +20,9 @@
  * flag that is seen between steps, and between layers when nobody is left whom
  * the step could serve.
  *
+ * A text of an encoder is one step's from its beginning to its end, and leaves nothing in
+ * the cache.
+ *
  * The scheduler is handed models and leaves their leases to its caller. */
 #ifndef SCHED_SCHED_H
 #define SCHED_SCHED_H

@@ -17,7 +17,10 @@
 #include "sched/share.h"
 #include "text/detok.h"
 
-enum { EVENTS_BYTES_MAX = 64 << 20 }; /* of one generation that nobody reads */
+enum {
+    EVENTS_BYTES_MAX = 64 << 20, /* of one generation that nobody reads */
+    STEP_ROWS_MAX = ENCODER_TOKENS_MAX > BATCH_ROWS_MAX ? ENCODER_TOKENS_MAX : BATCH_ROWS_MAX,
+};
 
 enum gen_state {
     GEN_WAITING, /* in the inbox or account->waiting, no keys and values */
@@ -115,6 +118,7 @@ struct sched_model {
     struct sched *sched;
     const struct model *model;
     struct forward *forward;
+    size_t rows_max; /* of a step */
     /* The scheduler's thread. */
     struct list link;
     struct kv_pool *kv;  /* its budget's ceiling and page size may be read by any */
@@ -132,7 +136,7 @@ struct part {
 };
 
 struct batch {
-    struct forward_row rows[BATCH_ROWS_MAX];
+    struct forward_row rows[STEP_ROWS_MAX];
     struct part parts[BATCH_ROWS_MAX];
     size_t n_rows, n_parts, n_logits;
     size_t n_decode; /* rows that continue an answer */

@@ -2,10 +2,10 @@
  *
  *   logits MODEL KV CHUNK GREEDY OUT ID...
  *
- * KV: f32, f16, bf16 or q8_0.  CHUNK: rows of one step.  The logits and then the hidden state
- * of every position go to OUT as little-endian floats, (ids, vocab + width); then
- * GREEDY ids are chosen one by
- * one, the most likely each, and printed. */
+ * KV: f32, f16, bf16 or q8_0.  CHUNK: rows of one step; an encoder takes them all.  The logits (an
+ * encoder has none) and then the hidden state of every position go to OUT as little-endian
+ * floats, (ids, vocab + width); then GREEDY ids are chosen one by one, the most likely each,
+ * and printed. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,17 +34,18 @@ static int die(const char *what, const char *why)
     return 1;
 }
 
-static int open_all(struct run *r, const char *path, enum kv_type type, size_t chunk)
+static int open_all(struct run *r, const char *path, enum kv_type type, size_t *chunk)
 {
     struct realm_error err = {0};
     if (gguf_file_open(&r->file, io_system(), path, 0, &err) ||
         model_load(&r->model, r->file, NULL, &err))
         return die(path, err.message);
     const struct model_config *c = &r->model->config;
-    struct kv_shape shape = {c->layers, c->kv_heads, c->head_dim, type};
+    *chunk = c->encoder ? r->n : *chunk;
+    struct kv_shape shape = forward_kv_shape(c, type);
     kv_budget_init(&r->budget, UINT64_MAX);
     if (pool_open(&r->pool, THREADS) ||
-        forward_open(&r->forward, r->model, r->pool, kernels_best(), chunk) ||
+        forward_open(&r->forward, r->model, r->pool, kernels_best(), *chunk) ||
         kv_pool_open(&r->kv, &shape, &r->budget) || kv_seq_open(&r->seq, r->kv) ||
         kv_seq_reserve(r->seq, c->context))
         return die(path, "out of memory");
@@ -64,16 +65,17 @@ static enum kv_type kv_type_of(const char *name)
 /* Steps over ids that are not done yet, at most chunk. */
 static int step(struct run *r, size_t chunk, FILE *out)
 {
-    struct forward_row rows[FORWARD_LOGITS_MAX] = {0};
+    static struct forward_row rows[IDS_MAX];
+    bool logits = !r->model->config.encoder;
     size_t n = r->n - r->done < chunk ? r->n - r->done : chunk, bad;
     for (size_t i = 0; i < n; i++)
         rows[i] =
-            (struct forward_row){r->seq, r->ids[r->done + i], r->done + (uint32_t)i, true, true};
+            (struct forward_row){r->seq, r->ids[r->done + i], r->done + (uint32_t)i, logits, true};
     if (forward_step(r->forward, rows, n, NULL, NULL, &bad))
         return die("step", "values are not finite");
     for (size_t i = 0; i < n && out; i++) {
         size_t vocab = r->model->config.vocab, width = r->model->config.width;
-        if (fwrite(forward_logits(r->forward, i), sizeof(float), vocab, out) != vocab ||
+        if ((logits && fwrite(forward_logits(r->forward, i), sizeof(float), vocab, out) != vocab) ||
             fwrite(forward_hidden(r->forward, i), sizeof(float), width, out) != width)
             return die("writing", "failed");
     }
@@ -116,7 +118,7 @@ int main(int argc, char **argv)
         return die("usage", "CHUNK or GREEDY");
     for (int i = 6; i < argc; i++)
         r.ids[r.n++] = (uint32_t)strtoul(argv[i], NULL, 10);
-    int rc = open_all(&r, argv[1], type, chunk);
+    int rc = open_all(&r, argv[1], type, &chunk);
     FILE *out = rc ? NULL : fopen(argv[5], "wb");
     if (!rc && !out)
         rc = die(argv[5], "cannot be written");

@@ -127,6 +127,11 @@ static void call_gelu(const struct kernels *k, struct vectors *v)
     k->gelu(v->out, v->n);
 }
 
+static void call_gelu_erf(const struct kernels *k, struct vectors *v)
+{
+    k->gelu_erf(v->out, v->n);
+}
+
 static void call_soft_cap(const struct kernels *k, struct vectors *v)
 {
     k->soft_cap(v->out, v->n, 2.5f);
@@ -203,6 +208,7 @@ enum {
     GELU_MUL,
     CLAMPED_MUL,
     GELU,
+    GELU_ERF,
     SOFT_CAP,
     ADD,
     SCALE,
@@ -223,6 +229,7 @@ static const struct {
     [GELU_MUL] = {{call_gelu_mul, call_gelu_mul_onto_gate}, 5632, 3},
     [CLAMPED_MUL] = {{call_clamped_mul, call_clamped_mul_onto_up}, 5632, 3},
     [GELU] = {{call_gelu}, 5632, 2},
+    [GELU_ERF] = {{call_gelu_erf}, 5632, 2},
     [SOFT_CAP] = {{call_soft_cap}, 5632, 2},
     [ADD] = {{call_add}, 2048, 3},
     [SCALE] = {{call_scale}, 2048, 2},
@@ -318,6 +325,7 @@ static const struct check_op vec_ops[] = {
     VECTOR(gelu_mul, GELU_MUL, check_vector),
     VECTOR(clamped_mul, CLAMPED_MUL, check_vector),
     VECTOR(gelu, GELU, check_vector),
+    VECTOR(gelu_erf, GELU_ERF, check_vector),
     VECTOR(soft_cap, SOFT_CAP, check_vector),
     BOUND(add, ADD),
     BOUND(scale, SCALE),

@@ -76,6 +76,12 @@ static void gelu_scalar(float *x, size_t n)
         x[i] = gelu_1(x[i]);
 }
 
+static void gelu_erf_scalar(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = gelu_erf_1(x[i]);
+}
+
 static void soft_cap_scalar(float *x, size_t n, float cap)
 {
     for (size_t i = 0; i < n; i++)
@@ -134,6 +140,7 @@ void kern_vec_init_scalar(struct kernels *k)
     k->gelu_mul = gelu_mul_scalar;
     k->clamped_mul = clamped_mul_scalar;
     k->gelu = gelu_scalar;
+    k->gelu_erf = gelu_erf_scalar;
     k->soft_cap = soft_cap_scalar;
     k->scale = scale_scalar;
     k->add_scaled = add_scaled_scalar;

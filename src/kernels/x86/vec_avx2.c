@@ -49,6 +49,7 @@ void kern_vec_init_avx2(struct kernels *k)
     k->gelu_mul = gelu_mul_avx2;
     k->clamped_mul = clamped_mul_avx2;
     k->gelu = gelu_avx2;
+    k->gelu_erf = gelu_erf_avx2;
     k->soft_cap = soft_cap_avx2;
     k->add = add_avx2;
     k->scale = scale_avx2;

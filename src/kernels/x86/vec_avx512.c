@@ -17,6 +17,7 @@ void kern_vec_init_avx512(struct kernels *k)
     k->gelu_mul = gelu_mul_avx512;
     k->clamped_mul = clamped_mul_avx512;
     k->gelu = gelu_avx512;
+    k->gelu_erf = gelu_erf_avx512;
     k->soft_cap = soft_cap_avx512;
     k->exp_max = exp_max_avx512;
     k->all_finite = all_finite_avx512;

@@ -27,12 +27,15 @@ enum size_kind {
     EXPERT_FFN,
     SHARED_FFN,
     ROPE_PAIRS,
+    POSITIONS,
+    TOKEN_TYPES,
 };
 
-/* A tensor of each layer, or some rows of one. */
+/* A tensor of each layer or of the model itself, or some rows of one. */
 struct part {
     const char *name;     /* within "blk.N." */
-    size_t at;            /* in struct model_layer: a struct matrix or a float pointer */
+    size_t at;            /* in struct model_layer (of the model itself: in struct model): a
+                           * struct matrix or a float pointer */
     enum size_kind k;     /* of a row; of a vector without rows, its length */
     enum size_kind rows;  /* ONE in a vector */
     enum size_kind of;    /* the tensor's rows where it has more than these, else NONE */
@@ -60,6 +63,8 @@ struct arch {
     const char *name;
     const struct part *parts;
     size_t n_parts;
+    const struct part *globals; /* outside of layers; NULL: what most have */
+    size_t n_globals;
     const struct float_key *keys; /* beside those that all have */
     size_t n_keys;
 
@@ -69,6 +74,9 @@ struct arch {
     bool embedding_by_root; /* embeddings are multiplied by the root of the width */
     bool finetuned_is_rope; /* rope.scaling.finetuned false means no rope */
     bool yarn_exact;        /* YaRN's ramp begins and ends between pairs */
+    bool encoder;           /* a row sees the whole text, and nothing is generated */
+    bool learned_positions; /* they have embeddings, not ropes */
+    bool gelu_by_erf;       /* not by tanh, where there is no gate matrix */
     enum gate gate;         /* without a gate matrix: GELU */
 
     /* Experts. */
@@ -89,8 +97,10 @@ struct arch {
 };
 
 #define PARTS(list) .parts = list, .n_parts = ARRAY_LEN(list)
+#define GLOBALS(list) .globals = list, .n_globals = ARRAY_LEN(list)
 #define KEYS(list) .keys = list, .n_keys = ARRAY_LEN(list)
 
+#define IN_MODEL(field) .at = offsetof(struct model, field)
 #define IN_LAYER(field) .at = offsetof(struct model_layer, field)
 #define VECTOR(called, field, size) \
     .name = called, IN_LAYER(field), .k = size, .rows = ONE, .vector = true
@@ -110,6 +120,10 @@ struct arch {
     PART(MATRIX("attn_q.weight", q, WIDTH, Q_WIDTH)),      \
         PART(MATRIX("attn_k.weight", k, WIDTH, KV_WIDTH)), \
         PART(MATRIX("attn_v.weight", v, WIDTH, KV_WIDTH))
+#define FUSED_QKV                                                                               \
+    PART(MATRIX("attn_qkv.weight", q, WIDTH, Q_WIDTH), .of = QKV_WIDTH),                        \
+        PART(MATRIX("attn_qkv.weight", k, WIDTH, KV_WIDTH), .of = QKV_WIDTH, .first = Q_WIDTH), \
+        PART(MATRIX("attn_qkv.weight", v, WIDTH, KV_WIDTH), .of = QKV_WIDTH, .first = QK_WIDTH)
 #define QKV_BIAS_IF(may_lack)                                                \
     PART(VECTOR("attn_q.bias", q_bias, Q_WIDTH), .optional = may_lack),      \
         PART(VECTOR("attn_k.bias", k_bias, KV_WIDTH), .optional = may_lack), \
@@ -141,6 +155,21 @@ struct arch {
              .if_shared = true),                                                      \
         PART(MATRIX("ffn_down_shexp.weight", experts.shared.down, SHARED_FFN, WIDTH), \
              .if_shared = true)
+
+/* An encoder's embeddings and, behind the sums of its halves of layers, norms. */
+#define TEXT_EMBEDDINGS                                                                         \
+    PART("token_embd.weight", IN_MODEL(embed), .k = WIDTH, .rows = VOCAB),                      \
+        PART("token_types.weight", IN_MODEL(types), .k = WIDTH, .rows = ONE, .of = TOKEN_TYPES, \
+             .optional = true),                                                                 \
+        PART("token_embd_norm.weight", IN_MODEL(embed_norm.weight), .k = WIDTH, .rows = ONE,    \
+             .vector = true),                                                                   \
+        PART("token_embd_norm.bias", IN_MODEL(embed_norm.bias), .k = WIDTH, .rows = ONE,        \
+             .vector = true)
+#define SUM_NORMS                                                                 \
+    PART(VECTOR("attn_output_norm.weight", attn_end.sum_norm.weight, WIDTH)),     \
+        PART(VECTOR("attn_output_norm.bias", attn_end.sum_norm.bias, WIDTH)),     \
+        PART(VECTOR("layer_output_norm.weight", ffn_end.sum_norm.weight, WIDTH)), \
+        PART(VECTOR("layer_output_norm.bias", ffn_end.sum_norm.bias, WIDTH))
 
 /* arch.c: by its name, or NULL. */
 const struct arch *arch_find(struct slice name);

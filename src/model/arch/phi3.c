@@ -4,9 +4,7 @@
 
 static const struct part parts[] = {
     ATTN_NORM,
-    {MATRIX("attn_qkv.weight", q, WIDTH, Q_WIDTH), .of = QKV_WIDTH},
-    {MATRIX("attn_qkv.weight", k, WIDTH, KV_WIDTH), .of = QKV_WIDTH, .first = Q_WIDTH},
-    {MATRIX("attn_qkv.weight", v, WIDTH, KV_WIDTH), .of = QKV_WIDTH, .first = QK_WIDTH},
+    FUSED_QKV,
     ATTN_OUTPUT,
     FFN_NORM,
     {MATRIX("ffn_up.weight", ffn.gate, WIDTH, FFN), .of = FFN_TWICE},

@@ -1,7 +1,7 @@
 /* Requests door by door: what is read into which field, and what is refused where. */
 #include "doors.h"
 
-enum { CHAT, COMPLETION, MESSAGES, COUNT, LLAMA, EMBEDDINGS, GENERATE, CALL };
+enum { CHAT, COMPLETION, MESSAGES, COUNT, LLAMA, EMBEDDINGS, LLAMA_EMBEDDINGS, GENERATE, CALL };
 
 /* Bad requests, and the parameter that is named; code NULL: any. */
 struct bad {
@@ -301,6 +301,10 @@ static void test_prompts(void **state)
     ask_free(&a);
     read_ok(EMBEDDINGS, "{\"input\":[5,6],\"encoding_format\":\"base64\",\"dimensions\":3}", &a);
     assert_true(a.n_prompts == 1 && a.prompts[0].n_ids == 2 && a.base64 && a.dimensions == 3);
+    ask_free(&a);
+    read_ok(LLAMA_EMBEDDINGS,
+            "{\"content\":[\"a\",[5,6]],\"embd_normalize\":-1,\"pooling\":\"cls\"}", &a);
+    assert_true(a.n_prompts == 2 && a.raw && a.special && a.pooling == REALM_POOL_CLS);
     ask_free(&a);
     json_t *body = json_pack("{s[]}", "input"), *input = json_object_get(body, "input");
     struct api_error e;

@@ -48,6 +48,7 @@ static UNUSED const struct door {
     {"count", ask_count, &ask_count_endpoint, TALK},
     {"llama", ask_llama, &ask_llama_endpoint, "\"prompt\":\"Hi\""},
     {"embeddings", ask_embeddings, &ask_embeddings_endpoint, "\"input\":\"Hi\""},
+    {"embedding", ask_llama_embeddings, &ask_llama_embeddings_endpoint, "\"content\":\"Hi\""},
     {"generate", ask_generate, &ask_generate_endpoint, "\"prompt\":\"Hi\""},
     {"call", ask_call, &ask_call_endpoint, TALK},
 };

@@ -96,6 +96,7 @@ static void test_whole(void **state)
         "/v1/models/{id}",
         "/v1/messages",
         "/completion",
+        "/embedding",
         "/v1/messages/count_tokens",
         "/tokenize",
         "/detokenize",

@@ -87,6 +87,27 @@ static void gelu_is_near(void **state)
     at_each_level(check_gelu);
 }
 
+/* From the definition, whose tail is erfc's. */
+static void check_gelu_erf(const struct kernels *k, struct data *d)
+{
+    memcpy(d->out, d->x, sizeof(d->x));
+    k->gelu_erf(d->out, N);
+    for (size_t i = 0; i < N; i++) {
+        double x = (double)d->x[i], want = x * erfc(-x / sqrt(2)) / 2;
+        double bound = (12 + x * x) * u * fabs(want) + 1e-36 * fabs(x);
+        assert_true(fabs((double)d->out[i] - want) <= bound);
+    }
+    float bad[1] = {NAN};
+    k->gelu_erf(bad, 1);
+    assert_true(isnan(bad[0]));
+}
+
+static void gelu_erf_is_near(void **state)
+{
+    (void)state;
+    at_each_level(check_gelu_erf);
+}
+
 static void check_clamped(const struct kernels *k, struct data *d)
 {
     k->clamped_mul(d->out, d->x, d->y, N);
@@ -206,9 +227,10 @@ static void sums_are_exact(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gelu_is_near),       cmocka_unit_test(clamped_gates_are_near),
-        cmocka_unit_test(soft_caps_are_near), cmocka_unit_test(layer_norm_is_near),
-        cmocka_unit_test(rope_turns_halves),  cmocka_unit_test(sums_are_exact),
+        cmocka_unit_test(gelu_is_near),           cmocka_unit_test(gelu_erf_is_near),
+        cmocka_unit_test(clamped_gates_are_near), cmocka_unit_test(soft_caps_are_near),
+        cmocka_unit_test(layer_norm_is_near),     cmocka_unit_test(rope_turns_halves),
+        cmocka_unit_test(sums_are_exact),
     };
     return cmocka_run_group_tests_name("curves", tests, NULL, NULL);
 }

@@ -44,7 +44,7 @@ static void open_world_spoilt(struct world *w, const struct model_spec *s, size_
 {
     load(w, s, tensor);
     const struct model_config *c = &w->model->config;
-    const struct kv_shape shape = {c->layers, c->kv_heads, c->head_dim, KV_F16};
+    const struct kv_shape shape = forward_kv_shape(c, KV_F16);
     kv_budget_init(&w->budget, UINT64_MAX);
     assert_int_equal(kv_pool_open(&w->kv, &shape, &w->budget), 0);
     assert_int_equal(pool_open(&w->pool, 2), 0);

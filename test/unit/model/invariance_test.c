@@ -1,6 +1,6 @@
 /* test/unit/model/invariance_test.c - logits and hidden state of a row are the same
  * bits alone and in every batch, for every cut of the prompt, on any number of
- * threads, at each instruction set.
+ * threads, at each instruction set.  An encoder's texts are not cut, and have no logits.
  *
  *   invariance [FILE...]   of models in GGUF files instead
  *
@@ -27,7 +27,7 @@ enum {
     LENGTH = 70,
     OTHER_LENGTH = 8, /* of streams 1 to 3 */
     OTHERS_MAX = 63,
-    ROWS_MAX = 512,
+    ROWS_MAX = 2304,
     LONG = 2100,
 };
 
@@ -139,11 +139,12 @@ static void open_world(struct world *w, struct model *m, enum kv_type kv, unsign
     if (getenv("REALM_TEST_REORDER"))
         reorder(&w->kernels);
     assert_int_equal(pool_open(&w->pool, threads), 0);
-    assert_int_equal(
-        forward_open_sized(&w->forward, w->model, w->pool, &w->kernels, ROWS_MAX, part_bytes), 0);
     const struct model_config *c = &w->model->config;
+    assert_int_equal(forward_open_sized(&w->forward, w->model, w->pool, &w->kernels,
+                                        forward_rows_max(c), part_bytes),
+                     0);
     kv_budget_init(&w->budget, UINT64_MAX);
-    const struct kv_shape shape = {c->layers, c->kv_heads, c->head_dim, kv};
+    const struct kv_shape shape = forward_kv_shape(c, kv);
     assert_int_equal(kv_pool_open(&w->kv, &shape, &w->budget), 0);
 }
 
@@ -188,7 +189,7 @@ static void add_rows(const struct world *w, struct batch *b, struct kv_seq *s, s
 {
     for (uint32_t i = 0; i < n; i++) {
         assert_true(b->n < ROWS_MAX);
-        bool wanted = b->wanted < FORWARD_LOGITS_MAX;
+        bool wanted = b->wanted < FORWARD_LOGITS_MAX && !w->model->config.encoder;
         b->rows[b->n] =
             (struct forward_row){s, token_of(w, stream, pos + i), pos + i, wanted, true};
         b->stream[b->n++] = stream;
@@ -247,7 +248,9 @@ static void make_reference(struct world *w, size_t stream, uint32_t length)
     add_rows(w, &b, s, stream, 0, length);
     run(w, &b);
     for (uint32_t i = 0; i < length; i++) {
-        memcpy(w->want[stream] + i * vocab, forward_logits(w->forward, i), vocab * sizeof(float));
+        if (!w->model->config.encoder)
+            memcpy(w->want[stream] + i * vocab, forward_logits(w->forward, i),
+                   vocab * sizeof(float));
         memcpy(w->hidden[stream] + i * width, forward_hidden(w->forward, i), width * sizeof(float));
     }
     kv_seq_close(s);
@@ -302,26 +305,56 @@ static const unsigned levels[] = {
     CPU_AVX2 | CPU_AVX512 | CPU_VNNI | CPU_BF16,
 };
 
+static uint32_t length_of(size_t stream)
+{
+    static const uint32_t of_texts[STREAMS] = {LENGTH, OTHER_LENGTH, OTHER_LENGTH - 3, 1};
+    return of_texts[stream];
+}
+
+/* The watched text among others, all of them whole. */
+static void compare_texts(struct world *w, size_t others)
+{
+    static struct batch b;
+    struct kv_seq *seqs[OTHERS_MAX + 1];
+    char what[64];
+    snprintf(what, sizeof(what), "with %zu other texts", others);
+    for (size_t i = 0; i <= others; i++) {
+        size_t stream = i == others / 2 ? 0 : 1 + i % 3;
+        seqs[i] = open_seq(w, length_of(stream));
+        add_rows(w, &b, seqs[i], stream, 0, length_of(stream));
+    }
+    run_and_compare(w, &b, what);
+    for (size_t i = 0; i <= others; i++)
+        kv_seq_close(seqs[i]);
+}
+
 static void compare_level(struct model *m, enum kv_type kv, unsigned level)
 {
     static const uint32_t chunks[] = {1, 5, 64, LENGTH};
     static const size_t others[] = {1, 2, 7, 31, 63};
+    bool whole = m->config.encoder;
     struct world w;
     open_world(&w, m, kv, level, 1, 32 << 20);
     make_reference(&w, 0, LENGTH);
     for (size_t i = 1; i < STREAMS; i++)
-        make_reference(&w, i, OTHER_LENGTH);
+        make_reference(&w, i, whole ? length_of(i) : OTHER_LENGTH);
     for (unsigned threads = 1; threads <= 2; threads++) {
         if (threads == 2) {
             forward_close(w.forward);
             pool_close(w.pool);
             assert_int_equal(pool_open(&w.pool, threads), 0);
-            assert_int_equal(forward_open(&w.forward, w.model, w.pool, &w.kernels, ROWS_MAX), 0);
+            assert_int_equal(forward_open(&w.forward, w.model, w.pool, &w.kernels,
+                                          forward_rows_max(&w.model->config)),
+                             0);
         }
-        for (size_t i = 0; i < sizeof(chunks) / sizeof(chunks[0]); i++)
+        for (size_t i = 0; !whole && i < sizeof(chunks) / sizeof(chunks[0]); i++)
             compare_chunks(&w, chunks[i]);
-        for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
-            compare_with_others(&w, others[i]);
+        for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+            if (whole)
+                compare_texts(&w, others[i]);
+            else
+                compare_with_others(&w, others[i]);
+        }
     }
     close_world(&w);
 }
@@ -353,6 +386,21 @@ static void keys_and_values_are_invariant(void **state)
     s.type = DTYPE_Q8_0;
     compare_levels(&s, KV_BF16, 1);
     compare_levels(&s, KV_Q8_0, 1);
+}
+
+/* The same products; what they see is another matter. */
+static void an_encoder_is_invariant(void **state)
+{
+    (void)state;
+    static const enum dtype types[] = {DTYPE_F32, DTYPE_Q8_0, DTYPE_Q4_K};
+    struct model_spec s = model_spec_default();
+    s.encoder = true;
+    s.kv_heads = s.heads;
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        s.type = types[i];
+        compare_level(make(&s), KV_F16, cpu_detect());
+    }
+    compare_level(make(&s), KV_F16, 0);
 }
 
 /* More keys than a segment, and partial results for some rows at a time alone.  The two
@@ -398,6 +446,35 @@ static void compare_long(struct model *one, struct model *same, enum kv_type kv)
     free(want);
 }
 
+/* A text of more than a segment, alone and behind another, in several rounds. */
+static void compare_long_text(struct model *one, struct model *same)
+{
+    static struct batch b;
+    struct world w, v;
+    open_world(&w, one, KV_F16, cpu_detect(), 1, 32 << 20);
+    open_world(&v, same, KV_F16, cpu_detect(), 3, 1 << 16);
+    uint32_t length = w.model->config.context - OTHER_LENGTH;
+    size_t width = w.model->config.width;
+    struct kv_seq *alone = open_seq(&w, length), *first = open_seq(&v, OTHER_LENGTH),
+                  *second = open_seq(&v, length);
+    assert_true(length > ATTN_SEGMENT_KEYS);
+    add_rows(&w, &b, alone, 0, 0, length);
+    run(&w, &b);
+    b.n = b.wanted = 0;
+    add_rows(&v, &b, first, 1, 0, OTHER_LENGTH);
+    add_rows(&v, &b, second, 0, 0, length);
+    run(&v, &b);
+    b.n = b.wanted = 0;
+    for (uint32_t i = 0; i < length; i++)
+        assert_memory_equal(forward_hidden(v.forward, OTHER_LENGTH + i),
+                            forward_hidden(w.forward, i), width * sizeof(float));
+    kv_seq_close(alone);
+    kv_seq_close(first);
+    kv_seq_close(second);
+    close_world(&w);
+    close_world(&v);
+}
+
 /* Odd shapes: heads of 8, ffn and vocabulary no multiple of 16. */
 static void long_contexts_are_invariant(void **state)
 {
@@ -411,13 +488,22 @@ static void long_contexts_are_invariant(void **state)
     s.context = 4096;
     for (int kv = KV_F16; kv < KV_TYPES; kv++)
         compare_long(make(&s), make(&s), (enum kv_type)kv);
+    s.encoder = true;
+    s.kv_heads = s.heads;
+    s.context = LONG;
+    compare_long_text(make(&s), make(&s));
 }
 
 static void a_file_is_invariant(void **state)
 {
     const char *path = *state; // its context is LONG or more
-    compare_level(open_file(path), KV_F16, cpu_detect());
-    compare_long(open_file(path), open_file(path), KV_F16);
+    struct model *m = open_file(path);
+    bool encoder = m->config.encoder;
+    compare_level(m, KV_F16, cpu_detect());
+    if (encoder)
+        compare_long_text(open_file(path), open_file(path));
+    else
+        compare_long(open_file(path), open_file(path), KV_F16);
 }
 
 static int compare_files(char **paths, size_t n)
@@ -440,6 +526,7 @@ int main(int argc, char **argv)
 #define TEST(type) {#type, a_type_is_invariant, NULL, NULL, &types[n++]},
     const struct CMUnitTest tests[] = {
         TYPES(TEST) cmocka_unit_test(keys_and_values_are_invariant),
+        cmocka_unit_test(an_encoder_is_invariant),
         cmocka_unit_test(long_contexts_are_invariant),
     };
     int failed = cmocka_run_group_tests_name("invariance", tests, NULL, NULL);

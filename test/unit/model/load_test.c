@@ -240,6 +240,51 @@ static void what_we_do_not_run_is_named(void **state)
     spoil("llama.attention.value_length", GGUF_U32, 64, NULL, 0, "");
 }
 
+/* What rows see follows from the architecture, how they are pooled from the file. */
+static void encoders_say_what_they_are(void **state)
+{
+    (void)state;
+    const int no = REALM_E_UNSUPPORTED;
+    static const struct {
+        const char *key;
+        int type;
+        double number;
+        int status;
+        const char *part;
+    } keys[] = {
+        {"bert.attention.causal", GGUF_BOOL, 1, REALM_E_UNSUPPORTED, "causal is true"},
+        {"bert.attention.causal", GGUF_U32, 0, REALM_E_FORMAT, "causal"},
+        {"bert.pooling_type", GGUF_U32, 2, 0, ""},
+        {"bert.pooling_type", GGUF_U32, 4, REALM_E_UNSUPPORTED, "pooling_type is 4"},
+        {"bert.pooling_type", GGUF_STRING, 0, REALM_E_FORMAT, "pooling_type"},
+        {"bert.context_length", GGUF_U32, 8193, REALM_E_UNSUPPORTED, "up to 8192 tokens"},
+        {"bert.context_length", GGUF_U32, 255, REALM_E_FORMAT, "position_embd.weight has shape"},
+        {"bert.attention.layer_norm_epsilon", KEY_ABSENT, 0, REALM_E_FORMAT, "layer_norm_epsilon"},
+        {"tokenizer.ggml.token_type_count", GGUF_U32, 3, REALM_E_FORMAT, "256x2x1x1, want 256x3"},
+        {"tokenizer.ggml.token_type_count", GGUF_U32, 257, REALM_E_FORMAT, "257 types"},
+    };
+    struct model_spec s = model_spec_default();
+    s.encoder = true;
+    s.kv_heads = s.heads;
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        s.key = keys[i].key;
+        s.key_type = keys[i].type;
+        s.key_number = keys[i].number;
+        expect(&s, keys[i].status, keys[i].part);
+    }
+    struct model_plan plan;
+    struct realm_error err;
+    s.key = "bert.pooling_type";
+    s.key_type = GGUF_U32;
+    s.key_number = 2;
+    assert_int_equal(plan_of(&s, &plan, &err), 0);
+    assert_true(plan.config.encoder && plan.config.pooling == REALM_POOL_CLS);
+    assert_false(plan.config.tied);
+    spoil("llama.attention.causal", GGUF_BOOL, 1, NULL, 0, "");
+    spoil("llama.pooling_type", GGUF_U32, 3, NULL, 0, "");
+    spoil("llama.pooling_type", GGUF_U32, 4, NULL, no, "pooling_type is 4");
+}
+
 static void numbers_must_fit_each_other(void **state)
 {
     (void)state;
@@ -457,6 +502,7 @@ int main(void)
         cmocka_unit_test(numbers_out_of_range_are_refused),
         cmocka_unit_test(missing_keys_are_named),
         cmocka_unit_test(what_we_do_not_run_is_named),
+        cmocka_unit_test(encoders_say_what_they_are),
         cmocka_unit_test(numbers_must_fit_each_other),
         cmocka_unit_test(tensors_are_checked_by_name_type_and_shape),
         cmocka_unit_test(tensors_that_we_would_ignore_are_refused),

@@ -106,6 +106,14 @@ static void put_key(struct maker *m, const char *key, int type, double number, c
     m->keys++;
 }
 
+/* A key of the architecture's. */
+static void put_own(struct maker *m, const char *name, int type, double number)
+{
+    char key[64];
+    snprintf(key, sizeof(key), "%s.%s", m->s->encoder ? "bert" : "llama", name);
+    put_key(m, key, type, number, NULL);
+}
+
 static void put_keys(struct maker *m)
 {
     const struct model_spec *s = m->s;
@@ -113,23 +121,29 @@ static void put_keys(struct maker *m)
         const char *key;
         uint32_t value;
     } ints[] = {
-        {"llama.context_length", s->context},     {"llama.embedding_length", s->width},
-        {"llama.block_count", s->layers},         {"llama.feed_forward_length", s->ffn},
-        {"llama.attention.head_count", s->heads}, {"llama.attention.head_count_kv", s->kv_heads},
-        {"llama.vocab_size", s->vocab},
+        {"context_length", s->context},     {"embedding_length", s->width},
+        {"block_count", s->layers},         {"feed_forward_length", s->ffn},
+        {"attention.head_count", s->heads}, {"attention.head_count_kv", s->kv_heads},
+        {"vocab_size", s->vocab},
     };
-    put_key(m, "general.architecture", GGUF_STRING, 0, "llama");
+    put_key(m, "general.architecture", GGUF_STRING, 0, s->encoder ? "bert" : "llama");
     put_key(m, "general.name", GGUF_STRING, 0, "random");
     for (size_t i = 0; i < sizeof(ints) / sizeof(ints[0]); i++)
-        put_key(m, ints[i].key, GGUF_U32, ints[i].value, NULL);
-    put_key(m, "llama.attention.layer_norm_rms_epsilon", GGUF_F32, 1e-5, NULL);
-    put_key(m, "llama.rope.freq_base", GGUF_F32, 10000, NULL);
+        put_own(m, ints[i].key, GGUF_U32, ints[i].value);
+    put_own(m, s->encoder ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon",
+            GGUF_F32, 1e-5);
+    if (!s->encoder)
+        put_own(m, "rope.freq_base", GGUF_F32, 10000);
     uint64_t before = m->keys;
     /* A key that is not written by default may be asked for. */
     static const char *const optional[] = {
-        "llama.attention.key_length", "llama.attention.value_length", "llama.rope.dimension_count",
-        "llama.rope.scaling.type",    "llama.rope.scaling.factor",    "llama.rope.scale_linear",
-        "llama.expert_count",         "tokenizer.chat_template",
+        "llama.attention.key_length", "llama.attention.value_length",
+        "llama.rope.dimension_count", "llama.rope.scaling.type",
+        "llama.rope.scaling.factor",  "llama.rope.scale_linear",
+        "llama.expert_count",         "llama.attention.causal",
+        "llama.pooling_type",         "bert.attention.causal",
+        "bert.pooling_type",          "tokenizer.ggml.token_type_count",
+        "tokenizer.chat_template",
     };
     for (size_t i = 0; i < sizeof(optional) / sizeof(optional[0]) && s->key; i++)
         if (strcmp(optional[i], s->key) == 0)
@@ -154,40 +168,77 @@ static void add_tensor(struct maker *m, const char *name, enum dtype type, uint6
     m->records[m->n_records++] = (struct record){copy, type, k, rows};
 }
 
-static void add_layer(struct maker *m, uint32_t layer)
+/* A matrix (rows, k), or with rows 0 a vector of k; name ends a list. */
+struct shape {
+    const char *name;
+    uint64_t k, rows;
+};
+
+static void add_shapes(struct maker *m, uint32_t layer, const struct shape *shapes)
 {
-    const struct model_spec *s = m->s;
-    uint64_t dim = s->width / s->heads;
-    const struct {
-        const char *name;
-        uint64_t k, rows;
-    } parts[] = {
-        {"attn_norm", s->width, 0},
-        {"attn_q", s->width, s->heads * dim},
-        {"attn_k", s->width, s->kv_heads * dim},
-        {"attn_v", s->width, s->kv_heads * dim},
-        {"attn_output", s->heads * dim, s->width},
-        {"ffn_norm", s->width, 0},
-        {"ffn_gate", s->width, s->ffn},
-        {"ffn_up", s->width, s->ffn},
-        {"ffn_down", s->ffn, s->width},
-    };
-    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+    for (size_t i = 0; shapes[i].name; i++) {
         char name[64];
-        snprintf(name, sizeof(name), "blk.%u.%s.weight", layer, parts[i].name);
-        add_tensor(m, name, parts[i].rows ? s->type : DTYPE_F32, parts[i].k, parts[i].rows);
+        snprintf(name, sizeof(name), "blk.%u.%s", layer, shapes[i].name);
+        add_tensor(m, name, shapes[i].rows ? m->s->type : DTYPE_F32, shapes[i].k, shapes[i].rows);
     }
 }
 
-static void add_tensors(struct maker *m)
+static void add_layer(struct maker *m, uint32_t layer)
+{
+    const struct model_spec *s = m->s;
+    const uint64_t width = s->width, ffn = s->ffn, dim = width / s->heads;
+    const uint64_t q = s->heads * dim, kv = s->kv_heads * dim;
+    const struct shape llama[] = {
+        {"attn_norm.weight", width, 0},   {"attn_q.weight", width, q},
+        {"attn_k.weight", width, kv},     {"attn_v.weight", width, kv},
+        {"attn_output.weight", q, width}, {"ffn_norm.weight", width, 0},
+        {"ffn_gate.weight", width, ffn},  {"ffn_up.weight", width, ffn},
+        {"ffn_down.weight", ffn, width},  {0},
+    };
+    const struct shape bert[] = {
+        {"attn_q.weight", width, q},
+        {"attn_q.bias", q, 0},
+        {"attn_k.weight", width, kv},
+        {"attn_k.bias", kv, 0},
+        {"attn_v.weight", width, kv},
+        {"attn_v.bias", kv, 0},
+        {"attn_output.weight", q, width},
+        {"attn_output.bias", width, 0},
+        {"attn_output_norm.weight", width, 0},
+        {"attn_output_norm.bias", width, 0},
+        {"ffn_up.weight", width, ffn},
+        {"ffn_up.bias", ffn, 0},
+        {"ffn_down.weight", ffn, width},
+        {"ffn_down.bias", width, 0},
+        {"layer_output_norm.weight", width, 0},
+        {"layer_output_norm.bias", width, 0},
+        {0},
+    };
+    add_shapes(m, layer, s->encoder ? bert : llama);
+}
+
+static void add_globals(struct maker *m)
 {
     const struct model_spec *s = m->s;
     add_tensor(m, "token_embd.weight", s->type, s->width, s->vocab);
+    if (s->encoder) {
+        add_tensor(m, "token_types.weight", DTYPE_F32, s->width, 2);
+        add_tensor(m, "position_embd.weight", DTYPE_F32, s->width, s->context);
+        add_tensor(m, "token_embd_norm.weight", DTYPE_F32, s->width, 0);
+        add_tensor(m, "token_embd_norm.bias", DTYPE_F32, s->width, 0);
+        return;
+    }
     add_tensor(m, "output_norm.weight", DTYPE_F32, s->width, 0);
     if (s->own_output)
         add_tensor(m, "output.weight", s->type, s->width, s->vocab);
     if (s->rope_factors)
         add_tensor(m, "rope_freqs.weight", DTYPE_F32, s->width / s->heads / 2, 0);
+}
+
+static void add_tensors(struct maker *m)
+{
+    const struct model_spec *s = m->s;
+    add_globals(m);
     for (uint32_t i = 0; i < s->layers; i++)
         add_layer(m, i);
     if (s->extra_tensor)
@@ -229,6 +280,11 @@ static float draw(struct maker *m)
     return (float)((double)(z >> 11) * 0x1p-52 - 1);
 }
 
+static bool is_bias(const struct record *r)
+{
+    return strstr(r->name, ".bias") != NULL;
+}
+
 /* Weights whose products keep about the size of what they are given. */
 static void put_row(struct maker *m, const struct record *r, uint64_t row)
 {
@@ -237,7 +293,7 @@ static void put_row(struct maker *m, const struct record *r, uint64_t row)
     assert(values && m->n + bytes_of(r) <= FILE_MAX);
     float size = sqrtf(3.0f / (float)r->k);
     for (uint64_t i = 0; i < r->k; i++)
-        values[i] = r->rows ? draw(m) * size : 1 + draw(m) / 4;
+        values[i] = r->rows ? draw(m) * size : (is_bias(r) ? 0 : 1) + draw(m) / 4;
     if (s->nan_token && strcmp(r->name, "token_embd.weight") == 0 && row == s->nan_token)
         values[1] = NAN;
     if (s->nan_norm && strcmp(r->name, "blk.1.attn_norm.weight") == 0)

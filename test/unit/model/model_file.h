@@ -1,5 +1,5 @@
-/* test/unit/model/model_file.h - small random llama models as GGUF files in
- * memory, whole or spoilt in one place. */
+/* test/unit/model/model_file.h - small random models as GGUF files in memory, whole or
+ * spoilt in one place: Llama's form, or BERT's. */
 #ifndef TEST_MODEL_FILE_H
 #define TEST_MODEL_FILE_H
 
@@ -17,6 +17,7 @@ struct model_spec {
     enum dtype type; /* of all matrices */
     bool own_output;
     bool rope_factors;
+    bool encoder; /* BERT's form; heads share no keys */
     uint64_t seed;
 
     /* A key written with another type or value, or not at all. */

@@ -38,7 +38,7 @@ static void make_reference(void)
     struct sample_scratch *scratch;
     static struct forward_row rows[LENGTH];
     const struct model_config *c = &model->config;
-    const struct kv_shape shape = {c->layers, c->kv_heads, c->head_dim, KV_F16};
+    const struct kv_shape shape = forward_kv_shape(c, KV_F16);
     size_t bad;
     kv_budget_init(&budget, UINT64_MAX);
     assert_int_equal(pool_open(&pool, 1), 0);
