@@ -2,8 +2,8 @@
 #include "base/ckd.h"
 #include "sched/sched_impl.h"
 
-/* How many times as long a step may be while nobody waits for a next token: only a
- * prompt that comes meanwhile waits for its end, and every step reads all weights. */
+/* How many times as long a step may be that is for the prompts of one tenant alone: only a
+ * request that comes meanwhile waits for its end, and every step reads all weights. */
 enum { PROMPT_STEPS = 4 };
 
 /* Adds up to max of g's next rows, fewer when the rows or logits of the batch are
@@ -73,6 +73,14 @@ static void collect(struct prompts *p, struct sched_model *m)
     }
 }
 
+static bool of_one_tenant(const struct prompts *p)
+{
+    for (size_t i = 1; i < p->n; i++)
+        if (p->gens[i]->account != p->gens[0]->account)
+            return false;
+    return true;
+}
+
 /* The next piece of g's `pending` rows: of a page, or a text that is whole or nothing. */
 static size_t piece_of(const struct sched_gen *g, size_t pending, size_t left, bool first)
 {
@@ -118,9 +126,9 @@ void batch_build(struct batch *b, struct sched_model *m, uint64_t step_ns)
     collect(&prompts, m);
     if (prompts.n == 0)
         return;
-    bool nobody_waits = b->n_decode == 0 && m->n_running == m->sched->n_running;
-    hand_out(&prompts,
-             prompt_rows(&m->pace, b->n_decode, nobody_waits ? PROMPT_STEPS * step_ns : step_ns));
+    if (b->n_decode == 0 && m->n_running == m->sched->n_running && of_one_tenant(&prompts))
+        step_ns *= PROMPT_STEPS;
+    hand_out(&prompts, prompt_rows(&m->pace, b->n_decode, step_ns));
     for (size_t i = 0; i < prompts.n; i++)
         add_rows(b, prompts.gens[i], prompts.rows[i]);
 }
