@@ -2,9 +2,10 @@
 #include "base/ckd.h"
 #include "sched/sched_impl.h"
 
-/* How many times as long a step may be that is for the prompts of one tenant alone: only a
- * request that comes meanwhile waits for its end, and every step reads all weights. */
-enum { PROMPT_STEPS = 4 };
+/* How many times as long a step may be that is for prompts alone, of one tenant or of several:
+ * only a request that comes meanwhile waits for its end, and every step reads all weights.  A
+ * short prompt waits for the others' part of its last step, too. */
+enum { PROMPT_STEPS = 4, SHARED_STEPS = 2 };
 
 /* Adds up to max of g's next rows, fewer when the rows or logits of the batch are
  * used up, which an encoder's texts never see. */
@@ -126,8 +127,8 @@ void batch_build(struct batch *b, struct sched_model *m, uint64_t step_ns)
     collect(&prompts, m);
     if (prompts.n == 0)
         return;
-    if (b->n_decode == 0 && m->n_running == m->sched->n_running && of_one_tenant(&prompts))
-        step_ns *= PROMPT_STEPS;
+    if (b->n_decode == 0 && m->n_running == m->sched->n_running)
+        step_ns *= of_one_tenant(&prompts) ? PROMPT_STEPS : SHARED_STEPS;
     hand_out(&prompts, prompt_rows(&m->pace, b->n_decode, step_ns));
     for (size_t i = 0; i < prompts.n; i++)
         add_rows(b, prompts.gens[i], prompts.rows[i]);
