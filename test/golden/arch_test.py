@@ -168,6 +168,14 @@ def refused(logits, path, words):
     return (done.returncode == 1 and words in said) if words else done.returncode == 0, said
 
 
+def refusals(tap, logits, path, make_model, wrong):
+    """Each of wrong, (name, change, words), is refused with these words, or fine with none."""
+    for name, change, words in wrong:
+        make_model(name, path, change)
+        good, said = refused(logits, path, words)
+        tap.check(good, f"{name}: {words or 'fine'}", "" if good else said)
+
+
 class Tap:
     n = failed = 0
 
@@ -204,10 +212,7 @@ def main():
         if not names:
             make("gpt-oss", path, sizes=TINY)
             tap.run([reuse, path], "gpt-oss, the same with pages of the cache")
-        for name, change, words in () if names else WRONG:
-            make(name, path, change)
-            good, said = refused(logits, path, words)
-            tap.check(good, f"{name}: {words or 'fine'}", "" if good else said)
+        refusals(tap, logits, path, make, [] if names else WRONG)
     print(f"1..{tap.n}")
     return tap.failed > 0
 

@@ -21,7 +21,7 @@ import sys
 import tempfile
 
 import numpy as np
-from arch_test import BOOL, Tap, key, refused, tensor
+from arch_test import BOOL, Tap, key, refusals, tensor
 from encoder_models import SIZES, SPECS, TOKENS, encode, make
 from encoder_ref import Encoder
 from gguf import PoolingType
@@ -156,10 +156,7 @@ def main():
                 quantised(tap, logits, invariance, realm, path, name)
         make("bert", path)
         commands(tap, realm, path, folder)
-        for name, change, words in WRONG:
-            make(name, path, change)
-            good, said = refused(logits, path, words)
-            tap.check(good, f"{name}: {words or 'fine'}", "" if good else said)
+        refusals(tap, logits, path, make, WRONG)
     print(f"1..{tap.n}")
     return tap.failed > 0
 

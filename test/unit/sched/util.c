@@ -3,6 +3,8 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "model/forward.h"
+
 static atomic_uint_fast64_t now_ns, step_ns;
 
 static uint64_t look(void *ctx)
@@ -41,6 +43,19 @@ struct sched_stats bench_stats(const struct bench *b)
     struct sched_stats s;
     sched_stats(b->sched, &s);
     return s;
+}
+
+uint64_t bench_scratch(const struct model *model, unsigned threads)
+{
+    struct pool *pool;
+    struct forward *f;
+    assert_int_equal(pool_open(&pool, threads), 0);
+    assert_int_equal(
+        forward_open(&f, model, pool, kernels_best(), forward_rows_max(&model->config)), 0);
+    uint64_t bytes = forward_bytes(f);
+    forward_close(f);
+    pool_close(pool);
+    return bytes;
 }
 
 struct realm_request bench_request(uint32_t max_tokens)

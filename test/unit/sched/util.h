@@ -26,6 +26,9 @@ void bench_open(struct bench *b, struct model *model, struct sched_options optio
 void bench_close(struct bench *b);
 struct sched_stats bench_stats(const struct bench *b);
 
+/* Bytes that the forward pass of model takes with so many threads. */
+uint64_t bench_scratch(const struct model *model, unsigned threads);
+
 /* Greedy, and the end is not drawn. */
 struct realm_request bench_request(uint32_t max_tokens);
 
