@@ -2,10 +2,9 @@
 #include "base/ckd.h"
 #include "sched/sched_impl.h"
 
-/* How many times as long a step may be that is for prompts alone, of one tenant or of several:
- * only a request that comes meanwhile waits for its end, and every step reads all weights.  A
- * short prompt waits for the others' part of its last step, too. */
-enum { PROMPT_STEPS = 4, SHARED_STEPS = 2 };
+/* How many times as long a step may be that is for prompts alone: only a request that comes
+ * meanwhile waits for its end, and every step reads all weights. */
+enum { PROMPT_STEPS = 4 };
 
 /* Adds up to max of g's next rows, fewer when the rows or logits of the batch are
  * used up, which an encoder's texts never see. */
@@ -74,14 +73,6 @@ static void collect(struct prompts *p, struct sched_model *m)
     }
 }
 
-static bool of_one_tenant(const struct prompts *p)
-{
-    for (size_t i = 1; i < p->n; i++)
-        if (p->gens[i]->account != p->gens[0]->account)
-            return false;
-    return true;
-}
-
 /* The next piece of g's `pending` rows: of a page, or a text that is whole or nothing. */
 static size_t piece_of(const struct sched_gen *g, size_t pending, size_t left, bool first)
 {
@@ -90,29 +81,49 @@ static size_t piece_of(const struct sched_gen *g, size_t pending, size_t left, b
     return first || pending <= left ? pending : 0;
 }
 
-/* A piece at a time for the tenant that is behind, whose first prompt gets all of it.  Rows
- * that are computed again count here: they take the time of others. */
-static void hand_out(struct prompts *p, size_t left)
+static bool of_one_tenant(const struct prompts *p)
 {
+    for (size_t i = 1; i < p->n; i++)
+        if (p->gens[i]->account != p->gens[0]->account)
+            return false;
+    return true;
+}
+
+/* The prompt whose tenant is behind, of those that want more rows; p->n: none does. */
+static size_t behind(const struct prompts *p)
+{
+    size_t best = p->n;
+    for (size_t i = 0; i < p->n; i++) {
+        const struct account *a = p->gens[i]->account;
+        if (p->rows[i] < gen_pending(p->gens[i]) &&
+            (best == p->n || a->at < p->gens[best]->account->at))
+            best = i;
+    }
+    return best;
+}
+
+/* Up to `most` rows, a piece at a time for the tenant that is behind, whose first prompt gets all
+ * of it.  Rows that are computed again count here: they take the time of others.  A prompt that
+ * ends in this step waits for no rows of other tenants beyond the first `few`. */
+static void hand_out(struct prompts *p, size_t few, size_t most)
+{
+    size_t all = 0;
+    bool alone = of_one_tenant(p);
     for (size_t i = 0; i < p->n; i++)
         p->rows[i] = 0;
-    for (bool first = true; left; first = false) {
-        size_t best = p->n;
-        for (size_t i = 0; i < p->n; i++) {
-            const struct account *a = p->gens[i]->account;
-            if (p->rows[i] < gen_pending(p->gens[i]) &&
-                (best == p->n || a->at < p->gens[best]->account->at))
-                best = i;
-        }
-        if (best == p->n)
+    while (all < most) {
+        size_t i = behind(p);
+        if (i == p->n)
             return;
-        struct sched_gen *g = p->gens[best];
-        size_t rows = piece_of(g, gen_pending(g) - p->rows[best], left, first);
+        struct sched_gen *g = p->gens[i];
+        size_t pending = gen_pending(g), rows = piece_of(g, pending - p->rows[i], most - all, !all);
         if (!rows)
             return; // it begins the next step
-        p->rows[best] += rows;
+        p->rows[i] += rows;
+        all += rows;
         g->account->at += g->model->cost * (double)rows / g->account->weight;
-        left -= min_size(left, rows);
+        if (p->rows[i] == pending && !alone)
+            most = few;
     }
 }
 
@@ -127,9 +138,10 @@ void batch_build(struct batch *b, struct sched_model *m, uint64_t step_ns)
     collect(&prompts, m);
     if (prompts.n == 0)
         return;
-    if (b->n_decode == 0 && m->n_running == m->sched->n_running)
-        step_ns *= of_one_tenant(&prompts) ? PROMPT_STEPS : SHARED_STEPS;
-    hand_out(&prompts, prompt_rows(&m->pace, b->n_decode, step_ns));
+    bool nobody_waits = b->n_decode == 0 && m->n_running == m->sched->n_running;
+    size_t few = prompt_rows(&m->pace, b->n_decode, step_ns);
+    size_t most = nobody_waits ? prompt_rows(&m->pace, 0, PROMPT_STEPS * step_ns) : few;
+    hand_out(&prompts, few, most);
     for (size_t i = 0; i < prompts.n; i++)
         add_rows(b, prompts.gens[i], prompts.rows[i]);
 }

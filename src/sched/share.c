@@ -13,6 +13,10 @@
 /* What tokens cost, in passes over the model's weights. */
 enum { PROMPT_COST = 1, ANSWER_COST = 2 };
 
+/* Tokens that a tenant may be behind after a pause: a question's length, which is then computed
+ * before what others have queued. */
+enum { CREDIT = 128 };
+
 /* Of the budget, in percent: what one tenant may hold while others wait, by default. */
 enum { KV_MOST_PERCENT = 60 };
 
@@ -200,7 +204,7 @@ void share_take(struct sched *s, struct sched_gen *g)
     a->kv_bytes_max = g->kv_bytes_max;
     a->stats.weight = g->weight;
     if (a->n_waiting == 0)
-        a->counter = fmax(a->counter, least(s, a));
+        a->counter = fmax(a->counter, least(s, a) - CREDIT * g->model->cost / a->weight);
     if (list_empty(&a->link))
         list_add_tail(&s->shares.busy, &a->link);
     list_remove(&g->link);

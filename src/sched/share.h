@@ -4,7 +4,8 @@
  * weight: the Virtual Token Counter (Sheng et al., "Fairness in Serving Large Language
  * Models", arXiv 2401.00588).  The one with the least goes first: into the places and pages
  * that are free, and into the rows of a step.  A tenant that comes back after a pause is
- * lifted to the least counter of those that wait, so that nobody saves up.
+ * lifted to the least counter of those that wait, less a question's tokens: who asks now and
+ * then is answered at once, and nobody saves up more than that.
  *
  * A prompt's token costs 1 and an answer's 2, as in the paper, times the weights of the
  * model that computes it, so that shares hold across models.  What they really cost depends

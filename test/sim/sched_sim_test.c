@@ -172,7 +172,7 @@ static void a_quiet_tenant_is_not_kept_waiting(void **state)
         (void)sim_turn(s, false);
     assert_true(sim_start(s, 1, 200, 20));
     beside = first_token_ns(s, 1);
-    assert_in_range(beside, alone, 3 * alone);
+    assert_in_range(beside, alone, 2 * alone);
     sim_close(s);
 }
 
