@@ -2,6 +2,8 @@
 #ifndef KERNELS_CPU_H
 #define KERNELS_CPU_H
 
+#include <stddef.h>
+
 enum cpu_flags {
     CPU_AVX2 = 1,   /* avx2, fma, f16c */
     CPU_AVX512 = 2, /* avx512 f, bw, dq, vl (and all of CPU_AVX2) */
@@ -11,6 +13,10 @@ enum cpu_flags {
 
 /* Flags of this processor, as the operating system lets them be used. */
 unsigned cpu_detect(void);
+
+/* How many bytes before weights are read they should be asked for; 0: not at all, since the
+ * processor's own prefetchers do as well. */
+size_t cpu_fetch_ahead(void);
 
 /* "scalar", "avx2", "avx512", "avx512+vnni", "avx512+vnni+bf16": the highest level in flags. */
 const char *cpu_level_name(unsigned flags);

@@ -10,6 +10,8 @@
 #include "kernels/gemm_init.h"
 #include "kernels/vec_init.h"
 
+size_t gemm_ahead;
+
 static struct kernels best;
 static unsigned best_flags;
 static pthread_once_t best_once = PTHREAD_ONCE_INIT;
@@ -19,6 +21,7 @@ void kernels_init(struct kernels *k, unsigned cpu_mask)
     gemm_init_scalar(k);
     act_init_scalar(k);
     kern_vec_init_scalar(k);
+    gemm_ahead = cpu_fetch_ahead();
 #if defined(__x86_64__)
     if (!(cpu_mask & CPU_AVX2))
         return;

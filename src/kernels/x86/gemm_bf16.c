@@ -4,6 +4,7 @@
 
 #include "kernels/gemm_init.h"
 #include "kernels/panel.h"
+#include "kernels/tmpl/fetch.h"
 #include "kernels/tmpl/inline.h"
 #include "kernels/x86/simd512.inc"
 
@@ -28,6 +29,7 @@ ALWAYS_INLINE vf bf16_step(vf acc, bf16_w w, bf16_x x)
 #define FLOAT_PANELS 2
 #define OP bf16
 #define TYPE GEMM_BF16
+#define STEP_BYTES LINE_BYTES
 #define STEPS(k) (((k) + 1) / 2)
 #include "kernels/tmpl/gemm_float.inc"
 

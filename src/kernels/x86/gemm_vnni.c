@@ -6,6 +6,7 @@
 
 #include "kernels/gemm_init.h"
 #include "kernels/panel.h"
+#include "kernels/tmpl/fetch.h"
 #include "kernels/tmpl/inline.h"
 #include "kernels/x86/simd512.inc"
 
