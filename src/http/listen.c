@@ -100,7 +100,7 @@ static void take(struct listener *l, int fd, const struct sockaddr_storage *from
         list_add_tail(bucket(s, origin.address), &c->by_ip);
 }
 
-/* Wishes: a connection works without. */
+/* What connections inherit from the one that listens.  Wishes: they work without. */
 static void set_options(int fd)
 {
     const int yes = 1, bytes = SEND_BUFFER_BYTES, idle_s = ALIVE_IDLE_S, again_s = ALIVE_AGAIN_S;
@@ -121,8 +121,6 @@ static int accept_one(struct listener *l, struct sockaddr_storage *from)
     do
         fd = accept4(l->fd, (struct sockaddr *)from, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
     while (fd < 0 && (errno == EINTR || errno == ECONNABORTED));
-    if (fd >= 0 && l->tcp)
-        set_options(fd);
     return fd;
 }
 
@@ -279,8 +277,10 @@ static int listen_tcp(const struct http_listen *at, int *out, bool *loopback,
     read_address(&storage, address);
     *loopback = is_loopback(address);
     int fd = socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd >= 0)
+    if (fd >= 0) {
         (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+        set_options(fd);
+    }
     if (fd < 0 || bind(fd, found->ai_addr, found->ai_addrlen) || listen(fd, BACKLOG))
         status = fail_fd(fd, err, at);
     freeaddrinfo(found);

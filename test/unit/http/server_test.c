@@ -155,6 +155,44 @@ static void byte_by_byte(void **state)
     hang_up(&c);
 }
 
+/* The server's end of the client's connection, which is in this process, too. */
+static int other_end(int mine)
+{
+    struct sockaddr_in here, there;
+    socklen_t size = sizeof(here);
+    assert_int_equal(getsockname(mine, (struct sockaddr *)&here, &size), 0);
+    for (int fd = 3; fd < 1024; fd++) {
+        size = sizeof(there);
+        if (getpeername(fd, (struct sockaddr *)&there, &size) == 0 && there.sin_family == AF_INET &&
+            there.sin_port == here.sin_port)
+            return fd;
+    }
+    return -1;
+}
+
+static int option_of(int fd, int level, int name)
+{
+    int value = -1;
+    socklen_t size = sizeof(value);
+    assert_int_equal(getsockopt(fd, level, name, &value, &size), 0);
+    return value;
+}
+
+static void connections_inherit_options(void **state)
+{
+    (void)state;
+    dial(&c, &v);
+    say(&c, GET("/echo"));
+    expect(&c, &r, 200);
+    const int fd = other_end(c.fd);
+    assert_true(fd >= 0);
+    assert_int_equal(option_of(fd, IPPROTO_TCP, TCP_NODELAY), 1);
+    assert_int_equal(option_of(fd, SOL_SOCKET, SO_KEEPALIVE), 1);
+    assert_int_equal(option_of(fd, IPPROTO_TCP, TCP_KEEPIDLE), 15);
+    assert_int_equal(option_of(fd, IPPROTO_TCP, TCP_KEEPCNT), 3);
+    hang_up(&c);
+}
+
 static void chunked_in(void **state)
 {
     (void)state;
@@ -349,6 +387,7 @@ int main(void)
         cmocka_unit_test(second_is_malformed),
         cmocka_unit_test(order_over_time),
         cmocka_unit_test(byte_by_byte),
+        cmocka_unit_test(connections_inherit_options),
         cmocka_unit_test(chunked_in),
         cmocka_unit_test(streams),
         cmocka_unit_test(expectations),
