@@ -240,6 +240,27 @@ static void what_we_do_not_run_is_named(void **state)
     spoil("llama.attention.value_length", GGUF_U32, 64, NULL, 0, "");
 }
 
+/* What a step's scratch is sized by, 64 times as large for nothing. */
+static void experts_that_are_not_there_count_for_nothing(void **state)
+{
+    (void)state;
+    static const char *const keys[] = {"llama.expert_used_count",
+                                       "llama.expert_feed_forward_length",
+                                       "llama.expert_shared_feed_forward_length"};
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        struct model_spec s = model_spec_default();
+        struct model_plan plan;
+        struct realm_error err;
+        s.key = keys[i];
+        s.key_type = GGUF_U32;
+        s.key_number = 64;
+        assert_int_equal(plan_of(&s, &plan, &err), 0);
+        assert_int_equal(plan.config.experts_used, 0);
+        assert_int_equal(plan.config.expert_ffn, 0);
+        assert_int_equal(plan.config.shared_ffn, 0);
+    }
+}
+
 /* What rows see follows from the architecture, how they are pooled from the file. */
 static void encoders_say_what_they_are(void **state)
 {
@@ -502,6 +523,7 @@ int main(void)
         cmocka_unit_test(numbers_out_of_range_are_refused),
         cmocka_unit_test(missing_keys_are_named),
         cmocka_unit_test(what_we_do_not_run_is_named),
+        cmocka_unit_test(experts_that_are_not_there_count_for_nothing),
         cmocka_unit_test(encoders_say_what_they_are),
         cmocka_unit_test(numbers_must_fit_each_other),
         cmocka_unit_test(tensors_are_checked_by_name_type_and_shape),
