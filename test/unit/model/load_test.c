@@ -99,6 +99,32 @@ static void a_model_has_what_its_file_says(void **state)
     free(bytes);
 }
 
+/* By the caller alone, and by more threads than some tensors have pieces. */
+static void many_threads_load_the_same(void **state)
+{
+    (void)state;
+    static const enum dtype types[] = {DTYPE_F32, DTYPE_Q8_0, DTYPE_Q4_K};
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        struct model_spec s = model_spec_default();
+        struct model_load_options options = {.threads = 5};
+        s.type = types[i];
+        size_t n;
+        uint8_t *bytes = model_file_make(&s, &n);
+        struct gguf_file *f;
+        struct model *alone, *together;
+        struct realm_error err;
+        assert_int_equal(gguf_file_from_memory(&f, bytes, n, &err), 0);
+        assert_int_equal(model_load(&alone, f, NULL, &err), 0);
+        assert_int_equal(model_load(&together, f, &options, &err), 0);
+        assert_int_equal(alone->memory_bytes, together->memory_bytes);
+        assert_memory_equal(alone->memory, together->memory, (size_t)alone->memory_bytes);
+        model_close(alone);
+        model_close(together);
+        gguf_file_close(f);
+        free(bytes);
+    }
+}
+
 static void a_tied_output_shares_its_data(void **state)
 {
     (void)state;
@@ -518,6 +544,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_model_has_what_its_file_says),
+        cmocka_unit_test(many_threads_load_the_same),
         cmocka_unit_test(a_tied_output_shares_its_data),
         cmocka_unit_test(keys_of_a_wrong_type_are_refused),
         cmocka_unit_test(numbers_out_of_range_are_refused),
