@@ -88,7 +88,10 @@ static int read_plan(const struct arguments *a, struct plan *plan)
     if (prompt)
         plan->rows[plan->n_rows++] = (struct row){.prefill = true, .tokens = prompt, .batch = 1};
     const char *batches = plan->compare ? "1,4,8,16,32" : "1,8,32";
-    return add_batches(plan, a->batches ? a->batches : batches, tokens);
+    status = add_batches(plan, a->batches ? a->batches : batches, tokens);
+    if (status < 0 && plan->n_rows == 0)
+        return cmd_usage("bench", "-p 0 and no number in -b leave nothing to measure");
+    return status;
 }
 
 static int read_arguments(int argc, char **argv, struct arguments *a, struct plan *plan)

@@ -62,7 +62,7 @@ static int ask_engine(struct doctor *d, struct realm_error *err)
 
 static void measure_reading(struct doctor *d)
 {
-    if (d->machine.available_bytes / 2 < bandwidth_bytes(d->threads))
+    if (doctor_room(d) / 2 < bandwidth_bytes(d->threads))
         return;
     struct bandwidth *b = bandwidth_open(d->threads);
     if (b)

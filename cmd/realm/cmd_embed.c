@@ -19,7 +19,8 @@ static const struct opt_help help = {
 };
 
 struct arguments {
-    const char *model, *file, *pooling;
+    const char *model, *file;
+    enum realm_pooling pooling; /* NONE: the model's */
     bool raw;
     char **texts; /* operands */
     int n_texts;
@@ -142,9 +143,7 @@ static int embed(struct embedder *e, const struct arguments *a, struct realm_mod
     realm_model_info(m, &info);
     e->raw = a->raw;
     e->width = info.hidden_size;
-    e->pooling = info.pooling ? info.pooling : REALM_POOL_MEAN;
-    if (a->pooling)
-        (void)parse_pooling(a->pooling, &e->pooling);
+    e->pooling = a->pooling ? a->pooling : info.pooling ? info.pooling : REALM_POOL_MEAN;
     e->vector = mem_array(e->width, sizeof(*e->vector));
     int status = e->vector ? embed_all(e, m) : cmd_failf("embed", "out of memory");
     for (size_t i = 0; i < AT_ONCE; i++)
@@ -155,12 +154,12 @@ static int embed(struct embedder *e, const struct arguments *a, struct realm_mod
 
 static int read_arguments(int argc, char **argv, struct arguments *a)
 {
-    enum realm_pooling pooling;
+    const char *pooling = NULL;
     const struct opt opts[] = {
         {"model", 'm', "FILE", "GGUF file (default: the model that comes along)", &a->model, NULL},
         {"file", 'f', "FILE", "each line of FILE is a text (- is standard input)", &a->file, NULL},
         {"pooling", 0, "KIND", "mean, cls (the first token) or last (default: the model's)",
-         &a->pooling, NULL},
+         &pooling, NULL},
         {"raw", 0, NULL, "as the model has it, not of length 1", NULL, &a->raw},
     };
     int status = opt_parse(argc, argv, opts, ARRAY_LEN(opts), &help, &a->n_texts);
@@ -169,7 +168,7 @@ static int read_arguments(int argc, char **argv, struct arguments *a)
     a->texts = argv;
     if ((a->n_texts > 0) == (a->file != NULL))
         return cmd_usage("embed", "give texts, or --file FILE (- is standard input)");
-    return a->pooling ? parse_pooling(a->pooling, &pooling) : -1;
+    return pooling ? parse_pooling(pooling, &a->pooling) : -1;
 }
 
 int cmd_embed(int argc, char **argv)

@@ -21,6 +21,10 @@ struct doctor {
 /* Fills in product_s, with d->threads threads.  REALM_E_NOMEM, REALM_E_SYS. */
 MUST_USE int doctor_measure_products(struct doctor *d);
 
+/* Bytes of memory that can be had now: a control group with less than is free ends who takes
+ * more. */
+uint64_t doctor_room(const struct doctor *d);
+
 /* What to expect of a model that is quantised in a common way. */
 struct expected {
     const char *size, *type; /* "8B", "Q4_K_M" */

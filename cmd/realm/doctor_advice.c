@@ -7,6 +7,12 @@
 #include "doctor.h"
 #include "kernels/cpu.h"
 
+uint64_t doctor_room(const struct doctor *d)
+{
+    const struct machine *m = &d->machine;
+    return m->limit_bytes < m->available_bytes ? m->limit_bytes : m->available_bytes;
+}
+
 /* ---- what to expect ---- */
 
 /* Of the read bandwidth, by decoding one answer; and of the rate of products alone, by reading

@@ -264,8 +264,10 @@ static int settle_experts(struct model_config *c, const struct gguf *g, struct r
         takes |= c->arch->parts[i].if_experts;
     if (!c->experts && c->arch->needs_experts)
         return err_set(err, REALM_E_FORMAT, "key %s.expert_count is missing or 0", c->architecture);
-    if (!c->experts)
+    if (!c->experts) {
+        c->experts_used = c->expert_ffn = c->shared_ffn = 0;
         return 0;
+    }
     if (!takes)
         return err_set(err, REALM_E_UNSUPPORTED,
                        "key %s.expert_count is %u: experts are not supported there",

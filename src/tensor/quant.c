@@ -46,11 +46,18 @@ static float fit_scale(const float *x, int n, int levels, float inverse, float *
     return *scale * xq;
 }
 
-float quant_symmetric_scale(const float *x, int n, int levels)
+/* The value of the greatest magnitude. */
+static float peak_of(const float *x, int n)
 {
     float peak = 0;
     for (int i = 0; i < n; i++)
         peak = fabsf(x[i]) > fabsf(peak) ? x[i] : peak;
+    return peak;
+}
+
+float quant_symmetric_scale(const float *x, int n, int levels)
+{
+    float peak = peak_of(x, n);
     if (fabsf(peak) < 0x1p-40f) // its scale is nothing in f16, and its square might be
         return 0;
     float best = 0, best_gain = 0;
@@ -94,22 +101,48 @@ bool q8_0_encode(enum dtype type, const float *x, void *out, uint64_t k)
     return finite;
 }
 
+/* The integer of x, from low on. */
+static float symmetric_item(float x, float d, float low)
+{
+    return quant_clamp(quant_round(x / d), low, -low - 1);
+}
+
+static float symmetric_error(const float *x, uint16_t half, float low)
+{
+    float d = f32_from_f16(half), error = 0;
+    for (int i = 0; i < QK; i++) {
+        float miss = x[i] - (d != 0 ? d * symmetric_item(x[i], d, low) : 0);
+        error += miss * miss;
+    }
+    return error;
+}
+
+/* The scale that fits best, or the one that puts the greatest value at the end of the range:
+ * of a block that has such a scale already, as f16, the fit may find another that f16 rounds. */
+static uint16_t symmetric_half(const float *x, float low)
+{
+    uint16_t fit = f16_from_f32(quant_symmetric_scale(x, QK, (int)-low));
+    uint16_t end = f16_from_f32(peak_of(x, QK) / low);
+    return symmetric_error(x, end, low) <= symmetric_error(x, fit, low) ? end : fit;
+}
+
 static bool symmetric_block(const struct code_type *t, const float *x, uint16_t *d_half,
                             uint8_t *codes)
 {
     memset(codes, t->offset, QK);
     *d_half = 0;
-    if (!quant_all_finite(x, QK))
+    if (!quant_in_range(x, QK))
         return false;
-    uint16_t half = f16_from_f32(quant_symmetric_scale(x, QK, t->offset));
-    float d = f32_from_f16(half), low = -(float)t->offset;
+    float low = -(float)t->offset;
+    uint16_t half = symmetric_half(x, low);
+    float d = f32_from_f16(half);
     if (!isfinite(d))
         return false;
     if (d == 0)
         return true;
     *d_half = half;
     for (int i = 0; i < QK; i++)
-        codes[i] = (uint8_t)(quant_clamp(quant_round(x[i] / d), low, -low - 1) - low);
+        codes[i] = (uint8_t)(symmetric_item(x[i], d, low) - low);
     return true;
 }
 

@@ -148,6 +148,15 @@ static void what_to_expect_is_arithmetic(void **state)
     assert_true(list[0].decode_tok_s == 0);
 }
 
+static void a_control_group_has_less_room(void **state)
+{
+    (void)state;
+    struct doctor d = sound();
+    assert_int_equal(doctor_room(&d), 30 * GiB);
+    d.machine.limit_bytes = 512 * MiB;
+    assert_int_equal(doctor_room(&d), 512 * MiB);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -156,6 +165,7 @@ int main(void)
         cmocka_unit_test(the_worst_machine_of_all),
         cmocka_unit_test(levels_that_are_not_there_are_listed),
         cmocka_unit_test(what_to_expect_is_arithmetic),
+        cmocka_unit_test(a_control_group_has_less_room),
     };
     return cmocka_run_group_tests_name("cmd/doctor", tests, NULL, NULL);
 }

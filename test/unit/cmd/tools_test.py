@@ -104,6 +104,10 @@ def bench_has_tokens_before():
     assert "realm bench: " in realm("bench", "-d", 100000, "-r", 1, status=1)
 
 
+def bench_wants_something_to_measure():
+    assert "nothing to measure" in realm("bench", "-p", 0, "-b", "", status=2)
+
+
 def compare(answer, after="", status=0, args=("-r", 1)):
     with folder() as path:
         fake, log = Path(path, "fake"), Path(path, "log")
@@ -168,6 +172,7 @@ def score_names_what_is_wrong():
 
 CASES = [doctor_measures_in_seconds, doctor_expects_what_it_measured, doctor_speaks_to_people,
          doctor_warns, doctor_knows_what_it_does_not_know, bench_has_tokens_before,
+         bench_wants_something_to_measure,
          bench_compares_in_turns, bench_says_why_it_cannot_compare, score_of_a_file_is_a_perplexity,
          score_names_what_is_wrong]
 

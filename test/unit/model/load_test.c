@@ -99,6 +99,32 @@ static void a_model_has_what_its_file_says(void **state)
     free(bytes);
 }
 
+/* By the caller alone, and by more threads than some tensors have pieces. */
+static void many_threads_load_the_same(void **state)
+{
+    (void)state;
+    static const enum dtype types[] = {DTYPE_F32, DTYPE_Q8_0, DTYPE_Q4_K};
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        struct model_spec s = model_spec_default();
+        struct model_load_options options = {.threads = 5};
+        s.type = types[i];
+        size_t n;
+        uint8_t *bytes = model_file_make(&s, &n);
+        struct gguf_file *f;
+        struct model *alone, *together;
+        struct realm_error err;
+        assert_int_equal(gguf_file_from_memory(&f, bytes, n, &err), 0);
+        assert_int_equal(model_load(&alone, f, NULL, &err), 0);
+        assert_int_equal(model_load(&together, f, &options, &err), 0);
+        assert_int_equal(alone->memory_bytes, together->memory_bytes);
+        assert_memory_equal(alone->memory, together->memory, (size_t)alone->memory_bytes);
+        model_close(alone);
+        model_close(together);
+        gguf_file_close(f);
+        free(bytes);
+    }
+}
+
 static void a_tied_output_shares_its_data(void **state)
 {
     (void)state;
@@ -238,6 +264,27 @@ static void what_we_do_not_run_is_named(void **state)
     spoil("llama.rope.scaling.type", GGUF_STRING, 0, "linear", 0, "");
     spoil("llama.expert_count", GGUF_U32, 0, NULL, 0, "");
     spoil("llama.attention.value_length", GGUF_U32, 64, NULL, 0, "");
+}
+
+/* What a step's scratch is sized by, 64 times as large for nothing. */
+static void experts_that_are_not_there_count_for_nothing(void **state)
+{
+    (void)state;
+    static const char *const keys[] = {"llama.expert_used_count",
+                                       "llama.expert_feed_forward_length",
+                                       "llama.expert_shared_feed_forward_length"};
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        struct model_spec s = model_spec_default();
+        struct model_plan plan;
+        struct realm_error err;
+        s.key = keys[i];
+        s.key_type = GGUF_U32;
+        s.key_number = 64;
+        assert_int_equal(plan_of(&s, &plan, &err), 0);
+        assert_int_equal(plan.config.experts_used, 0);
+        assert_int_equal(plan.config.expert_ffn, 0);
+        assert_int_equal(plan.config.shared_ffn, 0);
+    }
 }
 
 /* What rows see follows from the architecture, how they are pooled from the file. */
@@ -497,11 +544,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_model_has_what_its_file_says),
+        cmocka_unit_test(many_threads_load_the_same),
         cmocka_unit_test(a_tied_output_shares_its_data),
         cmocka_unit_test(keys_of_a_wrong_type_are_refused),
         cmocka_unit_test(numbers_out_of_range_are_refused),
         cmocka_unit_test(missing_keys_are_named),
         cmocka_unit_test(what_we_do_not_run_is_named),
+        cmocka_unit_test(experts_that_are_not_there_count_for_nothing),
         cmocka_unit_test(encoders_say_what_they_are),
         cmocka_unit_test(numbers_must_fit_each_other),
         cmocka_unit_test(tensors_are_checked_by_name_type_and_shape),

@@ -243,6 +243,28 @@ static void zeros_and_constants_stay(void **state)
     }
 }
 
+/* A block whose greatest value is at the end of the range, as of a model that was trained in
+ * this type, or alone among zeros. */
+static void what_a_type_can_say_stays(void **state)
+{
+    (void)state;
+    static const enum dtype types[] = {DTYPE_Q4_0, DTYPE_Q5_0};
+    for (size_t i = 0; i < 2 * 500; i++) {
+        const enum dtype type = types[i % 2];
+        const float end = type == DTYPE_Q4_0 ? 8 : 16;
+        const float d = f32_from_f16(f16_from_f32(noise(i)));
+        float x[32], back[32];
+        uint8_t row[64];
+        for (uint64_t j = 0; j < 32; j++)
+            x[j] = d * (i % 4 < 2 ? truncf(fmodf(noise(i * 32 + j) * 5, end)) : 0);
+        x[i % 32] = d * -end;
+        assert_int_equal(quantize_row(type, x, row, 32), 0);
+        dequantize_row(type, row, back, 32);
+        for (size_t j = 0; j < 32; j++)
+            assert_true(back[j] == x[j]);
+    }
+}
+
 /* One bad value, or one that no scale reaches, zeroes its block and no other. */
 static void bad_values_are_told_and_zeroed(void **state)
 {
@@ -312,6 +334,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(exact_types_lose_nothing),
         cmocka_unit_test(every_magnitude_is_met),
         cmocka_unit_test(zeros_and_constants_stay),
+        cmocka_unit_test(what_a_type_can_say_stays),
         cmocka_unit_test(bad_values_are_told_and_zeroed),
         cmocka_unit_test(any_bits_are_survived),
     };
