@@ -345,7 +345,7 @@ static void wipe_key(json_t *message)
 {
     const json_t *key = json_object_get(message, "api_key");
     if (json_is_string(key))
-        explicit_bzero((void *)json_string_value(key), json_string_length(key));
+        mem_wipe((void *)json_string_value(key), json_string_length(key));
 }
 
 void socket_message(struct api *a, struct http_ws *ws, bool text, struct slice message)

@@ -104,6 +104,12 @@ void mem_free(void *p)
     free(p);
 }
 
+void mem_wipe(void *p, size_t n)
+{
+    if (n)
+        explicit_bzero(p, n);
+}
+
 void *mem_pages(size_t bytes)
 {
     if (must_fail())

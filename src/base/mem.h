@@ -24,6 +24,9 @@ MUST_USE char *mem_strdup(const char *s);
 MUST_USE char *mem_strndup(const char *s, size_t n);
 void mem_free(void *p);
 
+/* Zeros where a secret was, which no compiler leaves out.  p may be NULL when n is 0. */
+void mem_wipe(void *p, size_t n);
+
 /* Whole pages straight from the system, zeroed, on huge pages where it has
  * them; dumps of the process leave them out.  bytes must be over 0. */
 MUST_USE void *mem_pages(size_t bytes);

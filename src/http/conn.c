@@ -12,6 +12,7 @@
 
 #include "base/ckd.h"
 #include "base/clock.h"
+#include "base/mem.h"
 #include "http/ws.h"
 
 enum {
@@ -168,7 +169,7 @@ static void read_some(struct conn *c)
         }
         total += (size_t)got;
         take_bytes(c, (struct slice){c->s->scratch, (size_t)got});
-        explicit_bzero(c->s->scratch, (size_t)got);
+        mem_wipe(c->s->scratch, (size_t)got);
         if ((size_t)got < sizeof(c->s->scratch) && !(c->ssl && tls_pending(c->ssl)))
             return;
     }

@@ -59,7 +59,7 @@ void exchange_free(struct http_exchange *x)
     struct http_server *s = x->c->s;
     s->payer_bytes[x->payer % HTTP_PAYERS] -= x->paid;
     s->bodies_bytes -= x->paid;
-    explicit_bzero(x->text, x->text_bytes); // there may be a key in it
+    mem_wipe(x->text, x->text_bytes); // there may be a key in it
     buf_free(&x->body);
     mem_free(x);
 }

@@ -1,4 +1,5 @@
 #include "base/ckd.h"
+#include "base/mem.h"
 #include "http/conn.h"
 
 #include <string.h>
@@ -10,7 +11,7 @@ static void compact(struct queue *q)
 {
     size_t rest = queue_bytes(q);
     memmove(q->b.p, q->b.p + q->at, rest);
-    explicit_bzero(q->b.p + rest, q->at);
+    mem_wipe(q->b.p + rest, q->at);
     q->b.n = rest;
     q->at = 0;
 }
@@ -46,7 +47,7 @@ int queue_add(struct queue *q, const void *p, size_t n)
 
 void queue_take(struct queue *q, size_t n)
 {
-    explicit_bzero(q->b.p + q->at, n);
+    mem_wipe(q->b.p + q->at, n);
     q->at += n;
     if (q->at < q->b.n)
         return;
@@ -57,7 +58,7 @@ void queue_take(struct queue *q, size_t n)
 
 void queue_free(struct queue *q)
 {
-    explicit_bzero(q->b.p + q->at, queue_bytes(q));
+    mem_wipe(q->b.p + q->at, queue_bytes(q));
     buf_free(&q->b);
     q->at = 0;
 }

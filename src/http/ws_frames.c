@@ -66,7 +66,7 @@ static void give_up(struct ws_frames *f, uint16_t code, const char *reason)
 
 static void wipe(struct buf *b)
 {
-    explicit_bzero(b->p, b->n);
+    mem_wipe(b->p, b->n);
     buf_clear(b);
 }
 
@@ -80,7 +80,7 @@ static void on_chunk(wslay_event_context_ptr wslay,
         return;
     if (buf_add(&f->own, chunk->data, chunk->data_length))
         f->failed = true;
-    explicit_bzero((void *)chunk->data, chunk->data_length);
+    mem_wipe((void *)chunk->data, chunk->data_length);
 }
 
 static void on_message(wslay_event_context_ptr wslay, const struct wslay_event_on_msg_recv_arg *m,
