@@ -21,6 +21,7 @@ enum {
     PROBE_LATER_MS = 1000,
     BODY_GRACE_MS = 5000,
     READ_BYTES_MAX = 256 << 10, /* of one connection in one turn */
+    STALL_LOOKS = 16,           /* in stall_ms: each asks the system */
 };
 
 uint64_t conn_now_ms(const struct conn *c)
@@ -205,6 +206,9 @@ static void on_poll(uv_poll_t *poll, int status, int events)
         shake(c);
     else if (events & UV_READABLE)
         read_some(c);
+    /* At once, not when all that came in this turn was read: of a thousand slow ones, say. */
+    list_remove(&c->work);
+    conn_work(c);
 }
 
 /* ---- acting on what came ---- */
@@ -479,8 +483,9 @@ static uint64_t taken_by_client(const struct conn *c)
  * and then: in stall_ms it must take what the least rate makes of that, or all there is. */
 static void check_stall(struct conn *c, uint64_t now_ms)
 {
-    if (conn_unsent(c) == 0 && c->stall.clean == c->written)
+    if ((conn_unsent(c) == 0 && c->stall.clean == c->written) || now_ms < c->stall.look_ms)
         return;
+    c->stall.look_ms = now_ms + c->s->limits.stall_ms / STALL_LOOKS;
     uint64_t taken = taken_by_client(c);
     uint64_t waits = conn_unsent(c) + c->written - taken;
     if (waits == 0) {

@@ -77,6 +77,7 @@ struct stall {
     uint64_t taken;    /* bytes that the client had taken when the wait began */
     uint64_t wanted;   /* bytes that it must take until until_ms */
     uint64_t clean;    /* bytes written when it had taken all */
+    uint64_t look_ms;  /* when to look again */
 };
 
 struct conn {
