@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/err.h"
 #include "base/io.h"
 #include "base/limits.h"
 #include "base/mem.h"
@@ -22,7 +23,8 @@ static const char *cache_dir(struct buf *path)
     return status ? NULL : buf_cstr(path);
 }
 
-static int open_parts(struct run *run, const uint8_t *wasm, size_t n, struct realm_error *err)
+static int open_parts(struct run *run, const char *file, const uint8_t *wasm, size_t n,
+                      struct realm_error *err)
 {
     struct buf dir;
     const struct wasm_host_options options = {.cache_dir = cache_dir(&dir), .chat = run->chat};
@@ -30,9 +32,9 @@ static int open_parts(struct run *run, const uint8_t *wasm, size_t n, struct rea
     buf_free(&dir);
     if (!status)
         status = wasm_guest_open(&run->guest, run->host, wasm, n, err);
-    if (!status)
-        status = wasm_tenant_open(&run->tenant, run->on.engine, "default", 0);
-    return status;
+    if (status)
+        return err_prefix(err, status, "the guest %s", file);
+    return wasm_tenant_open(&run->tenant, run->on.engine, "default", 0);
 }
 
 int run_guest_open(struct run *run, const char *file)
@@ -42,7 +44,7 @@ int run_guest_open(struct run *run, const char *file)
     size_t n;
     if (io_read_file(io_system(), file, GUEST_MODULE_BYTES_MAX, &wasm, &n, &err))
         return cmd_fail("run", &err);
-    int status = open_parts(run, wasm, n, &err);
+    int status = open_parts(run, file, wasm, n, &err);
     mem_free(wasm);
     return status ? cmd_fail("run", &err) : -1;
 }

@@ -3,8 +3,9 @@
  * A connection owns its socket, what came in and is not used yet, and what is to go out.
  * It has at most one exchange: what a client sends ahead of an answer waits in `in`.
  *
- * All work is done in one place, conn_work, which the loop calls after it has polled and
- * before it polls again, for the connections that conn_touch has put on the server's list.
+ * All work is done in one place, conn_work, which is called for a connection when its socket was
+ * read, and, after the loop has polled and before it polls again, for those that conn_touch has
+ * put on the server's list.
  * The functions of http.h only queue bytes, mark and touch.  So several writes of one turn
  * leave in one system call, and gone is never called from within a call.
  *

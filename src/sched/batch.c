@@ -103,8 +103,9 @@ static size_t behind(const struct prompts *p)
 }
 
 /* Up to `most` rows, a piece at a time for the tenant that is behind, whose first prompt gets all
- * of it.  Rows that are computed again count here: they take the time of others.  A prompt that
- * ends in this step waits for no rows of other tenants beyond the first `few`. */
+ * of it.  Rows that are computed again count here: they take the time of others.  Once a prompt
+ * ends in this step none are added beyond the first `few`, for it would wait for them; those of
+ * tenants that were further behind are in it, though. */
 static void hand_out(struct prompts *p, size_t few, size_t most)
 {
     size_t all = 0;

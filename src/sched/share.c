@@ -178,23 +178,26 @@ static void insert(struct list *gens, struct sched_gen *g)
     list_add_head(after, &g->link);
 }
 
-/* The least counter of the others that wait, or, when none does, of those that run, which may
- * have come further than any that waited. */
-static double least(const struct sched *s, const struct account *but)
+/* Where a tenant that comes back begins, but for its credit: at the least counter of the others
+ * that wait or, when none does, of those that run, which may have come further than any that
+ * waited.  Never below where one before it began: of many that come together each would have a
+ * credit more than the last, which is the least of those that wait. */
+static double raise_floor(struct sched *s, const struct account *a)
 {
     double waits = INFINITY, runs = INFINITY;
     const struct list *busy = &s->shares.busy;
     for (struct list *i = busy->next; i != busy; i = i->next) {
-        const struct account *a = account_of(i);
-        if (a == but)
+        const struct account *other = account_of(i);
+        if (other == a)
             continue;
-        if (a->n_waiting)
-            waits = fmin(waits, a->counter);
-        runs = fmin(runs, a->counter);
+        if (other->n_waiting)
+            waits = fmin(waits, other->counter);
+        runs = fmin(runs, other->counter);
     }
-    if (waits < INFINITY)
-        return waits;
-    return runs < INFINITY ? fmax(runs, s->shares.floor) : s->shares.floor;
+    double least = waits < INFINITY ? waits : runs;
+    if (least < INFINITY)
+        s->shares.floor = fmax(s->shares.floor, least);
+    return s->shares.floor;
 }
 
 void share_take(struct sched *s, struct sched_gen *g)
@@ -204,7 +207,7 @@ void share_take(struct sched *s, struct sched_gen *g)
     a->kv_bytes_max = g->kv_bytes_max;
     a->stats.weight = g->weight;
     if (a->n_waiting == 0)
-        a->counter = fmax(a->counter, least(s, a) - CREDIT * g->model->cost / a->weight);
+        a->counter = fmax(a->counter, raise_floor(s, a) - CREDIT * g->model->cost / a->weight);
     if (list_empty(&a->link))
         list_add_tail(&s->shares.busy, &a->link);
     list_remove(&g->link);

@@ -74,7 +74,7 @@ struct shares {
     /* The scheduler's thread. */
     struct list busy;
     size_t n_waiting; /* generations of all */
-    double floor;     /* the greatest of the least counters of those that waited */
+    double floor;     /* where who comes back begins, but for its credit; never falls */
     /* Of one turn. */
     double weights; /* of the busy ones */
     double limit;   /* nobody with more than this may go by one that has to wait */

@@ -107,9 +107,12 @@ static float symmetric_item(float x, float d, float low)
     return quant_clamp(quant_round(x / d), low, -low - 1);
 }
 
+/* Infinite where f16 has no such scale. */
 static float symmetric_error(const float *x, uint16_t half, float low)
 {
     float d = f32_from_f16(half), error = 0;
+    if (!isfinite(d))
+        return INFINITY;
     for (int i = 0; i < QK; i++) {
         float miss = x[i] - (d != 0 ? d * symmetric_item(x[i], d, low) : 0);
         error += miss * miss;

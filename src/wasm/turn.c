@@ -52,13 +52,17 @@ static struct turn_line *line_of(struct list *link)
     return CONTAINER_OF(link, struct turn_line, link);
 }
 
-static uint64_t least(const struct turns *t)
+/* Where a line that comes back begins, but for its tick: at the least of those that are there, and
+ * never below where one before it began, which has a tick less than them itself. */
+static uint64_t raise_floor(struct turns *t)
 {
-    uint64_t least = list_empty(&t->lines) ? t->floor : UINT64_MAX;
+    uint64_t least = UINT64_MAX;
     for (struct list *i = t->lines.next; i != &t->lines; i = i->next)
         if (line_of(i)->had < least)
             least = line_of(i)->had;
-    return least;
+    if (least != UINT64_MAX && least > t->floor)
+        t->floor = least;
+    return t->floor;
 }
 
 /* Whose turn it is next; NULL: nobody waits. */
@@ -80,7 +84,7 @@ static void appear(struct turn *u)
     struct turn_line *line = u->line;
     if (!list_empty(&line->link))
         return;
-    const uint64_t others = least(t), ahead = TICK_NS / u->weight;
+    const uint64_t others = raise_floor(t), ahead = TICK_NS / u->weight;
     if (line->had + ahead < others)
         line->had = others - ahead;
     list_add_tail(&t->lines, &line->link);
@@ -93,7 +97,7 @@ static void disappear(struct turn *u)
     if (line->computing || !list_empty(&line->waiting))
         return;
     list_remove(&line->link);
-    if (list_empty(&t->lines))
+    if (list_empty(&t->lines) && line->had > t->floor)
         t->floor = line->had;
 }
 

@@ -7,7 +7,7 @@
  * to go before those that compute.
  *
  * Turns go to the tenant that has computed least for its weight; one that comes back after a
- * pause is lifted to the least of those that are there, but for a slice, so that nobody saves
+ * pause is lifted to the least of those that are there, but for a tick, so that nobody saves
  * up.  Inside a tenant who came first goes first, and who has had a slice comes last.
  *
  * Threads: any; one lock, not held while a callback is called.  A turn belongs to one thread. */
@@ -36,7 +36,7 @@ struct turns {
     atomic_uint computing, waiting; /* guests; anyone may read, who changes them has the lock */
     struct mutex lock;              /* guards all below, and what the lines have */
     struct list lines;              /* of tenants whose guests compute or wait */
-    uint64_t floor;                 /* what the last of them had when it left */
+    uint64_t floor;                 /* where one that comes back begins; never falls */
 };
 
 /* A tenant's, in use while any of its guests is. */

@@ -237,6 +237,44 @@ static void a_pause_saves_nothing_up(void **state)
     sim_close(s);
 }
 
+static double least_counter(const struct sim *s)
+{
+    double least = INFINITY;
+    const struct list *busy = &s->sched->shares.busy;
+    for (const struct list *i = busy->next; i != busy; i = i->next)
+        least = fmin(least, CONTAINER_OF(i, struct account, link)->counter);
+    return least;
+}
+
+/* Many come beside one that waits for places, or beside one that has its own: all in one turn, or
+ * each in its own.  None is further behind than a credit. */
+static void a_credit_is_not_on_top_of_anothers(void **state)
+{
+    (void)state;
+    for (unsigned kind = 0; kind < 4; kind++) {
+        bool waits = kind & 1, together = kind & 2;
+        struct sim *s = begin_plain(4000, 1, 1);
+        s->n_tenants = SIM_TENANTS;
+        for (unsigned i = 0; i < SIM_TENANTS; i++)
+            s->tenants[i].weight = 1;
+        for (unsigned i = 0; i < (waits ? 20 : 1); i++)
+            assert_true(sim_start(s, 0, 2000, 20));
+        s->sched->places_max = waits ? 1 : 20;
+        while (s->tenants[0].served < 1000 * 1000)
+            (void)sim_turn(s, false);
+        const double least = s->tenants[0].served - 128 * 1000;
+        for (unsigned i = 1; i < SIM_TENANTS; i++) {
+            assert_true(sim_start(s, i, 2000, 20));
+            if (together && i + 1 < SIM_TENANTS)
+                continue;
+            (void)sim_turn(s, false);
+            SIM_CHECK(s, least_counter(s) >= least, "kind %u, t%u: %g tokens more than a credit",
+                      kind, i, (least - least_counter(s)) / 1000);
+        }
+        sim_close(s);
+    }
+}
+
 /* One at a time. */
 static void priorities_are_a_tenants_own(void **state)
 {
@@ -322,6 +360,7 @@ int main(void)
         cmocka_unit_test(pages_are_taken_back_for_one_that_has_few),
         cmocka_unit_test(no_place_is_taken_for_one_that_is_capped),
         cmocka_unit_test(a_pause_saves_nothing_up),
+        cmocka_unit_test(a_credit_is_not_on_top_of_anothers),
         cmocka_unit_test(priorities_are_a_tenants_own),
         cmocka_unit_test(who_waits_for_too_long_is_refused),
         cmocka_unit_test(idle_tenants_are_forgotten),

@@ -144,6 +144,15 @@ static void allocations_can_be_made_to_fail(void **state)
     assert_int_equal(mem_live(), before);
 }
 
+static void what_is_wiped_is_zero_or_nothing(void **state)
+{
+    (void)state;
+    char secret[] = "secret";
+    mem_wipe(NULL, 0);
+    mem_wipe(secret, 3);
+    assert_memory_equal(secret, "\0\0\0ret", sizeof(secret));
+}
+
 static void messages_end_at_a_whole_character(void **state)
 {
     (void)state;
@@ -220,6 +229,7 @@ int main(void)
         cmocka_unit_test(utf8_takes_what_the_standard_takes),
         cmocka_unit_test(overflow_is_seen),
         cmocka_unit_test(allocations_can_be_made_to_fail),
+        cmocka_unit_test(what_is_wiped_is_zero_or_nothing),
         cmocka_unit_test(messages_end_at_a_whole_character),
         cmocka_unit_test(messages_hold_no_control_characters),
         cmocka_unit_test(a_log_that_nobody_reads_blocks_nobody),

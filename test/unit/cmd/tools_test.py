@@ -1,4 +1,4 @@
-"""The program's tools as a person calls them: doctor, bench, score; prints TAP.
+"""The program's tools as a person calls them: doctor, bench, score, run; prints TAP.
 
     tools_test.py REALM
 
@@ -170,11 +170,19 @@ def score_names_what_is_wrong():
         assert "ids are taken as they are" in realm("score", "--ids", "1,2", "-w", 8, status=2)
 
 
+# ---- run -----------------------------------------------------------------------------------------
+
+
+def run_names_a_guest_that_is_none():
+    assert f"the guest {__file__}: this is no WebAssembly" in \
+        realm("run", "--guest", __file__, "hi", status=1)
+
+
 CASES = [doctor_measures_in_seconds, doctor_expects_what_it_measured, doctor_speaks_to_people,
          doctor_warns, doctor_knows_what_it_does_not_know, bench_has_tokens_before,
          bench_wants_something_to_measure,
          bench_compares_in_turns, bench_says_why_it_cannot_compare, score_of_a_file_is_a_perplexity,
-         score_names_what_is_wrong]
+         score_names_what_is_wrong, run_names_a_guest_that_is_none]
 
 
 def main():

@@ -189,7 +189,9 @@ static void connections_inherit_options(void **state)
     assert_int_equal(option_of(fd, IPPROTO_TCP, TCP_NODELAY), 1);
     assert_int_equal(option_of(fd, SOL_SOCKET, SO_KEEPALIVE), 1);
     assert_int_equal(option_of(fd, IPPROTO_TCP, TCP_KEEPIDLE), 15);
+    assert_int_equal(option_of(fd, IPPROTO_TCP, TCP_KEEPINTVL), 5);
     assert_int_equal(option_of(fd, IPPROTO_TCP, TCP_KEEPCNT), 3);
+    assert_int_equal(option_of(fd, SOL_SOCKET, SO_SNDBUF), 2 * (128 << 10)); // as Linux counts
     hang_up(&c);
 }
 

@@ -265,6 +265,21 @@ static void what_a_type_can_say_stays(void **state)
     }
 }
 
+/* The best scale is beyond f16's greatest, that of the end of the range is not. */
+static void what_f16_reaches_is_kept(void **state)
+{
+    (void)state;
+    float x[32], back[32];
+    uint8_t row[64];
+    for (int j = 0; j < 32; j++)
+        x[j] = 68421 * (float)(j % 7 - 3);
+    x[0] = -520000;
+    assert_int_equal(quantize_row(DTYPE_Q4_0, x, row, 32), 0);
+    dequantize_row(DTYPE_Q4_0, row, back, 32);
+    for (int j = 0; j < 32; j++)
+        assert_true(fabsf(back[j] - x[j]) < 32768);
+}
+
 /* One bad value, or one that no scale reaches, zeroes its block and no other. */
 static void bad_values_are_told_and_zeroed(void **state)
 {
@@ -335,6 +350,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(every_magnitude_is_met),
         cmocka_unit_test(zeros_and_constants_stay),
         cmocka_unit_test(what_a_type_can_say_stays),
+        cmocka_unit_test(what_f16_reaches_is_kept),
         cmocka_unit_test(bad_values_are_told_and_zeroed),
         cmocka_unit_test(any_bits_are_survived),
     };

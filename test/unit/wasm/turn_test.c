@@ -220,6 +220,23 @@ static void nobody_saves_up(void **state)
     finish(&w);
 }
 
+/* Each is a tick behind who computes, not behind the one before: who came first goes first. */
+static void who_come_together_are_level(void **state)
+{
+    static struct world w;
+    static struct turn_line lines[5];
+    (void)state;
+    open_world(&w, 1);
+    atomic_fetch_add(&now, 10000 * MS);
+    assert_int_equal(turn_tick(&w.first, NULL), 0);
+    for (int i = 0; i < 5; i++) {
+        turn_line_init(&lines[i]);
+        add(&w, &lines[i], 0, (char)('a' + i), 1, 10);
+    }
+    finish(&w);
+    assert_string_equal(order, "abcde");
+}
+
 static void as_many_compute_as_may(void **state)
 {
     static struct world w;
@@ -325,6 +342,7 @@ int main(void)
         cmocka_unit_test(weights_are_shares),
         cmocka_unit_test(what_is_brief_goes_before_what_is_long),
         cmocka_unit_test(nobody_saves_up),
+        cmocka_unit_test(who_come_together_are_level),
         cmocka_unit_test(as_many_compute_as_may),
         cmocka_unit_test(who_waits_can_leave),
         cmocka_unit_test(who_gave_way_can_leave),
