@@ -13,7 +13,6 @@ enum {
     XCR0_YMM = 0x06, /* register files that the system saves */
     XCR0_ZMM = 0xe6,
     LEAF7_1_AVX512_BF16 = 1 << 5, /* in eax; not every cpuid.h names it */
-    FETCH_AHEAD = 4608,
 };
 
 static bool has(uint32_t word, uint32_t bits)

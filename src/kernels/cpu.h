@@ -14,7 +14,9 @@ enum cpu_flags {
 /* Flags of this processor, as the operating system lets them be used. */
 unsigned cpu_detect(void);
 
-/* How many bytes before weights are read they should be asked for; 0: not at all, since the
+enum { FETCH_AHEAD = 4608 };
+
+/* How many bytes before weights are read they should be asked for: FETCH_AHEAD, or 0 where the
  * processor's own prefetchers do as well. */
 size_t cpu_fetch_ahead(void);
 

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "check.h"
+#include "kernels/cpu.h"
 #include "kernels/gemm_init.h"
 #include "rows.h"
 #include "tensor/block.h"
@@ -109,7 +110,7 @@ static bool check_product(enum gemm_type type, struct shape shape, uint64_t seed
     acts_pack(scalar, &p);
     float *got = guarded(p.y_size);
     product_run(scalar, &p, p.y);
-    gemm_ahead = seed % 2 * 4608; // lines behind the panels, which nobody may read
+    gemm_ahead = seed % 2 * FETCH_AHEAD; // lines behind the panels, which nobody may read
     product_run(k, &p, got);
     bool same = check_same(p.y, got, p.y_size, sizeof(float), "k %zu, %zu tokens, %zu panels",
                            shape.k, shape.tokens, shape.n_panels);
