@@ -1,6 +1,7 @@
 /* engine/loader.c - how the store loads a model of ours. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/limits.h"
@@ -76,7 +77,9 @@ static int open_file(struct realm *r, struct plan *p, const char *name, struct r
     /* Before it is opened: should it be replaced in between, it only looks old. */
     if (!path_identify(&p->id, name)) {
         const char *slash = strrchr(name, '/');
-        return err_set(err, REALM_E_NOT_FOUND, "%s: no such file", slash ? slash + 1 : name);
+        const char *why =
+            access(name, F_OK) ? "no such file" : "this is no file, but a folder or the like";
+        return err_set(err, REALM_E_NOT_FOUND, "%s: %s", slash && slash[1] ? slash + 1 : name, why);
     }
     /* The name has no links in it: there must be none when it is opened either. */
     return gguf_file_open(&p->file, io_system(), name, IO_BENEATH, err);
