@@ -139,20 +139,20 @@ static void quant_gemm(enum gemm_type gemm, enum dtype dtype, enum shape shape, 
                    (const uint8_t *)panels + p * panel_bytes(gemm, k), acts, k, tokens);
 }
 
-#define GEMMS(EACH)                                                          \
-    EACH (q8_0, Q8_0, INTS)                                                  \
-        EACH (q4_0, Q4_0, INTS)                                              \
-            EACH (q4_1, Q4_1, INTS | MINS)                                   \
-                EACH (q5_0, Q5_0, INTS)                                      \
-                    EACH (q5_1, Q5_1, INTS | MINS)                           \
-                        EACH (iq4_nl, IQ4_NL, INTS)                          \
-                            EACH (mxfp4, MXFP4, INTS)                        \
-                                EACH (q2_k, Q2_K, INTS | MINS)               \
-                                    EACH (q3_k, Q3_K, INTS)                  \
-                                        EACH (q4_k, Q4_K, FLOATS | MINS)     \
-                                            EACH (q5_k, Q5_K, FLOATS | MINS) \
-                                                EACH (q6_k, Q6_K, FLOATS)    \
-                                                    EACH (iq4_xs, IQ4_XS, INTS)
+#define GEMMS(DO)                 \
+    DO(q8_0, Q8_0, INTS)          \
+    DO(q4_0, Q4_0, INTS)          \
+    DO(q4_1, Q4_1, INTS | MINS)   \
+    DO(q5_0, Q5_0, INTS)          \
+    DO(q5_1, Q5_1, INTS | MINS)   \
+    DO(iq4_nl, IQ4_NL, INTS)      \
+    DO(mxfp4, MXFP4, INTS)        \
+    DO(q2_k, Q2_K, INTS | MINS)   \
+    DO(q3_k, Q3_K, INTS)          \
+    DO(q4_k, Q4_K, FLOATS | MINS) \
+    DO(q5_k, Q5_K, FLOATS | MINS) \
+    DO(q6_k, Q6_K, FLOATS)        \
+    DO(iq4_xs, IQ4_XS, INTS)
 
 #define DEFINE(name, type, shape)                                                            \
     static void gemm_##name(float *y, size_t y_stride, const void *panels, size_t n_panels,  \
