@@ -43,16 +43,9 @@ struct embedder {
 
 static int parse_pooling(const char *text, enum realm_pooling *out)
 {
-    static const struct {
-        const char *name;
-        enum realm_pooling pooling;
-    } kinds[] = {{"mean", REALM_POOL_MEAN}, {"cls", REALM_POOL_CLS}, {"last", REALM_POOL_LAST}};
-    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
-        if (strcmp(text, kinds[i].name) == 0) {
-            *out = kinds[i].pooling;
-            return -1;
-        }
-    }
+    *out = realm_pooling_named(text);
+    if (*out)
+        return -1;
     return cmd_usage("embed", "--pooling must be mean, cls or last, not '%s'", text);
 }
 

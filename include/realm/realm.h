@@ -413,6 +413,9 @@ REALM_API void realm_gen_close(struct realm_gen *g);
 /* Scales an embedding to length 1, as it is mostly wanted; one of zeros stays as it is. */
 REALM_API void realm_normalise(float *v, size_t n);
 
+/* "mean", "cls" or "last"; REALM_POOL_NONE for any other name. */
+REALM_API enum realm_pooling realm_pooling_named(const char *name);
+
 /* Log-probabilities of n given ids, each given those before it: logprobs[i] for
  * ids[i], NaN for the first.  next: the n_next likeliest tokens after the last,
  * likeliest first (n_next up to 1024).  Errors as of realm_gen_start and

@@ -29,13 +29,7 @@ static int read_format(struct ask *a, const struct ask_member *m, const json_t *
 static int read_pooling(struct ask *a, const struct ask_member *m, const json_t *value,
                         struct api_error *e)
 {
-    static const struct {
-        const char *name;
-        enum realm_pooling pooling;
-    } kinds[] = {{"mean", REALM_POOL_MEAN}, {"cls", REALM_POOL_CLS}, {"last", REALM_POOL_LAST}};
-    for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
-        if (strcmp(json_string_value(value), kinds[i].name) == 0)
-            a->pooling = kinds[i].pooling;
+    a->pooling = realm_pooling_named(json_string_value(value));
     if (a->pooling)
         return 0;
     return api_bad(e, m->name, "invalid_value", "%s must be mean, cls or last", m->name);
