@@ -213,6 +213,7 @@ struct http_server {
     uv_loop_t loop;
     uv_async_t wake;
     uv_timer_t timer;
+    uv_idle_t idle;
     uv_prepare_t prepare;
     uv_check_t check;
     uv_signal_t signals[3];
@@ -220,7 +221,7 @@ struct http_server {
     struct http_handler handler;
     const char *const *hosts;
     size_t n_hosts;
-    struct list conns; /* all */
+    struct list conns; /* all; those that had their tick last are at the end */
     struct list work;  /* those for conn_work */
     struct list ips[HTTP_IP_BUCKETS];
     uint64_t ip_key[2];
@@ -229,6 +230,7 @@ struct http_server {
     size_t n_listeners;
     struct ssl_ctx_st *tls;
     int spare[HTTP_SPARE_FDS];         /* -1: none */
+    uint32_t to_tick;                  /* connections of this round that had no tick yet */
     uint32_t lingering;                /* refused connections that are still open */
     uint64_t bodies_bytes;             /* of all exchanges, within HTTP_BODIES_BYTES_MAX */
     uint64_t payer_bytes[HTTP_PAYERS]; /* the same of each payer, or of some together */

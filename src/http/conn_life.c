@@ -88,7 +88,6 @@ void conn_drop(struct conn *c)
     tls_close(c->ssl);
     queue_free(&c->in);
     queue_free(&c->out);
-    (void)uv_poll_stop(&c->poll);
-    uv_close((uv_handle_t *)&c->poll, on_closed);
+    uv_close((uv_handle_t *)&c->poll, on_closed); // first: it takes the socket off the loop
     close(c->fd);
 }

@@ -18,7 +18,7 @@
 
 enum {
     BACKLOG = 1024,
-    ACCEPTS_MAX = 64,
+    ACCEPTS_MAX = 16, /* in a turn of the loop */
     LINGERING_MAX = 64,
     SEND_BUFFER_BYTES = 128 << 10, /* so that a client that does not read is noticed */
     ALIVE_IDLE_S = 15,             /* of silence, until its system is asked whether it is there */

@@ -12,6 +12,8 @@
 #include "http/conn.h"
 #include "http/listen.h"
 
+enum { TICKS_NS = 50000 }; /* of ticks between two looks for events */
+
 static void do_work(struct http_server *s)
 {
     while (!list_empty(&s->work)) {
@@ -50,12 +52,38 @@ static void on_wake(uv_async_t *wake)
     s->handler.wake(s->handler.ctx);
 }
 
+/* Ticks the connection that has waited longest for it. */
+static void tick_next(struct http_server *s)
+{
+    struct conn *c = CONTAINER_OF(s->conns.next, struct conn, all);
+    list_remove(&c->all);
+    list_add_tail(&s->conns, &c->all);
+    conn_tick(c, uv_now(&s->loop));
+    if (list_empty(&c->work))
+        return;
+    list_remove(&c->work);
+    conn_work(c);
+}
+
+/* Some of a round of ticks, then the loop looks for events: many slow clients may end in one
+ * round, and another's request is not to wait for them. */
+static void on_idle(uv_idle_t *idle)
+{
+    struct http_server *s = CONTAINER_OF(idle, struct http_server, idle);
+    uint64_t until_ns = uv_hrtime() + TICKS_NS;
+    while (s->to_tick && !list_empty(&s->conns) && uv_hrtime() < until_ns) {
+        s->to_tick--;
+        tick_next(s);
+    }
+    if (s->to_tick == 0 || list_empty(&s->conns))
+        (void)uv_idle_stop(idle);
+}
+
 static void on_timer(uv_timer_t *timer)
 {
     struct http_server *s = CONTAINER_OF(timer, struct http_server, timer);
-    uint64_t now = uv_now(&s->loop);
-    for (struct list *i = s->conns.next; i != &s->conns; i = i->next)
-        conn_tick(CONTAINER_OF(i, struct conn, all), now);
+    s->to_tick = s->stats.connections + s->lingering;
+    (void)uv_idle_start(&s->idle, on_idle); // fails only without a callback
     listeners_resume(s);
     s->handler.tick(s->handler.ctx);
 }
@@ -94,7 +122,8 @@ static int open_handles(struct http_server *s)
 {
     static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
     int failed = uv_async_init(&s->loop, &s->wake, on_wake) || uv_timer_init(&s->loop, &s->timer) ||
-                 uv_prepare_init(&s->loop, &s->prepare) || uv_check_init(&s->loop, &s->check) ||
+                 uv_idle_init(&s->loop, &s->idle) || uv_prepare_init(&s->loop, &s->prepare) ||
+                 uv_check_init(&s->loop, &s->check) ||
                  uv_timer_start(&s->timer, on_timer, HTTP_TICK_MS, HTTP_TICK_MS) ||
                  uv_prepare_start(&s->prepare, on_prepare) || uv_check_start(&s->check, on_check);
     for (size_t i = 0; i < ARRAY_LEN(signals) && !failed; i++) {

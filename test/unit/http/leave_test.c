@@ -170,6 +170,26 @@ static void a_slow_head_is_given_up(void **state)
     app_stop(a);
 }
 
+/* More than end between two looks for events: each has its turn, in one round of ticks. */
+static void many_slow_heads_are_given_up(void **state)
+{
+    (void)state;
+    enum { MANY = 300 };
+    struct app *a = app_start(&SHORT);
+    int fds[MANY];
+    for (int i = 0; i < MANY; i++) {
+        fds[i] = client(a);
+        put(fds[i], "GET /echo HTTP/1.1\r\n");
+    }
+    uint64_t began = now_ms();
+    for (int i = 0; i < MANY; i++) {
+        assert_non_null(strstr(get_all(fds[i]), "HTTP/1.1 408 "));
+        close(fds[i]);
+    }
+    assert_true(now_ms() - began < 2000);
+    app_stop(a);
+}
+
 static void a_slow_body_is_given_up(void **state)
 {
     (void)state;
@@ -359,6 +379,7 @@ int main(void)
         cmocka_unit_test(a_unix_client_that_closes_is_noticed),
         cmocka_unit_test(an_answer_after_its_client_left_is_nothing),
         cmocka_unit_test(a_slow_head_is_given_up),
+        cmocka_unit_test(many_slow_heads_are_given_up),
         cmocka_unit_test(a_slow_body_is_given_up),
         cmocka_unit_test(an_idle_connection_is_closed),
         cmocka_unit_test(a_client_that_does_not_read_is_dropped),
