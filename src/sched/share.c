@@ -178,11 +178,12 @@ static void insert(struct list *gens, struct sched_gen *g)
     list_add_head(after, &g->link);
 }
 
-/* Where a tenant that comes back begins, but for its credit: at the least counter of the others
- * that wait or, when none does, of those that run, which may have come further than any that
- * waited.  Never below where one before it began: of many that come together each would have a
- * credit more than the last, which is the least of those that wait. */
-static double raise_floor(struct sched *s, const struct account *a)
+/* Where a tenant that comes back begins: a credit below the least counter of the others that wait
+ * or, when none does, of those that run, which may have come further than any that waited.  Never
+ * more than a credit below where one before it began: of many that come together each would have a
+ * credit more than the last, which is the least of those that wait.  Where nobody else is there, no
+ * credit is needed: it would count against whoever comes next. */
+static double begins_at(struct sched *s, const struct account *a, double credit)
 {
     double waits = INFINITY, runs = INFINITY;
     const struct list *busy = &s->shares.busy;
@@ -195,9 +196,10 @@ static double raise_floor(struct sched *s, const struct account *a)
         runs = fmin(runs, other->counter);
     }
     double least = waits < INFINITY ? waits : runs;
-    if (least < INFINITY)
-        s->shares.floor = fmax(s->shares.floor, least);
-    return s->shares.floor;
+    if (least == INFINITY)
+        return s->shares.floor;
+    s->shares.floor = fmax(s->shares.floor, least);
+    return s->shares.floor - credit;
 }
 
 void share_take(struct sched *s, struct sched_gen *g)
@@ -207,7 +209,7 @@ void share_take(struct sched *s, struct sched_gen *g)
     a->kv_bytes_max = g->kv_bytes_max;
     a->stats.weight = g->weight;
     if (a->n_waiting == 0)
-        a->counter = fmax(a->counter, raise_floor(s, a) - CREDIT * g->model->cost / a->weight);
+        a->counter = fmax(a->counter, begins_at(s, a, CREDIT * g->model->cost / a->weight));
     if (list_empty(&a->link))
         list_add_tail(&s->shares.busy, &a->link);
     list_remove(&g->link);

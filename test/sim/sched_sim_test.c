@@ -275,6 +275,31 @@ static void a_credit_is_not_on_top_of_anothers(void **state)
     }
 }
 
+/* One who comes while nobody else is there is not ahead by it of those who were there before. */
+static void a_credit_is_for_who_comes_beside_others(void **state)
+{
+    (void)state;
+    struct sim *s = begin_plain(4000, 1, 1);
+    s->row_ns = 10 * s->row_ns; // a few in a step
+    for (int i = 0; i < 2; i++) {
+        assert_true(sim_start(s, 0, 100, 20));
+        while (sim_turn(s, false))
+            ;
+    }
+    assert_true(sim_start(s, 1, 2000, 20));
+    while (s->tenants[1].served < 300 * 1000)
+        assert_true(sim_turn(s, false));
+    double before = s->tenants[0].served, others = s->tenants[1].served;
+    assert_true(sim_start(s, 0, 100, 20));
+    for (;;) {
+        assert_true(sim_turn(s, false));
+        if (s->tenants[0].served >= before + 100 * 1000)
+            break; // the end of its prompt shares a step
+        assert_true(s->tenants[1].served == others);
+    }
+    sim_close(s);
+}
+
 /* One at a time. */
 static void priorities_are_a_tenants_own(void **state)
 {
@@ -361,6 +386,7 @@ int main(void)
         cmocka_unit_test(no_place_is_taken_for_one_that_is_capped),
         cmocka_unit_test(a_pause_saves_nothing_up),
         cmocka_unit_test(a_credit_is_not_on_top_of_anothers),
+        cmocka_unit_test(a_credit_is_for_who_comes_beside_others),
         cmocka_unit_test(priorities_are_a_tenants_own),
         cmocka_unit_test(who_waits_for_too_long_is_refused),
         cmocka_unit_test(idle_tenants_are_forgotten),
