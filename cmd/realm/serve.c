@@ -4,7 +4,6 @@
  * server any more, and everything that holds a lease on a model ends before the engine. */
 #include "serve.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -92,7 +91,7 @@ static int load_first(struct serve *s, struct realm_error *err)
         return 0;
     /* The engine's sentences name no folders: clients read them. */
     if (access(path, R_OK))
-        return err_set(err, REALM_E_NOT_FOUND, "%s: %s", path, strerror(errno));
+        return err_set(err, REALM_E_NOT_FOUND, "%s: no such file, or not readable", path);
     int status = realm_model_open(&model, s->engine, path, NULL, err);
     if (!status)
         realm_model_close(model);

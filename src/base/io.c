@@ -89,9 +89,9 @@ int io_read_file(const struct io *io, const char *path, uint64_t bytes_max, uint
     uint64_t size;
     int status = io->open(io->ctx, path, 0, &fd, &size);
     if (status == REALM_E_NOT_FOUND)
-        return err_set(err, status, "%s cannot be opened (missing, or not readable)", path);
+        return err_set(err, status, "%s: no such file, or not readable", path);
     if (status)
-        return err_set(err, status, "%s is not a regular file that can be read", path);
+        return err_set(err, status, "%s: not a regular file, or not readable", path);
     uint8_t *p = NULL;
     if (size > bytes_max || size > SIZE_MAX - 1)
         status = err_set(err, REALM_E_LIMIT, "%s has %llu bytes, the limit is %llu", path,

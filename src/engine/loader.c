@@ -78,7 +78,7 @@ static int open_file(struct realm *r, struct plan *p, const char *name, struct r
     if (!path_identify(&p->id, name)) {
         const char *slash = strrchr(name, '/');
         const char *why =
-            access(name, F_OK) ? "no such file" : "this is no file, but a folder or the like";
+            access(name, R_OK) ? "no such file, or not readable" : "not a regular file";
         return err_set(err, REALM_E_NOT_FOUND, "%s: %s", slash && slash[1] ? slash + 1 : name, why);
     }
     /* The name has no links in it: there must be none when it is opened either. */

@@ -72,9 +72,9 @@ static int open_part(const struct io *io, struct part *p, const char *path, unsi
     if (status) {
         p->fd = -1;
         err_set(err, status,
-                status == REALM_E_NOT_FOUND
-                    ? "the file is missing, not readable or a link out of its folder"
-                    : "no regular file that can be read");
+                status != REALM_E_NOT_FOUND ? "not a regular file, or not readable"
+                : flags & IO_BENEATH        ? "no such file, not readable, or a link"
+                                            : "no such file, or not readable");
     } else {
         status = read_header(io, p, err);
     }

@@ -372,13 +372,13 @@ static void what_is_no_model_is_refused(void **state)
     must_fail(path_of("bad-v1.gguf"), 0, REALM_E_FORMAT, "version 1 is too old");
     must_fail(path_of("bad-v4.gguf"), 0, REALM_E_FORMAT, "version 4 is unknown");
     must_fail(path_of("bad-swapped.gguf"), 0, REALM_E_FORMAT, "big endian");
-    must_fail(fixtures, 0, REALM_E_IO, "no regular file");
-    must_fail("/dev/zero", 0, REALM_E_IO, "zero: no regular file");
+    must_fail(fixtures, 0, REALM_E_IO, "not a regular file");
+    must_fail("/dev/zero", 0, REALM_E_IO, "zero: not a regular file");
     char fifo[4096];
     snprintf(fifo, sizeof(fifo), "%s", path_of("fifo.gguf"));
     unlink(fifo);
     assert_int_equal(mkfifo(fifo, 0600), 0);
-    must_fail(fifo, 0, REALM_E_IO, "no regular file"); // and does not wait for a writer
+    must_fail(fifo, 0, REALM_E_IO, "not a regular file"); // and does not wait for a writer
     unlink(fifo);
 }
 
@@ -406,7 +406,7 @@ static void links_do_not_lead_out(void **state)
         assert_int_equal(symlink(target, path_of(name)), 0);
     }
     must_fail(path_of("linked/part-00001-of-00003.gguf"), 0, REALM_E_NOT_FOUND,
-              "part-00002-of-00003.gguf: the file is missing, not readable or a link");
+              "part-00002-of-00003.gguf: no such file, not readable, or a link");
     unlink(path_of("alias"));
     assert_int_equal(symlink(".", path_of("alias")), 0);
     f = open_good("alias/part-00001-of-00003.gguf");
