@@ -281,8 +281,12 @@ void share_end(struct sched *s, struct sched_gen *g)
 {
     struct account *a = g->account;
     take_out(s, g);
-    if (a->n_waiting + a->n_running == 0)
-        list_remove(&a->link);
+    if (a->n_waiting + a->n_running)
+        return;
+    list_remove(&a->link);
+    s->shares.most = fmax(s->shares.most, a->counter);
+    if (list_empty(&s->shares.busy))
+        s->shares.floor = fmax(s->shares.floor, s->shares.most);
 }
 
 void share_hold(struct sched_gen *g)

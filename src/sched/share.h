@@ -5,7 +5,8 @@
  * Models", arXiv 2401.00588).  The one with the least goes first: into the places and pages
  * that are free, and into the rows of a step.  A tenant that comes back after a pause is
  * lifted to the least counter of those that wait, less a question's tokens: who asks now and
- * then is answered at once, and nobody saves up more than that.
+ * then is answered at once, and nobody saves up more than that.  When nothing is left to do all
+ * begin anew: what was had while nobody else wanted it is not held against anybody.
  *
  * A prompt's token costs 1 and an answer's 2, as in the paper, times the weights of the
  * model that computes it, so that shares hold across models.  What they really cost depends
@@ -75,6 +76,7 @@ struct shares {
     struct list busy;
     size_t n_waiting; /* generations of all */
     double floor;     /* where who comes back begins, but for its credit; never falls */
+    double most;      /* the greatest counter with which a tenant left the busy ones */
     /* Of one turn. */
     double weights; /* of the busy ones */
     double limit;   /* nobody with more than this may go by one that has to wait */

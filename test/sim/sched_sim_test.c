@@ -237,6 +237,27 @@ static void a_pause_saves_nothing_up(void **state)
     sim_close(s);
 }
 
+/* Nor does one that worked alone owe anything for it: nobody waited. */
+static void what_was_had_alone_is_not_owed(void **state)
+{
+    (void)state;
+    struct sim *s = begin_plain(4000, 1, 1);
+    for (unsigned i = 0; i < 10; i++)
+        assert_true(sim_start(s, 0, 2000, 40));
+    while (sim_turn(s, false))
+        ;
+    const double before = s->tenants[0].served;
+    for (unsigned i = 0; i < 5; i++) {
+        assert_true(sim_start(s, 1, 2000, 40));
+        assert_true(sim_start(s, 0, 2000, 40));
+    }
+    while (s->tenants[1].served < 4000 * 1000)
+        (void)sim_turn(s, false);
+    double ratio = (s->tenants[0].served - before) / s->tenants[1].served;
+    SIM_CHECK(s, ratio > 0.9 && ratio < 1.1, "%.2f of what the other one had", ratio);
+    sim_close(s);
+}
+
 static double least_counter(const struct sim *s)
 {
     double least = INFINITY;
@@ -385,6 +406,7 @@ int main(void)
         cmocka_unit_test(pages_are_taken_back_for_one_that_has_few),
         cmocka_unit_test(no_place_is_taken_for_one_that_is_capped),
         cmocka_unit_test(a_pause_saves_nothing_up),
+        cmocka_unit_test(what_was_had_alone_is_not_owed),
         cmocka_unit_test(a_credit_is_not_on_top_of_anothers),
         cmocka_unit_test(a_credit_is_for_who_comes_beside_others),
         cmocka_unit_test(priorities_are_a_tenants_own),
