@@ -311,7 +311,8 @@ static void parts_that_do_not_fit_are_refused(void **state)
         int status;
         const char *needle;
     } bad[] = {
-        {"missing", REALM_E_NOT_FOUND, "part-00002-of-00003.gguf: the file is missing"},
+        {"missing", REALM_E_NOT_FOUND,
+         "part-00002-of-00003.gguf: no such file, not readable, or a link"},
         {"keys", REALM_E_FORMAT, "part-00002-of-00003.gguf: key k.u32 is not as in the first"},
         {"new", REALM_E_FORMAT, "part-00002-of-00003.gguf: key k.new is not as in the first"},
         {"number", REALM_E_FORMAT, "it says that it is part 3 of 3, want 2 of 3"},
@@ -365,7 +366,8 @@ static void memory_is_copied(void **state)
 static void what_is_no_model_is_refused(void **state)
 {
     (void)state;
-    must_fail(path_of("nothing.gguf"), 0, REALM_E_NOT_FOUND, "nothing.gguf: the file is missing");
+    must_fail(path_of("nothing.gguf"), 0, REALM_E_NOT_FOUND,
+              "nothing.gguf: no such file, or not readable");
     must_fail(path_of("bad-empty.gguf"), 0, REALM_E_FORMAT, "offset 0");
     must_fail(path_of("bad-magic-alone.gguf"), 0, REALM_E_FORMAT, "offset 4");
     must_fail(path_of("bad-lora.gguf"), 0, REALM_E_FORMAT, "does not begin with GGUF");
