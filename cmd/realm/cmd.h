@@ -66,6 +66,9 @@ int opt_double(const char *cmd, const char *name, const char *text, double *out)
 
 /* "realm CMD: sentence" on stderr; returns EXIT_FAILED. */
 int cmd_fail(const char *cmd, const struct realm_error *err);
+/* The same of a file that the user named by path: errors of models name files alone, since
+ * clients may see them. */
+int cmd_fail_file(const char *cmd, const char *path, const struct realm_error *err);
 int cmd_failf(const char *cmd, const char *fmt, ...) PRINTF_LIKE(2, 3);
 int cmd_usage(const char *cmd, const char *fmt, ...) PRINTF_LIKE(2, 3); /* EXIT_USAGE */
 

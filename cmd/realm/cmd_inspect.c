@@ -258,10 +258,12 @@ int cmd_inspect(int argc, char **argv)
         return EXIT_FAILED;
     struct gguf_file *f;
     struct realm_error err;
-    int failed = gguf_file_open(&f, io_system(), path, 0, &err);
+    status = gguf_file_open(&f, io_system(), path, 0, &err);
+    if (status)
+        status = cmd_fail_file("inspect", path, &err);
     mem_free(path);
-    if (failed)
-        return cmd_fail("inspect", &err);
+    if (status)
+        return status;
     if (json)
         show_json(f);
     else

@@ -205,7 +205,7 @@ static int quantize(struct job *j, const char *in, const char *out, uint64_t thr
     struct realm_error err = {0};
     int status = gguf_file_open(&j->in, io_system(), in, 0, &err);
     if (status)
-        return cmd_fail("quantize", &err);
+        return cmd_fail_file("quantize", in, &err);
     j->layers = quant_mix_layers(j->in);
     if (is_input(out, in, gguf_file_parts(j->in))) {
         status = cmd_usage("quantize", "OUT must be another file than IN");

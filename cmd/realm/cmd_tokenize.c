@@ -110,7 +110,7 @@ int cmd_tokenize(int argc, char **argv)
     if (!path) {
         status = EXIT_FAILED;
     } else if (open_vocab(path, &v, &err)) {
-        status = cmd_fail("tokenize", &err);
+        status = cmd_fail_file("tokenize", path, &err);
     } else {
         status = tokenize(&a, v, text, n);
         vocab_close(v);

@@ -67,6 +67,13 @@ int cmd_fail(const char *cmd, const struct realm_error *err)
     return cmd_failf(cmd, "%s", err->message);
 }
 
+int cmd_fail_file(const char *cmd, const char *path, const struct realm_error *err)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    bool named = *name && strncmp(err->message, name, strlen(name)) == 0;
+    return cmd_failf(cmd, "%.*s%s", named ? (int)(name - path) : 0, path, err->message);
+}
+
 /* DIR/NAME if it can be read. */
 static char *readable_in(const char *dir, size_t n, const char *name)
 {
@@ -136,7 +143,7 @@ int cmd_engine_open(struct cmd_engine *e, const char *cmd, const char *model,
     if (!status)
         status = realm_model_open(&e->model, e->engine, e->path, &wait, &err);
     progress_clear();
-    return status ? cmd_fail(cmd, &err) : -1;
+    return status ? cmd_fail_file(cmd, e->path, &err) : -1;
 }
 
 void cmd_engine_close(struct cmd_engine *e)

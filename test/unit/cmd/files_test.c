@@ -361,7 +361,7 @@ static void what_cannot_be_is_refused(void **state)
     must_hold(told_path, "'IQ1_S' is no type");
     assert_int_equal(run(cmd_quantize, "quantize", in_path, out_path, NULL), EXIT_USAGE);
     assert_int_equal(run(cmd_quantize, "quantize", out_path, in_path, "F16"), EXIT_FAILED);
-    must_hold(told_path, "realm quantize: out.gguf: the file is missing");
+    must_hold(told_path, "out.gguf: no such file, or not readable");
     char path[4096];
     snprintf(path, sizeof(path), "%s/v3.gguf", fixtures);
     assert_int_equal(run(cmd_quantize, "quantize", path, out_path, "F16"), EXIT_FAILED);
@@ -414,7 +414,7 @@ static void inspect_shows_all(void **state)
               "\"name\": \"tok\", \"type\": \"F32\", \"shape\": [32, 2], \"bytes\": 256");
     snprintf(path, sizeof(path), "%s/bad-v1.gguf", fixtures);
     assert_int_equal(run(cmd_inspect, "inspect", path, NULL, NULL), EXIT_FAILED);
-    must_hold(told_path, "realm inspect: bad-v1.gguf: ");
+    must_hold(told_path, "/bad-v1.gguf: ");
     must_hold(told_path, "GGUF version 1 is too old");
     assert_int_equal(run(cmd_inspect, "inspect", path, path, NULL), EXIT_USAGE);
 }
