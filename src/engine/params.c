@@ -86,9 +86,13 @@ static bool in_range(const struct realm_param *p, double value)
 
 static int out_of_range(const struct realm_param *p, struct realm_error *err)
 {
-    return err_set(err, REALM_E_ARG, "%s must be a %snumber %s %.15g and %s %.15g", p->name,
-                   p->type == REALM_PARAM_F32 ? "" : "whole ", p->above_min ? "over" : "from",
-                   p->min, p->below_max ? "below" : "up to", p->max);
+    const char *kind = p->type == REALM_PARAM_F32 ? "" : "whole ";
+    if (!p->above_min && !p->below_max)
+        return err_set(err, REALM_E_ARG, "%s must be a %snumber from %.15g to %.15g", p->name, kind,
+                       p->min, p->max);
+    return err_set(err, REALM_E_ARG, "%s must be a %snumber %s %.15g and %s %.15g", p->name, kind,
+                   p->above_min ? "over" : "from", p->min, p->below_max ? "below" : "up to",
+                   p->max);
 }
 
 static void store_value(struct realm_sampling *s, const struct realm_param *p, double value)
