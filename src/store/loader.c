@@ -91,7 +91,7 @@ static int load(struct store *s, struct entry *e, struct realm_error *err)
     int status = s->ops.load(s->ops.ctx, e->plan, still_wanted, &job, &e->model, err);
     uint64_t took = e->plan_ns + clock_ns(s->clock) - start;
     if (!status)
-        log_line(LOG_INFO, "loaded a model of %.1f MiB in %.0f ms",
+        log_line(LOG_INFO, "loaded %s: %.1f MiB in %.0f ms", e->name,
                  (double)e->plan_bytes / (1 << 20), (double)took / 1e6);
     mutex_lock(&s->lock);
     if (status) {
