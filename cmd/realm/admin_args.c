@@ -56,13 +56,15 @@ int admin_duration(const char *cmd, const char *name, const char *text, int64_t 
 
 int admin_end(const char *cmd, const char *name, const char *text, int64_t *seconds)
 {
+    int64_t now = (int64_t)time(NULL);
     if (admin_read_duration(text, seconds)) {
-        *seconds += (int64_t)time(NULL);
+        *seconds += now;
         return -1;
     }
     /* A number alone is a duration whose unit was forgotten. */
     if (strchr(text, '-') && query_time(text, seconds) == 0)
-        return -1;
+        return *seconds > now ? -1
+                              : cmd_usage(cmd, "%s must lie ahead, and %s is past", name, text);
     return cmd_usage(cmd,
                      "%s must be a time from now as 30d or 12h, or a day as 2027-01-31, not '%s'",
                      name, text);

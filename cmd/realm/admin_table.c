@@ -169,7 +169,7 @@ void admin_record(const json_t *row, const struct admin_column *columns, size_t 
         width = width_of(columns[c].title) > width ? width_of(columns[c].title) : width;
     for (size_t c = 0; c < n; c++) {
         const json_t *value = member(row, columns[c].member);
-        if (!value || json_is_null(value))
+        if ((!value || json_is_null(value)) && columns[c].kind != ADMIN_ALL)
             continue;
         fputs(columns[c].title, stdout);
         pad(width - width_of(columns[c].title) + 2);

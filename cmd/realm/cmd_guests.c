@@ -39,9 +39,8 @@ static const struct admin_column columns[] = {
 };
 
 static const struct admin_column details[] = {
-    {"VERSION", "version", ADMIN_COUNT},
-    {"SHA256", "sha256", ADMIN_TEXT},
-    {"EXPORTS", "exports", ADMIN_TEXT},
+    {"MODEL", "model", ADMIN_ALL},      {"VERSION", "version", ADMIN_COUNT},
+    {"SHA256", "sha256", ADMIN_TEXT},   {"EXPORTS", "exports", ADMIN_TEXT},
     {"IMPORTS", "imports", ADMIN_TEXT},
 };
 
@@ -136,6 +135,20 @@ static void print_line(const json_t *line)
     putchar('\n');
 }
 
+static json_int_t number(const json_t *log, const char *member)
+{
+    return json_integer_value(json_object_get(log, member));
+}
+
+/* What says that there was nothing to write, where there are no lines. */
+static void print_counts(const json_t *log)
+{
+    fprintf(stderr,
+            "(%" JSON_INTEGER_FORMAT " requests, %" JSON_INTEGER_FORMAT
+            " trapped, %" JSON_INTEGER_FORMAT " stopped at a limit)\n",
+            number(log, "requests"), number(log, "trapped"), number(log, "limited"));
+}
+
 static int log_lines(void *ctx, struct admin *a, char **operands)
 {
     const struct guests_cmd *c = ctx;
@@ -150,6 +163,8 @@ static int log_lines(void *ctx, struct admin *a, char **operands)
         print_line(json_array_get(lines, i));
     if (c->json)
         admin_json(out);
+    else
+        print_counts(out);
     json_decref(out);
     return EXIT_DONE;
 }

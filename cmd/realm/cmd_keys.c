@@ -11,7 +11,8 @@ static const struct opt_help help = {
         "       realm keys disable KEY | enable KEY | remove KEY | rotate TENANT KEY [--after 1d]",
     .about =
         "Shows and changes the keys of a tenant.  KEY is a key's id, the eight characters behind\n"
-        "`rlm_`.  `create` prints the key, and that is the only time that it can be seen; from\n"
+        "`rlm_`, or the whole key.  `create` prints the key, and that is the only time that it can "
+        "be seen; from\n"
         "the first key on every call to the server needs one.  A key that is disabled, removed\n"
         "or past its end is refused at once, and what runs under it ends.  `rotate` prints a new\n"
         "key with the old one's name and end; the old one goes on for the time of --after.",
@@ -110,6 +111,17 @@ static int create(void *ctx, struct admin *a, char **operands)
     return EXIT_DONE;
 }
 
+/* The id of KEY, which may be a whole key, as whoever finds one somewhere has it: its secret
+ * goes no further. */
+static const char *id_of(char *key)
+{
+    enum { PREFIX = 4, ID = 8 }; // of rlm_IIIIIIII_SECRET
+    if (strncmp(key, "rlm_", PREFIX) != 0 || strcspn(key + PREFIX, "_") != ID)
+        return key;
+    key[PREFIX + ID] = '\0';
+    return key + PREFIX;
+}
+
 static int change(const struct keys_cmd *c, struct admin *a, const char *key, const char *name,
                   json_t *value)
 {
@@ -128,7 +140,7 @@ static int disable(void *ctx, struct admin *a, char **operands)
 {
     int status = only(ctx, false, false);
     if (status < 0)
-        status = change(ctx, a, operands[0], "disabled", json_true());
+        status = change(ctx, a, id_of(operands[0]), "disabled", json_true());
     return status < 0 ? EXIT_DONE : status;
 }
 
@@ -136,7 +148,7 @@ static int enable(void *ctx, struct admin *a, char **operands)
 {
     int status = only(ctx, false, false);
     if (status < 0)
-        status = change(ctx, a, operands[0], "disabled", json_false());
+        status = change(ctx, a, id_of(operands[0]), "disabled", json_false());
     return status < 0 ? EXIT_DONE : status;
 }
 
@@ -145,7 +157,7 @@ static int drop(void *ctx, struct admin *a, char **operands)
     json_t *out = NULL;
     int status = only(ctx, false, false);
     if (status < 0)
-        status = admin_call_id(a, "DELETE", KEYS, operands[0], "", NULL, &out);
+        status = admin_call_id(a, "DELETE", KEYS, id_of(operands[0]), "", NULL, &out);
     json_decref(out);
     return status < 0 ? EXIT_DONE : status;
 }
@@ -175,7 +187,7 @@ static int find(struct admin *a, const char *tenant, const char *key, json_t **o
 static int rotate(void *ctx, struct admin *a, char **operands)
 {
     const struct keys_cmd *c = ctx;
-    const char *tenant = operands[0], *key = operands[1];
+    const char *tenant = operands[0], *key = id_of(operands[1]);
     json_t *old = NULL, *out = NULL;
     int64_t after = 86400;
     int status = only(c, false, true);

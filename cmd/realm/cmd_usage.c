@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include "admin.h"
+#include "api/query.h"
 #include "pull.h"
 
 static const struct opt_help help = {
@@ -100,6 +101,17 @@ static int call(struct admin *a, struct buf *path, int failed, json_t **out)
     return status;
 }
 
+static int check_time(const char *name, const char *text)
+{
+    int64_t seconds;
+    if (!text || admin_read_duration(text, &seconds) || query_time(text, &seconds) == 0)
+        return -1;
+    return cmd_usage(CMD,
+                     "%s must be so long ago, as 12h or 7d, or a day as 2026-11-01, or a time as "
+                     "2026-11-01T12:00:00Z, not '%s'",
+                     name, text);
+}
+
 static int report(void *ctx, struct admin *a, char **operands)
 {
     const struct usage_cmd *c = ctx;
@@ -110,13 +122,18 @@ static int report(void *ctx, struct admin *a, char **operands)
     (void)operands;
     if (c->limit)
         return cmd_usage(CMD, "--limit goes with `realm usage requests`");
+    int status = check_time("from", c->from);
+    if (status < 0)
+        status = check_time("to", c->to);
+    if (status >= 0)
+        return status;
     buf_init(&path, 4096);
     int failed =
         buf_addf(&path, "/admin/usage?group_by=") || pull_url_escape(&path, c->by, false) ||
         admin_add_query(&path, "tenant", c->tenant) || admin_add_query(&path, "key", c->key) ||
         admin_add_query(&path, "model", c->model) || add_time(&path, "from", c->from) ||
         add_time(&path, "to", c->to);
-    int status = call(a, &path, failed, &out);
+    status = call(a, &path, failed, &out);
     if (status >= 0)
         return status;
     for (size_t i = 0; i < ARRAY_LEN(groups); i++)

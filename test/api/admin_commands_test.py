@@ -72,7 +72,8 @@ def command_tenants(s):
     shown = json.loads(realm(s, "tenants", "set", "shop", "--budget", "none", "--models", "all",
                              "--json")[0])
     assert shown["limits"].get("budget_tokens") is None and shown.get("models") is None, shown
-    assert "temperature" in realm(s, "tenants", "show", "shop")[0]
+    told = realm(s, "tenants", "show", "shop")[0]
+    assert "temperature" in told and re.search(r"^MODELS +all$", told, re.M), told
     realm(s, "tenants", "remove", "shop")
     assert "shop" in realm(s, "tenants", "show", "shop", status=1)[1]
     told = realm(s, "tenants", "audits", "--limit", "1")[0].splitlines()
@@ -93,6 +94,9 @@ def command_keys(s):
     realm(s, "keys", "disable", name)
     assert table(realm(s, "keys", "list", "acme")[0])[0]["DISABLED"] == "yes"
     realm(s, "keys", "enable", name)
+    realm(s, "keys", "disable", key.strip())  # whole, as whoever finds a lost one has it
+    assert table(realm(s, "keys", "list", "acme")[0])[0]["DISABLED"] == "yes"
+    realm(s, "keys", "enable", key.strip())
     new = realm(s, "keys", "rotate", "acme", name, "--after", "2h")[0].strip().split("_")[1]
     end = shown["expires_at"]
     keys = {k["id"]: k for k in good(s, "GET", "/admin/tenants/acme/keys")["keys"]}
@@ -128,7 +132,8 @@ def command_guests(s):
     _, older = answering()
     assert older == {**newest, "tiny-q8_0": newest["tiny-q8_0"] - 1}, (older, newest)
     realm(s, "guests", "rollback", "programmed", "--model", "tiny-q8_0", status=1)
-    assert realm(s, "guests", "log", "programmed")[0] == ""
+    assert realm(s, "guests", "log", "programmed") == \
+        ("", "(0 requests, 0 trapped, 0 stopped at a limit)\n")
     assert json.loads(realm(s, "guests", "log", "programmed", "--json")[0])["lines"] == []
     realm(s, "guests", "remove", "programmed", "--model", "tiny-q8_0")
     assert len(table(realm(s, "guests", "list", "programmed")[0])) == 1
@@ -164,7 +169,8 @@ def command_usage(s):
     assert realm(s, *args, "--csv")[0].splitlines()[0].split(",") == names
     assert json.loads(realm(s, "usage", "requests", "--limit", "5", "--json")[0])["rows"] == \
         good(s, "GET", "/admin/requests?limit=5")["rows"]
-    realm(s, "usage", "--from", "never", status=1)
+    for option in ("--from", "--to"):
+        assert "7d" in realm(s, "usage", option, "never", status=2)[1]
 
 
 @test
@@ -181,6 +187,7 @@ def commands_say_what_to_do(s):
                  ("keys", "list", "plain", "--name", "x"), ("usage", "--limit", "3"),
                  ("keys", "create", "plain", "--expires", "tomorrow"),
                  ("keys", "create", "plain", "--expires", "2027-02-31"),
+                 ("keys", "create", "plain", "--expires", "2020-01-01"),
                  ("keys", "create", "plain", "--expires", "30")):
         realm(s, *args, status=2)
     for option in ("--parallel", "--kv", "--budget"):
