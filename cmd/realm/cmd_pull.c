@@ -70,12 +70,18 @@ static bool is_model_name(const char *text)
 
 static int read_operand(struct pull *p, const char *operand)
 {
+    static const char example[] = "Qwen/Qwen2.5-0.5B-Instruct-GGUF";
+    if (strstr(operand, "://"))
+        return cmd_usage("pull",
+                         "give OWNER/NAME in place of an address, as %s; --hub names another "
+                         "hub",
+                         example);
     const char *colon = strchr(operand, ':');
     p->model = mem_strndup(operand, colon ? (size_t)(colon - operand) : strlen(operand));
     if (!p->model)
         return cmd_failf("pull", "out of memory");
     if (!is_model_name(p->model))
-        return cmd_usage("pull", "'%s' is no OWNER/NAME", p->model);
+        return cmd_usage("pull", "'%s' is no OWNER/NAME, as %s", p->model, example);
     if (colon && !colon[1])
         return cmd_usage("pull", "after the colon comes a type, as Q8_0, or a file's name");
     p->wish = colon ? colon + 1 : NULL;

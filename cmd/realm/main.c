@@ -25,6 +25,14 @@ static const struct cmd commands[] = {
     {"usage", "what tenants used", cmd_usage_report},
 };
 
+/* What other programs call these. */
+static const struct {
+    const char *word, *command;
+} elsewhere[] = {
+    {"chat", "run"},  {"server", "serve"}, {"list", "models"},
+    {"ps", "models"}, {"show", "inspect"}, {"info", "inspect"},
+};
+
 static void print_help(FILE *to)
 {
     fprintf(to, "usage: realm COMMAND [OPTION ...]\n"
@@ -66,6 +74,37 @@ static int check_output(const char *name, int status)
     return lost && status == EXIT_DONE ? cmd_failf(name, "the output cannot be written") : status;
 }
 
+static const struct cmd *find(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+        if (strcmp(name, commands[i].name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+static int no_such_command(const char *name)
+{
+    fprintf(stderr, "realm: there is no command '%s'; ", name);
+    for (size_t i = 0; i < ARRAY_LEN(elsewhere); i++)
+        if (strcmp(name, elsewhere[i].word) == 0)
+            fprintf(stderr, "`realm %s` may be what you want; ", elsewhere[i].command);
+    fprintf(stderr, "`realm --help` lists them\n");
+    return EXIT_USAGE;
+}
+
+/* `realm help`, and `realm help COMMAND` for `realm COMMAND --help`. */
+static int show_help(const char *name)
+{
+    char option[] = "--help";
+    const struct cmd *cmd = name ? find(name) : NULL;
+    if (cmd)
+        return cmd->run(2, (char *[]){(char *)(uintptr_t)name, option, NULL});
+    if (name)
+        return no_such_command(name);
+    print_help(stdout);
+    return EXIT_DONE;
+}
+
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN);
@@ -75,19 +114,14 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     }
     const char *name = argv[1];
-    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
-        print_help(stdout);
-        return EXIT_DONE;
-    }
-    if (strcmp(name, "--version") == 0) {
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0)
+        return check_output(name, show_help(argv[2]));
+    if (strcmp(name, "--version") == 0 || strcmp(name, "version") == 0) {
         printf("realm %s\n", realm_version());
         return EXIT_DONE;
     }
     if (strcmp(name, "helper") == 0)
         return cmd_helper(argc - 1, argv + 1);
-    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-        if (strcmp(name, commands[i].name) == 0)
-            return check_output(name, commands[i].run(argc - 1, argv + 1));
-    fprintf(stderr, "realm: there is no command '%s'; `realm --help` lists them\n", name);
-    return EXIT_USAGE;
+    const struct cmd *cmd = find(name);
+    return cmd ? check_output(name, cmd->run(argc - 1, argv + 1)) : no_such_command(name);
 }

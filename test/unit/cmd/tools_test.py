@@ -178,11 +178,61 @@ def run_names_a_guest_that_is_none():
         realm("run", "--guest", __file__, "hi", status=1)
 
 
+def run_knows_a_model_from_a_prompt():
+    with folder() as path:
+        model = Path(path, "some.gguf")
+        assert "name it with -m" not in realm("run", model.name, "-n", 1)  # there is no such file
+        model.write_bytes(b"")
+        assert "is a model's file and no prompt; name it with -m" in realm("run", model, status=2)
+    assert "name a model with -m" in realm("run", "tiny", "hi", status=2)
+    assert "temperature must be a number from 0 to 100\n" in \
+        realm("run", "hi", "--temperature", 101, status=2)
+
+
+# ---- all -----------------------------------------------------------------------------------------
+
+
+def help_of_each_command():
+    for line in realm("help").split("commands:\n")[1].split("\n\n")[0].splitlines():
+        name = line.split()[0]
+        text = realm(name, "--help")
+        assert text.startswith(f"usage: realm {name}") and "examples:" in text, text
+        assert realm("help", name) == text
+    assert realm("version") == realm("--version")
+
+
+def commands_of_other_programs_are_known():
+    for word, command in (("chat", "run"), ("ps", "models"), ("show", "inspect")):
+        assert f"no command '{word}'; `realm {command}` may be" in realm(word, status=2)
+    assert realm("frob", status=2) == \
+        "realm: there is no command 'frob'; `realm --help` lists them\n"
+    assert "there is no command 'frob'" in realm("help", "frob", status=2)
+
+
+def files_are_named_with_their_folders():
+    with folder() as path:
+        for args in (("run", "-m", f"{path}/no.gguf", "hi"), ("inspect", f"{path}/no.gguf"),
+                     ("quantize", f"{path}/no.gguf", f"{path}/out.gguf", "Q8_0"),
+                     ("score", "-m", f"{path}/no.gguf", "hi"),
+                     ("tokenize", "-m", f"{path}/no.gguf", "hi")):
+            said = realm(*args, status=1)
+            assert said.startswith(f"realm {args[0]}: {path}/no.gguf: "), said
+
+
+def pull_says_how_models_are_named():
+    said = realm("pull", "https://huggingface.co/Qwen/Qwen2.5-0.5B-Instruct-GGUF", status=2)
+    assert "OWNER/NAME in place of an address" in said, said
+    assert "'llama3.2' is no OWNER/NAME, as " in realm("pull", "llama3.2:1b", status=2)
+
+
 CASES = [doctor_measures_in_seconds, doctor_expects_what_it_measured, doctor_speaks_to_people,
          doctor_warns, doctor_knows_what_it_does_not_know, bench_has_tokens_before,
          bench_wants_something_to_measure,
          bench_compares_in_turns, bench_says_why_it_cannot_compare, score_of_a_file_is_a_perplexity,
-         score_names_what_is_wrong, run_names_a_guest_that_is_none]
+         score_names_what_is_wrong, run_names_a_guest_that_is_none,
+         run_knows_a_model_from_a_prompt, help_of_each_command,
+         commands_of_other_programs_are_known, files_are_named_with_their_folders,
+         pull_says_how_models_are_named]
 
 
 def main():
