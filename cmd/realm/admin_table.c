@@ -10,6 +10,9 @@
 
 enum { CELL_BYTES_MAX = 64 << 10 };
 
+/* 0.2 comes back as 0.2. */
+#define ADMIN_REALS JSON_REAL_PRECISION(15)
+
 void admin_print(FILE *to, const char *text)
 {
     for (; *text; text++)
@@ -84,7 +87,7 @@ static int add_list(struct buf *out, const json_t *list)
 
 static int add_object(struct buf *out, const json_t *object)
 {
-    char *text = json_dumps(object, JSON_COMPACT);
+    char *text = json_dumps(object, JSON_COMPACT | ADMIN_REALS);
     int status = text ? buf_addf(out, "%s", text) : REALM_E_NOMEM;
     free(text);
     return status;
@@ -229,7 +232,7 @@ void admin_csv(const json_t *rows, const struct admin_column *columns, size_t n)
 
 void admin_json(const json_t *value)
 {
-    char *text = json_dumps(value, JSON_INDENT(2));
+    char *text = json_dumps(value, JSON_INDENT(2) | ADMIN_REALS);
     puts(text ? text : "null");
     free(text);
 }

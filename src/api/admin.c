@@ -169,7 +169,7 @@ int admin_result(struct job *j, int status, json_t *out, const struct realm_erro
 {
     if (status)
         return fail(j, status, err, e);
-    char *text = out ? json_dumps(out, JSON_COMPACT) : NULL;
+    char *text = out ? json_dumps(out, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
     json_decref(out);
     if (!text)
         return api_from_status(e, REALM_E_NOMEM, NULL);

@@ -46,7 +46,7 @@ int change_over(struct tenants *t, int status, json_t **out)
 int change_audit(struct tenants *t, const char *who, const char *action, const char *subject,
                  json_t *detail, struct realm_error *err)
 {
-    char *text = detail ? json_dumps(detail, JSON_COMPACT) : NULL;
+    char *text = detail ? json_dumps(detail, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
     int status = detail && !text ? err_nomem(err, "an audit") : 0;
     if (!status)
         status = db_run(t->sql,

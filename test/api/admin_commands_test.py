@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 
-from admin_calls import ADMIN_KEY, complete, good, holds, make, make_key, state
+from admin_calls import ADMIN_KEY, complete, good, holds, make, make_key, raw, state
 from server import Server, main, test
 
 REALM, GUEST = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
@@ -72,10 +72,12 @@ def command_tenants(s):
     shown = json.loads(realm(s, "tenants", "set", "shop", "--budget", "none", "--models", "all",
                              "--json")[0])
     assert shown["limits"].get("budget_tokens") is None and shown.get("models") is None, shown
+    assert '"temperature":0.2,' in raw(s, "GET", "/admin/tenants/shop")[2]
     told = realm(s, "tenants", "show", "shop")[0]
-    assert "temperature" in told and re.search(r"^MODELS +all$", told, re.M), told
+    assert '"temperature":0.2,' in told and re.search(r"^MODELS +all$", told, re.M), told
     realm(s, "tenants", "remove", "shop")
     assert "shop" in realm(s, "tenants", "show", "shop", status=1)[1]
+    assert '"temperature":0.2,' in realm(s, "tenants", "audits")[0]
     told = realm(s, "tenants", "audits", "--limit", "1")[0].splitlines()
     assert len(told) == 2 and "shop" in told[1] and "socket" in told[1], told
 
