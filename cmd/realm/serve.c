@@ -232,8 +232,10 @@ int serve_open(struct serve *s, struct realm_error *err)
         status = listen_at_all(s, err);
     if (!status && watchdog_open(&s->watchdog, s->engine, s->api))
         status = err_set(err, REALM_E_SYS, "the watchdog's thread cannot be started");
-    if (!status)
+    if (!status) {
+        serve_models_look(&s->conf);
         preload(s);
+    }
     return status;
 }
 

@@ -44,6 +44,8 @@ struct serve_models {
 /* The file that is to be loaded before the server listens: models.default when it is one, or
  * the model that comes along; NULL: none. */
 const char *serve_models_first(const struct serve_models *m);
+/* Warns of a folder that has no model, which is seldom meant. */
+void serve_models_look(const struct conf *conf);
 /* Outlived by conf.  0, or a status with its sentence. */
 MUST_USE int serve_models_open(struct serve_models *m, const struct conf *conf,
                                struct realm_error *err);

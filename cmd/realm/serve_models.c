@@ -1,7 +1,11 @@
 /* cmd/realm/serve_models.c - from the configuration to the models that clients may name. */
+#include <dirent.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/err.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "serve.h"
 
@@ -77,6 +81,24 @@ int serve_models_open(struct serve_models *m, const struct conf *conf, struct re
     m->api.named = m->named;
     m->api.aliases = m->aliases;
     return 0;
+}
+
+void serve_models_look(const struct conf *c)
+{
+    DIR *d = c->models_dir ? opendir(c->models_dir) : NULL;
+    const struct dirent *entry;
+    struct stat st;
+    bool found = false;
+    if (!d)
+        return;
+    while (!found && (entry = readdir(d)))
+        found = has_ending(entry->d_name) &&
+                fstatat(dirfd(d), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+                S_ISREG(st.st_mode);
+    closedir(d);
+    if (!found)
+        log_line(LOG_WARN, "there is no *.gguf in %s (links do not count, nor folders in it)",
+                 c->models_dir);
 }
 
 const char *serve_models_first(const struct serve_models *m)

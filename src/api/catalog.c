@@ -349,10 +349,10 @@ int catalog_find(struct catalog *c, const char *name, struct catalog_model *out,
 
 int catalog_unknown(const char *name, struct realm_error *err)
 {
-    char shown[80];
+    char shown[72];
     if (!name)
         return err_set(err, REALM_E_NOT_FOUND, "name a model: there is none by default");
     size_t n = utf8_whole(name, strnlen(name, sizeof(shown) - 4));
     snprintf(shown, sizeof(shown), "%.*s%s", (int)n, name, name[n] ? "..." : "");
-    return err_set(err, REALM_E_NOT_FOUND, "no model is named %s", shown);
+    return err_set(err, REALM_E_NOT_FOUND, "no model is named %s; `/v1/models` lists them", shown);
 }

@@ -172,9 +172,9 @@ static const struct conf_key keys[] = {
      true,
      "Plain lines, or a JSON object on each."},
     TEXT("state", "dir", state_dir, NULL, false,
-         "The folder of what the server keeps (socket for administration, compiled guests), for "
-         "its user alone and one server at a time.  Without it: $XDG_STATE_HOME/realm, else "
-         "~/.local/state/realm."),
+         "The folder of what the server keeps (tenants, keys, usage, programs, the socket for "
+         "administration), for its user alone and one server at a time.  Without it: "
+         "$XDG_STATE_HOME/realm, else ~/.local/state/realm."),
 };
 
 _Static_assert(ARRAY_LEN(keys) <= CONF_KEYS_MAX, "conf/parse.c remembers which it has seen");

@@ -186,6 +186,23 @@ def without_arguments_it_serves_the_model_that_comes_along():
 
 
 @test
+def a_folder_without_models_is_warned_of():
+    folder = path("models")
+    os.makedirs(os.path.join(folder, "in.gguf"))
+    os.symlink(MODEL, os.path.join(folder, "link.gguf"))
+    server = Server("--models", folder)
+    server.wait_log(f"there is no *.gguf in {folder}")
+    assert server.end() == 0
+    shutil.copy(MODEL, os.path.join(folder, "one.gguf"))
+    server = Server("--models", folder)
+    assert server.get("/props?model=one")[0] == 200
+    server.wait_log(f"loaded {folder}/one.gguf: ")
+    status, text = server.get("/v1/models/two")
+    assert status == 404 and "no model is named two; `/v1/models` lists them" in text, text
+    assert server.end() == 0 and "there is no *.gguf" not in server.log(), server.log()
+
+
+@test
 def state_is_for_its_user_alone_and_for_one_server():
     server = Server("-m", MODEL)
     assert stat.S_IMODE(os.stat(server.state).st_mode) == 0o700
