@@ -200,6 +200,15 @@ static int get_room(struct job *j, uint64_t threads, struct realm_error *err)
     return 0;
 }
 
+/* What has come of it, where a person waited for that. */
+static void tell(const struct job *j, const char *out)
+{
+    struct stat made;
+    if (stat(out, &made) == 0)
+        fprintf(stderr, "%s: %.1f MB, of %.1f MB\n", out, (double)made.st_size * 1e-6,
+                (double)gguf_file_bytes(j->in) * 1e-6);
+}
+
 static int quantize(struct job *j, const char *in, const char *out, uint64_t threads)
 {
     struct realm_error err = {0};
@@ -213,6 +222,8 @@ static int quantize(struct job *j, const char *in, const char *out, uint64_t thr
         status = get_room(j, threads, &err);
         if (!status)
             status = convert(j, out, &err);
+        if (!status)
+            tell(j, out);
         status = status ? cmd_fail("quantize", &err) : EXIT_DONE;
     }
     if (j->pool)

@@ -25,7 +25,7 @@ static void drain(struct serve *s, int sig)
 {
     struct http_stats stats;
     http_stats(s->http, &stats);
-    log_line(LOG_INFO, "%s: no new requests; %u that run have %u s", strsignal(sig),
+    log_line(LOG_INFO, "%s: no new requests; %u still run and have %u s", strsignal(sig),
              stats.exchanges + stats.websockets, s->conf.drain_s);
     s->draining = true;
     s->cut_ns = clock_ns(clock_system()) + s->conf.drain_s * 1000000000ull;

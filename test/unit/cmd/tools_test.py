@@ -15,6 +15,7 @@ import traceback
 from pathlib import Path
 
 REALM = sys.argv[1]
+MODEL = Path(__file__).resolve().parents[3] / "models/tiny/tiny-q8_0.gguf"
 SANITIZED = "sanitize" in sys.argv[2:]
 
 FAKE = """#!/usr/bin/env python3
@@ -219,6 +220,15 @@ def files_are_named_with_their_folders():
             assert said.startswith(f"realm {args[0]}: {path}/no.gguf: "), said
 
 
+def quantize_tells_what_came_of_it():
+    with folder() as path:
+        done = subprocess.run([REALM, "quantize", MODEL, f"{path}/q4.gguf", "Q4_0"], text=True,
+                              capture_output=True, timeout=120, check=True)
+        size = os.path.getsize(f"{path}/q4.gguf") / 1e6
+        assert done.stdout == "", done.stdout
+        assert done.stderr == f"{path}/q4.gguf: {size:.1f} MB, of 4.8 MB\n", done.stderr
+
+
 def pull_says_how_models_are_named():
     said = realm("pull", "https://huggingface.co/Qwen/Qwen2.5-0.5B-Instruct-GGUF", status=2)
     assert "OWNER/NAME in place of an address" in said, said
@@ -232,7 +242,7 @@ CASES = [doctor_measures_in_seconds, doctor_expects_what_it_measured, doctor_spe
          score_names_what_is_wrong, run_names_a_guest_that_is_none,
          run_knows_a_model_from_a_prompt, help_of_each_command,
          commands_of_other_programs_are_known, files_are_named_with_their_folders,
-         pull_says_how_models_are_named]
+         quantize_tells_what_came_of_it, pull_says_how_models_are_named]
 
 
 def main():

@@ -7,7 +7,7 @@ source=$1 build=$2 library=$3 model=$4
 prefix=$(mktemp -d)
 trap 'rm -rf "$prefix"' EXIT
 
-echo 1..4
+echo 1..5
 strangers=$(nm -D --defined-only "$library" | awk '$3 !~ /^realm_/ { print $3 }')
 [ -z "$strangers" ] && echo "ok 1 - exports realm_* alone" ||
     echo "not ok 1 - exports $strangers"
@@ -32,3 +32,8 @@ cc -Wall -Wextra -Werror -std=c11 "$source/examples/generate.c" -o "$prefix/gene
 answer=$(LD_LIBRARY_PATH=$libdir "$prefix/generate" "$model" "Once upon a time" 2>"$prefix/said")
 [ -n "$answer" ] && echo "ok 4 - the example answers" ||
     { sed 's/^/# /' "$prefix/said"; echo "not ok 4 - the example says nothing"; }
+
+page=$(sed -n 's|^Documentation=file:.*/||p' "$source/deploy/realm.service")
+[ -n "$page" ] && [ -n "$(find "$prefix" -path "*/doc/realm/$page")" ] &&
+    echo "ok 5 - the page that the service names is there" ||
+    echo "not ok 5 - deploy/realm.service names $page, which is not installed"
