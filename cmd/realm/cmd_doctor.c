@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "base/limits.h"
-#include "base/thread.h"
 #include "bench.h"
 #include "doctor.h"
 #include "kernels/cpu.h"
@@ -31,9 +30,9 @@ static int read_arguments(int argc, char **argv, struct doctor *d, bool *json)
 {
     int n_rest;
     const char *threads = NULL;
-    uint64_t n = thread_cpus() < POOL_THREADS_MAX ? thread_cpus() : POOL_THREADS_MAX;
+    uint64_t n = machine_threads("");
     const struct opt opts[] = {
-        {"threads", 't', "N", "compute threads (default: the processors there are)", &threads,
+        {"threads", 't', "N", "compute threads (default: as many as may run at once)", &threads,
          NULL},
         {"json", 0, NULL, "print one JSON object", NULL, json},
     };

@@ -10,8 +10,8 @@
 #include "base/ckd.h"
 #include "base/err.h"
 #include "base/limits.h"
+#include "base/machine.h"
 #include "base/mem.h"
-#include "base/thread.h"
 #include "cmd.h"
 #include "gguf/file.h"
 #include "gguf/split.h"
@@ -239,14 +239,14 @@ int cmd_quantize(int argc, char **argv)
 {
     const char *threads_text = NULL;
     const struct opt opts[] = {
-        {"threads", 't', "N", "threads to use (default: one for each processor)", &threads_text,
+        {"threads", 't', "N", "threads to use (default: as many as may run at once)", &threads_text,
          NULL},
     };
     int rest;
     int status = opt_parse(argc, argv, opts, ARRAY_LEN(opts), &help, &rest);
     if (status >= 0)
         return status;
-    uint64_t threads = thread_cpus() < POOL_THREADS_MAX ? thread_cpus() : POOL_THREADS_MAX;
+    uint64_t threads = machine_threads("");
     if (threads_text)
         status = opt_u64("quantize", "threads", threads_text, 1, POOL_THREADS_MAX, &threads);
     if (status >= 0)

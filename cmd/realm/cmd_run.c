@@ -260,7 +260,7 @@ static int read_arguments(int argc, char **argv, struct arguments *a, struct run
         {"guest", 0, "FILE.wasm", "let this WebAssembly guest answer", &a->guest, NULL},
         {"raw", 0, NULL, "continue the prompt as it is, without the chat template", NULL, &a->raw},
         {"stop", 0, "TEXT", "end the answer before this text", &a->stop, NULL},
-        {"threads", 't', "N", "compute threads (default: the processors there are)", &a->threads,
+        {"threads", 't', "N", "compute threads (default: as many as may run at once)", &a->threads,
          NULL},
         {"print-prompt", 0, NULL, "print what the template makes of the prompt, and stop", NULL,
          &a->print_prompt},

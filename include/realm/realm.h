@@ -65,7 +65,8 @@ enum realm_kv_type { REALM_KV_F16, REALM_KV_F32, REALM_KV_BF16, REALM_KV_Q8_0 };
 
 /* All zero is a good choice: every 0 stands for the default. */
 struct realm_options {
-    uint32_t threads;           /* compute threads; default: the processors there are */
+    uint32_t threads;           /* compute threads; default: as many as may run at once: one
+                                 * for each processor, fewer in a control group with less time */
     uint64_t bytes_max;         /* weights and KV together; default: 70 % of memory */
     uint64_t kv_bytes_max;      /* of these for KV at most; default: a quarter of bytes_max */
     enum realm_kv_type kv_type; /* keys and values of every model are kept so; default f16 */

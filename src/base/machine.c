@@ -221,6 +221,15 @@ void machine_read(const char *root, struct machine *out)
     out->huge_pages = read_huge_pages(root);
 }
 
+unsigned machine_threads(const char *root)
+{
+    const double quota = read_limits(root).quota;
+    unsigned n = thread_cpus() < POOL_THREADS_MAX ? thread_cpus() : POOL_THREADS_MAX;
+    if (quota > 0 && quota < n)
+        n = quota < 1 ? 1 : (unsigned)quota;
+    return n;
+}
+
 uint64_t machine_memory_max(const char *root)
 {
     struct machine m = {0};

@@ -31,6 +31,11 @@ struct machine {
 
 void machine_read(const char *root, struct machine *out);
 
+/* Threads that compute where nobody says how many: one for each processor that this process
+ * may run on, or for each whole one whose time its control groups give, if these are fewer;
+ * 1 to POOL_THREADS_MAX.  More would use the time up and then stand still together. */
+unsigned machine_threads(const char *root);
+
 /* Bytes of memory that this process may use: the machine's or its control groups'. */
 uint64_t machine_memory_max(const char *root);
 

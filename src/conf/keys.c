@@ -103,7 +103,8 @@ static const struct conf_key keys[] = {
            "Seconds after which a model that nobody asked for is unloaded; 0: only when room is "
            "needed."),
     NUMBER("models", "threads", CONF_U32, threads, 0, POOL_THREADS_MAX, 1, 0, false,
-           "Threads that compute; 0: as many as the machine has processors."),
+           "Threads that compute; 0: one for each processor, or for each whole one whose time the "
+           "process's control groups give."),
     NUMBER("models", "step_ms", CONF_U32, step_ms, 1, 10000, 1, 50, false,
            "Milliseconds that one step of the engine should take: short ones answer many callers "
            "evenly, long ones read long prompts sooner."),

@@ -20,7 +20,7 @@ const char *realm_version(void)
 static void fill_defaults(struct realm_options *o)
 {
     if (!o->threads)
-        o->threads = (uint32_t)min_size(thread_cpus(), POOL_THREADS_MAX);
+        o->threads = machine_threads("");
     if (!o->bytes_max)
         o->bytes_max = machine_memory_max("") / 10 * 7;
     if (!o->kv_bytes_max)
@@ -71,7 +71,7 @@ static int find_models_dir(struct realm *r, struct realm_error *err)
 
 static int open_sched(struct realm *r)
 {
-    r->looks = thread_cpus() > 1;
+    r->looks = machine_threads("") > 1;
     return sched_open(&r->sched, &(struct sched_options){
                                      .pool = r->pool,
                                      .kernels = kernels_best(),

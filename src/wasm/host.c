@@ -4,8 +4,8 @@
 #include "base/err.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "base/machine.h"
 #include "base/mem.h"
-#include "base/thread.h"
 #include "wasm/imports.h"
 
 static void set_limits(struct wasm_limits *l, const struct wasm_limits *wanted)
@@ -22,7 +22,7 @@ static void set_limits(struct wasm_limits *l, const struct wasm_limits *wanted)
     if (!l->host_calls)
         l->host_calls = GUEST_HOST_CALLS_MAX;
     if (!l->computing)
-        l->computing = (thread_cpus() + 1) / 2;
+        l->computing = (machine_threads("") + 1) / 2;
 }
 
 /* Of turns: every guest that computes looks up. */

@@ -9,12 +9,14 @@
 #include <cmocka.h>
 
 #include <ftw.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/limits.h"
 #include "base/machine.h"
+#include "base/thread.h"
 
 static char root[] = "/tmp/realm-machine-XXXXXX";
 
@@ -173,6 +175,35 @@ static void version_1_has_a_folder_for_each_controller(void **state)
     assert_true(m.limit_bytes == 3 * GiB && m.quota == 2.5);
 }
 
+static unsigned at_most(unsigned n)
+{
+    unsigned all = thread_cpus() < POOL_THREADS_MAX ? thread_cpus() : POOL_THREADS_MAX;
+    return n < all ? n : all;
+}
+
+/* Whole processors, for threads that are stopped in the middle of a step hold up the others. */
+static void threads_keep_within_the_quota(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *cpu_max;
+        unsigned threads;
+    } cases[] = {
+        {"max 100000\n", UINT_MAX}, {"50000 100000\n", 1},
+        {"100000 100000\n", 1},     {"199999 100000\n", 1},
+        {"200000 100000\n", 2},     {"350000 100000\n", 3},
+        {"99900000 100000\n", 999}, {"1 100000\n", 1},
+        {"0 100000\n", UINT_MAX},   {"9223372036854775807 1\n", UINT_MAX},
+        {"rubbish\n", UINT_MAX},
+    };
+    assert_int_equal(machine_threads(root), at_most(UINT_MAX));
+    put("/proc/self/cgroup", "0::/box\n");
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        put("/sys/fs/cgroup/box/cpu.max", cases[i].cpu_max);
+        assert_int_equal(machine_threads(root), at_most(cases[i].threads));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -182,6 +213,7 @@ int main(void)
         cmocka_unit_test_teardown(the_least_limit_counts, clear),
         cmocka_unit_test_teardown(a_container_sees_its_own, clear),
         cmocka_unit_test_teardown(version_1_has_a_folder_for_each_controller, clear),
+        cmocka_unit_test_teardown(threads_keep_within_the_quota, clear),
     };
     return cmocka_run_group_tests_name("base/machine", tests, set_up, tear_down);
 }
