@@ -16,8 +16,10 @@ static const char *const end_texts[] = {
     "<|end|>",
     "<|im_end|>",
     "<|eot|>",
+    "<|call|>",
     "<|eot_id|>",
     "<|eom_id|>",
+    "<|return|>",
     "<|endoftext|>",
     "<|end_of_text|>",
     "<|end_of_turn|>",
@@ -44,6 +46,24 @@ static void mark_ends(struct vocab *v)
                 v->tokens[id].ends = true;
         }
     }
+}
+
+static uint32_t find_spelled(const struct vocab *v, const char *text)
+{
+    for (uint32_t id = 0; id < v->n; id++)
+        if (spelled_special(v, id) && slice_is(token_text(v, id), text))
+            return id;
+    return TOKEN_NONE;
+}
+
+/* gpt-oss answers in several messages, which end with <|end|>; its turn ends with <|return|>,
+ * or with <|call|> where a tool is to be called. */
+static void unmark_message_end(struct vocab *v)
+{
+    uint32_t end = find_spelled(v, "<|end|>");
+    if (end != TOKEN_NONE && find_spelled(v, "<|return|>") != TOKEN_NONE &&
+        find_spelled(v, "<|call|>") != TOKEN_NONE)
+        v->tokens[end].ends = false;
 }
 
 static bool contains_ignoring_case(struct slice text, const char *what)
@@ -191,6 +211,7 @@ static int load(struct vocab *v, const struct gguf *g, struct realm_error *err)
     if (status)
         return status;
     mark_ends(v);
+    unmark_message_end(v);
     return load_ends(v, g, err);
 }
 

@@ -43,7 +43,8 @@ uint32_t vocab_eos(const struct vocab *v);
 bool vocab_adds_bos(const struct vocab *v);
 uint32_t vocab_end(const struct vocab *v); /* put after a text: EOS or a separator, or none */
 /* Ends a turn: eos, eot, and control tokens that common templates end with
- * (<|im_end|>, <|eot_id|>, <|end|>, <end_of_turn>, <|endoftext|> ...). */
+ * (<|im_end|>, <|eot_id|>, <|end|>, <end_of_turn>, <|endoftext|> ...; but for gpt-oss's <|end|>,
+ * behind which its answer goes on). */
 bool vocab_is_end(const struct vocab *v, uint32_t id);
 uint64_t vocab_bytes(const struct vocab *v); /* memory held */
 

@@ -166,6 +166,27 @@ static void roles_and_pieces(void **state)
     vocab_close(v);
 }
 
+/* A message of gpt-oss's form ends with what ends a turn of Phi's. */
+static void a_message_is_no_turn(void **state)
+{
+    (void)state;
+    struct small s;
+    struct vocab *v;
+    small_bpe(&s);
+    uint32_t end = small_add(&s, "<|end|>", TOKEN_CONTROL, 0);
+    uint32_t back = small_add(&s, "<|return|>", TOKEN_CONTROL, 0);
+    assert_int_equal(small_open(&s, &v, NULL), 0);
+    assert_true(vocab_is_end(v, end) && vocab_is_end(v, back));
+    vocab_close(v);
+    uint32_t call = small_add(&s, "<|call|>", TOKEN_CONTROL, 0);
+    uint32_t start = small_add(&s, "<|start|>", TOKEN_CONTROL, 0);
+    s.eos = back;
+    assert_int_equal(small_open(&s, &v, NULL), 0);
+    assert_true(vocab_is_end(v, back) && vocab_is_end(v, call));
+    assert_false(vocab_is_end(v, end) || vocab_is_end(v, start));
+    vocab_close(v);
+}
+
 static void too_small_and_not_utf8(void **state)
 {
     (void)state;
@@ -325,6 +346,7 @@ int main(void)
         cmocka_unit_test(guards),
         cmocka_unit_test(find_special),
         cmocka_unit_test(roles_and_pieces),
+        cmocka_unit_test(a_message_is_no_turn),
         cmocka_unit_test(too_small_and_not_utf8),
         cmocka_unit_test(text_comes_back),
         cmocka_unit_test(least_ids),
