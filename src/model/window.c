@@ -55,8 +55,9 @@ static int read_pattern(struct model *m, const struct gguf *g, struct realm_erro
         return rc;
     if (!period)
         return err_set(err, REALM_E_FORMAT, "key %s is 0, want 1 or more", key);
+    bool all = rc && period == 1; // a file's 1 means that each first layer has none
     for (uint32_t i = 0; i < m->config.layers; i++)
-        m->layers[i].window = period == 1 || i % period < period - 1 ? m->config.window : 0;
+        m->layers[i].window = all || i % period < period - 1 ? m->config.window : 0;
     return 0;
 }
 

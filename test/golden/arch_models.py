@@ -56,9 +56,10 @@ def yarn(w, factor=4.0, original=512):
     w.add_rope_scaling_orig_ctx_len(original)
 
 
-def long_rope(w, rng, original):
+def long_rope(w, rng, original, said=True):
     w.add_rope_scaling_orig_ctx_len(original)
-    w.add_rope_scaling_attn_factors(1.19)
+    if said:
+        w.add_rope_scaling_attn_factors(1.19)
     for tensor in (M.ROPE_FACTORS_LONG, M.ROPE_FACTORS_SHORT):
         factors = 1 + 3 * rng.random(SIZES["dim"] // 2, np.float32)
         w.add_tensor(TENSOR_NAMES[tensor] + ".weight", factors)
@@ -105,6 +106,21 @@ def gpt_oss(w, rng):
     yarn(w, 32.0)
 
 
+def own_yarn(w, rng):
+    """All that a file may say of it."""
+    yarn(w)
+    w.add_rope_scaling_attn_factors(1.3)
+    w.add_float32(w.arch + ".rope.scaling.yarn_beta_fast", 12.0)
+    w.add_float32(w.arch + ".rope.scaling.yarn_beta_slow", 2.0)
+
+
+def gemma3_period(w, rng):
+    """Says what else is taken for granted."""
+    gemma3(w, rng)
+    w.add_float32("gemma3.rope.freq_base_swa", 300.0)
+    w.add_uint32("gemma3.attention.sliding_window_pattern", 2)
+
+
 def window_list(w, rng):
     w.add_sliding_window(300)
     w.add_sliding_window_pattern([True, False, True])
@@ -123,6 +139,7 @@ SPECS = {
     "llama-linear": ("llama", LLAMA, [], {"more": lambda w, rng: linear(w)}),
     "llama-3": ("llama", LLAMA, [], {"more": llama3}),
     "llama-yarn": ("llama", LLAMA, [], {"more": lambda w, rng: yarn(w)}),
+    "llama-yarn-own": ("llama", LLAMA, [], {"more": own_yarn}),
     "llama-longrope-long": ("llama", LLAMA, [], {"more": lambda w, r: long_rope(w, r, 512)}),
     "llama-partial-rope": ("llama", LLAMA, [], {"rope_dim": 10}),
     "mistral": ("llama", LLAMA, [], {"more": lambda w, rng: w.add_sliding_window(20)}),
@@ -135,6 +152,15 @@ SPECS = {
     "qwen2-yarn": ("qwen2", LLAMA, QKV_BIAS, {"more": lambda w, rng: yarn(w, 8.0, 256)}),
     "qwen3": ("qwen3", {**LLAMA, **HEAD_NORMS}, [], {"tied": True}),
     "gemma2": ("gemma2", {**LLAMA, **POST_NORMS}, [], {"tied": True, "more": gemma2}),
+    "gemma2-unsaid": ("gemma2", {**LLAMA, **POST_NORMS}, [], {"tied": True}),
+    "gemma2-27b": ("gemma2", {**LLAMA, **POST_NORMS}, [],
+                   {"tied": True, "more": gemma2, "layers": 46}),
+    "gemma3-27b": ("gemma3", {**LLAMA, **POST_NORMS, **HEAD_NORMS}, [],
+                   {"tied": True, "more": gemma3, "layers": 62}),
+    "gemma3-period": ("gemma3", {**LLAMA, **POST_NORMS, **HEAD_NORMS}, [],
+                      {"tied": True, "more": gemma3_period}),
+    "gemma3-no-window": ("gemma3", {**LLAMA, **POST_NORMS, **HEAD_NORMS}, [],
+                         {"tied": True, "more": lambda w, rng: linear(w)}),
     "gemma3": ("gemma3", {**LLAMA, **POST_NORMS, **HEAD_NORMS}, [],
                {"tied": True, "more": gemma3, "layers": 7}),
     "gemma3-window-list": ("gemma3", {**LLAMA, **POST_NORMS, **HEAD_NORMS}, [],
@@ -170,10 +196,11 @@ SPECS = {
 for kind in (T.Q8_0, T.MXFP4):  # as gpt-oss has its experts
     arch, tensors, biases, more = SPECS["gpt-oss"]
     SPECS["gpt-oss-" + kind.name.lower()] = (arch, tensors, biases, {**more, "experts": kind})
-for original, name in ((512, "long"), (SIZES["context"], "short")):
+for original, name in ((512, "long"), (SIZES["context"], "short"), (512, "unsaid")):
     arch, tensors, biases, more = SPECS["phi3"]
     SPECS["phi3-longrope-" + name] = (
-        arch, tensors, biases, {"more": lambda w, rng, n=original: long_rope(w, rng, n)})
+        arch, tensors, biases,
+        {"more": lambda w, r, n=original, said=name != "unsaid": long_rope(w, r, n, said)})
 arch, tensors, biases, more = SPECS["olmo2"]
 SPECS["olmo3"] = (arch, tensors, biases,
                   {"layers": 5, "more": lambda w, rng: (w.add_sliding_window(20), yarn(w))})

@@ -82,12 +82,14 @@ class Llama:
         def pair(turns):
             return dim * np.log(context / (turns * 2 * np.pi)) / (2 * np.log(base))
 
-        low, high = pair(32), pair(1)
+        low = pair(self.key("rope.scaling.yarn_beta_fast", 32.0))
+        high = pair(self.key("rope.scaling.yarn_beta_slow", 1.0))
         if self.yarn_whole:
             low, high = np.floor(low), np.ceil(high)
         low, high = max(low, 0), min(high, dim - 1)
         ramp = np.clip((np.arange(dim // 2) - low) / max(high - low, 0.001), 0, 1)
-        return freq / factor * ramp + freq * (1 - ramp), 0.1 * np.log(factor) + 1
+        magnitude = self.key("rope.scaling.attn_factor", 1.0) * (0.1 * np.log(factor) + 1)
+        return freq / factor * ramp + freq * (1 - ramp), magnitude
 
     def frequencies(self, i):
         """Of each pair in layer i, and what cosines and sines are multiplied by."""
@@ -102,9 +104,10 @@ class Llama:
             freq = freq / self.t["rope_freqs.weight"]
         if "rope_factors_long.weight" in self.t:
             original = self.key("rope.scaling.original_context_length")
-            which = "long" if self.key("context_length") > original else "short"
-            freq = freq / self.t[f"rope_factors_{which}.weight"]
-            return freq, self.key("rope.scaling.attn_factor")
+            stretch = self.key("context_length") / original
+            freq = freq / self.t[f"rope_factors_{'long' if stretch > 1 else 'short'}.weight"]
+            unsaid = np.sqrt(1 + np.log(stretch) / np.log(original)) if stretch > 1 else 1
+            return freq, self.key("rope.scaling.attn_factor", unsaid)
         return freq / factor if kind == "linear" else freq, 1
 
     def rotate(self, x, i):
@@ -305,18 +308,28 @@ class Gemma(Qwen2):
 
 
 class Gemma2(Gemma):
+    """The one of 27 B scales scores by what its width has for each head."""
+
+    caps = {"attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0}
+    layers_27b = 46
+
     def cap(self, x, name):
-        by = self.key(name)
+        by = self.key(name, self.caps[name])
         return x if by is None else by * np.tanh(x / by)
 
     def cap_scores(self, s):
         return self.cap(s, "attn_logit_softcapping")
 
+    def scale(self):
+        if self.layers == self.layers_27b:
+            return (self.width / self.heads)**-0.5
+        return super().scale()
+
     def output(self, h):
         return self.cap(super().output(h), "final_logit_softcapping")
 
     def window_of(self, i):
-        return self.window if i % 2 == 0 else None
+        return (self.window or 4096) if i % 2 == 0 else None
 
     def layer(self, x, i):
         blk = f"blk.{i}."
@@ -327,17 +340,21 @@ class Gemma2(Gemma):
 
 
 class Gemma3(Gemma2):
+    caps = {"attn_logit_softcapping": None, "final_logit_softcapping": None}
+    layers_27b = 62
+
     def heads_of(self, h, blk):
         q, k, v = super().heads_of(h, blk)
         return self.norm(q, blk + "attn_q_norm"), self.norm(k, blk + "attn_k_norm"), v
 
     def window_of(self, i):
-        given = self.key("attention.sliding_window_pattern")
-        local = i % 6 != 5 if given is None else given[i]
+        given = self.key("attention.sliding_window_pattern", 6)
+        local = given[i] if isinstance(given, list) else (i + 1) % given != 0
         return self.window if local else None
 
     def base(self, i):
-        return 10000.0 if self.window_of(i) else super().base(i)
+        local = self.key("rope.freq_base_swa", 10000.0)
+        return local if self.window_of(i) else super().base(i)
 
     def scaled(self, i):
         return not self.window_of(i)

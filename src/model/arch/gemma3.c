@@ -1,5 +1,5 @@
 /* model/arch/gemma3.c - Gemma 3: as Gemma 2, but with norms of queries and keys in place
- * of soft caps, and a window with a rope of its own in five layers of six. */
+ * of soft caps, and a window with a rope of its own in five layers of six, or none at all. */
 #include "model/arch/arch.h"
 
 static const struct part parts[] = {
@@ -18,7 +18,7 @@ const struct arch arch_gemma3 = {
     .embedding_by_root = true,
     .gate = GATE_GELU,
     .window_period = 6,
-    .window_required = true,
+    .window_zero_is_none = true,
     .window_unscaled = true,
     .window_base = 10000,
     .by_width_layers = 62, /* the 27 B one */
