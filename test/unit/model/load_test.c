@@ -142,29 +142,53 @@ static void a_tied_output_shares_its_data(void **state)
 static void keys_of_a_wrong_type_are_refused(void **state)
 {
     (void)state;
-    enum { INT, FLOAT, STRING };
+    enum { INT, FLOAT, STRING, BOOL };
     static const struct {
         const char *key;
         int kind;
     } keys[] = {
-        {"general.architecture", STRING},    {"general.name", STRING},
-        {"llama.context_length", INT},       {"llama.embedding_length", INT},
-        {"llama.block_count", INT},          {"llama.feed_forward_length", INT},
-        {"llama.attention.head_count", INT}, {"llama.attention.head_count_kv", INT},
-        {"llama.attention.key_length", INT}, {"llama.attention.value_length", INT},
-        {"llama.rope.dimension_count", INT}, {"llama.vocab_size", INT},
-        {"llama.expert_count", INT},         {"llama.attention.layer_norm_rms_epsilon", FLOAT},
-        {"llama.rope.freq_base", FLOAT},     {"llama.rope.scaling.factor", FLOAT},
-        {"llama.rope.scale_linear", FLOAT},  {"llama.rope.scaling.type", STRING},
+        {"general.architecture", STRING},
+        {"general.name", STRING},
+        {"llama.context_length", INT},
+        {"llama.embedding_length", INT},
+        {"llama.block_count", INT},
+        {"llama.feed_forward_length", INT},
+        {"llama.attention.head_count", INT},
+        {"llama.attention.head_count_kv", INT},
+        {"llama.attention.key_length", INT},
+        {"llama.attention.value_length", INT},
+        {"llama.rope.dimension_count", INT},
+        {"llama.vocab_size", INT},
+        {"llama.expert_count", INT},
+        {"llama.attention.layer_norm_rms_epsilon", FLOAT},
+        {"llama.rope.freq_base", FLOAT},
+        {"llama.rope.scaling.factor", FLOAT},
+        {"llama.rope.scale_linear", FLOAT},
+        {"llama.rope.scaling.type", STRING},
         {"tokenizer.chat_template", STRING},
+        {"llama.expert_used_count", INT},
+        {"llama.expert_feed_forward_length", INT},
+        {"llama.expert_shared_feed_forward_length", INT},
+        {"llama.expert_weights_scale", FLOAT},
+        {"llama.rope.freq_base_swa", FLOAT},
+        {"llama.rope.scaling.original_context_length", INT},
+        {"llama.rope.scaling.attn_factor", FLOAT},
+        {"llama.rope.scaling.yarn_ext_factor", FLOAT},
+        {"llama.rope.scaling.yarn_attn_factor", FLOAT},
+        {"llama.rope.scaling.yarn_beta_fast", FLOAT},
+        {"llama.rope.scaling.yarn_beta_slow", FLOAT},
+        {"llama.attention.sliding_window", INT},
+        {"llama.attention.causal", BOOL},
+        {"llama.pooling_type", INT},
     };
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
         for (int type = 0; type < GGUF_TYPES; type++) {
             bool is_int = type <= GGUF_I32 || type == GGUF_U64 || type == GGUF_I64;
             bool is_float = type == GGUF_F32 || type == GGUF_F64;
-            if (keys[i].kind == INT     ? is_int
-                : keys[i].kind == FLOAT ? is_float
-                                        : type == GGUF_STRING)
+            if (keys[i].kind == INT      ? is_int
+                : keys[i].kind == FLOAT  ? is_float
+                : keys[i].kind == STRING ? type == GGUF_STRING
+                                         : type == GGUF_BOOL)
                 continue;
             struct model_spec s = model_spec_default();
             s.key = keys[i].key;
@@ -178,6 +202,7 @@ static void keys_of_a_wrong_type_are_refused(void **state)
 static void numbers_out_of_range_are_refused(void **state)
 {
     (void)state;
+    enum { INTS = 14 }; /* come first */
     static const struct {
         const char *key;
         double values[4]; /* 0 ends them but in front */
@@ -192,25 +217,36 @@ static void numbers_out_of_range_are_refused(void **state)
         {"llama.attention.key_length", {0, 513}, 2},
         {"llama.rope.dimension_count", {0, 1, 513}, 3},
         {"llama.vocab_size", {0, 202, 204, 2097153}, 4},
+        {"llama.rope.scaling.original_context_length", {0, 1, 4194305}, 3},
+        {"llama.expert_count", {1025, 4294967296.0}, 2},
+        {"llama.expert_used_count", {65, 4294967296.0}, 2},
+        {"llama.expert_feed_forward_length", {0, 262145}, 2},
+        {"llama.expert_shared_feed_forward_length", {262145}, 1},
         {"llama.attention.layer_norm_rms_epsilon", {0, -1, 1}, 3},
         {"llama.rope.freq_base", {0, -1, 1e13}, 3},
         {"llama.rope.scaling.factor", {0, -1, 1e7}, 3},
         {"llama.rope.scale_linear", {0, -1, 1e7}, 3},
+        {"llama.rope.freq_base_swa", {0, -1, 1e13}, 3},
+        {"llama.rope.scaling.attn_factor", {0, -1, 1e4}, 3},
+        {"llama.rope.scaling.yarn_ext_factor", {0, 0.5, 2}, 3},
+        {"llama.rope.scaling.yarn_beta_fast", {0, -1, 1e7}, 3},
+        {"llama.rope.scaling.yarn_beta_slow", {0, -1, 1e7}, 3},
+        {"llama.expert_weights_scale", {0, -1, 1e7}, 3},
     };
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
         for (int j = 0; j < keys[i].n; j++) {
             struct model_spec s = model_spec_default();
             s.key = keys[i].key;
-            s.key_type = i < 9 ? GGUF_U64 : GGUF_F32;
+            s.key_type = i < INTS ? GGUF_U64 : GGUF_F32;
             s.key_number = keys[i].values[j];
             expect(&s, REALM_E_FORMAT, keys[i].key);
         }
+        struct model_spec s = model_spec_default();
+        s.key = keys[i].key;
+        s.key_type = GGUF_F32;
+        s.key_number = __builtin_nan("");
+        expect(&s, REALM_E_FORMAT, s.key); // of an integer it is the wrong type
     }
-    struct model_spec s = model_spec_default();
-    s.key = "llama.attention.layer_norm_rms_epsilon";
-    s.key_type = GGUF_F32;
-    s.key_number = __builtin_nan("");
-    expect(&s, REALM_E_FORMAT, s.key);
 }
 
 static void missing_keys_are_named(void **state)

@@ -21,6 +21,7 @@ struct maker {
     uint8_t *p;
     size_t n;
     uint64_t keys;
+    bool said; /* the key that is to have another value was written */
     struct record records[RECORDS_MAX];
     char names[RECORDS_MAX][64];
     size_t n_records;
@@ -91,6 +92,7 @@ static void put_key(struct maker *m, const char *key, int type, double number, c
 {
     const struct model_spec *s = m->s;
     if (s->key && strcmp(s->key, key) == 0 && s->key_type != KEY_AS_IS) {
+        m->said = true;
         if (s->key_type == KEY_ABSENT)
             return;
         type = s->key_type;
@@ -134,21 +136,8 @@ static void put_keys(struct maker *m)
             GGUF_F32, 1e-5);
     if (!s->encoder)
         put_own(m, "rope.freq_base", GGUF_F32, 10000);
-    uint64_t before = m->keys;
-    /* A key that is not written by default may be asked for. */
-    static const char *const optional[] = {
-        "llama.attention.key_length", "llama.attention.value_length",
-        "llama.rope.dimension_count", "llama.rope.scaling.type",
-        "llama.rope.scaling.factor",  "llama.rope.scale_linear",
-        "llama.expert_count",         "llama.attention.causal",
-        "llama.pooling_type",         "bert.attention.causal",
-        "bert.pooling_type",          "tokenizer.ggml.token_type_count",
-        "tokenizer.chat_template",
-    };
-    for (size_t i = 0; i < sizeof(optional) / sizeof(optional[0]) && s->key; i++)
-        if (strcmp(optional[i], s->key) == 0)
-            put_key(m, s->key, GGUF_U32, 0, NULL);
-    assert(m->keys <= before + 1);
+    if (s->key && !m->said && s->key_type >= 0) // one that is not written by default
+        put_key(m, s->key, GGUF_U32, 0, NULL);
 }
 
 static void add_tensor(struct maker *m, const char *name, enum dtype type, uint64_t k,
