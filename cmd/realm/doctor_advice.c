@@ -64,8 +64,10 @@ void doctor_lacking(unsigned flags, char *out, size_t max)
     static const struct {
         const char *name;
         unsigned flag;
-    } levels[] = {
-        {"avx2", CPU_AVX2}, {"avx512", CPU_AVX512}, {"vnni", CPU_VNNI}, {"bf16", CPU_BF16}};
+    } levels[] = {{"avx2", CPU_AVX2},
+                  {"avx512", CPU_AVX512},
+                  {"vnni", CPU_VNNI | CPU_AVXVNNI},
+                  {"bf16", CPU_BF16}};
     size_t at = 0;
     out[0] = '\0';
     for (size_t i = 0; i < ARRAY_LEN(levels); i++)

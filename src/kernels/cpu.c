@@ -12,7 +12,8 @@
 enum {
     XCR0_YMM = 0x06, /* register files that the system saves */
     XCR0_ZMM = 0xe6,
-    LEAF7_1_AVX512_BF16 = 1 << 5, /* in eax; not every cpuid.h names it */
+    LEAF7_1_AVX_VNNI = 1 << 4, /* in eax; not every cpuid.h names these */
+    LEAF7_1_AVX512_BF16 = 1 << 5,
 };
 
 static bool has(uint32_t word, uint32_t bits)
@@ -28,13 +29,18 @@ unsigned cpu_detect(void)
         return 0;
     if (!__get_cpuid_count(7, 0, &a, &b7, &c7, &d) || !has(b7, bit_AVX2))
         return 0;
+    unsigned flags = CPU_AVX2;
+    if (!__get_cpuid_count(7, 1, &a, &b, &c, &d))
+        a = 0;
+    if (has(a, LEAF7_1_AVX_VNNI))
+        flags |= CPU_AVXVNNI;
     if (!has(b7, bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL) ||
         !has(cpu_xcr0(), XCR0_ZMM))
-        return CPU_AVX2;
-    unsigned flags = CPU_AVX2 | CPU_AVX512;
+        return flags;
+    flags |= CPU_AVX512;
     if (has(c7, bit_AVX512VNNI))
         flags |= CPU_VNNI;
-    if (__get_cpuid_count(7, 1, &a, &b, &c, &d) && has(a, LEAF7_1_AVX512_BF16))
+    if (has(a, LEAF7_1_AVX512_BF16))
         flags |= CPU_BF16;
     return flags;
 }
@@ -68,7 +74,7 @@ const char *cpu_level_name(unsigned flags)
     if (!(flags & CPU_AVX2))
         return "scalar";
     if (!(flags & CPU_AVX512))
-        return "avx2";
+        return flags & CPU_AVXVNNI ? "avx2+vnni" : "avx2";
     if (!(flags & CPU_VNNI))
         return "avx512";
     return flags & CPU_BF16 ? "avx512+vnni+bf16" : "avx512+vnni";

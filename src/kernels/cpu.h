@@ -5,10 +5,11 @@
 #include <stddef.h>
 
 enum cpu_flags {
-    CPU_AVX2 = 1,   /* avx2, fma, f16c */
-    CPU_AVX512 = 2, /* avx512 f, bw, dq, vl (and all of CPU_AVX2) */
-    CPU_VNNI = 4,   /* avx512_vnni */
-    CPU_BF16 = 8,   /* avx512_bf16 */
+    CPU_AVX2 = 1,     /* avx2, fma, f16c */
+    CPU_AVX512 = 2,   /* avx512 f, bw, dq, vl (and all of CPU_AVX2) */
+    CPU_VNNI = 4,     /* avx512_vnni */
+    CPU_BF16 = 8,     /* avx512_bf16 */
+    CPU_AVXVNNI = 16, /* avx_vnni (and all of CPU_AVX2) */
 };
 
 /* Flags of this processor, as the operating system lets them be used. */
@@ -20,7 +21,8 @@ enum { FETCH_AHEAD = 4608 };
  * processor's own prefetchers do as well. */
 size_t cpu_fetch_ahead(void);
 
-/* "scalar", "avx2", "avx512", "avx512+vnni", "avx512+vnni+bf16": the highest level in flags. */
+/* "scalar", "avx2", "avx2+vnni", "avx512", "avx512+vnni", "avx512+vnni+bf16": the highest level
+ * in flags. */
 const char *cpu_level_name(unsigned flags);
 
 #endif

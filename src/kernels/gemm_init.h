@@ -13,6 +13,7 @@ extern size_t gemm_ahead;
 
 void gemm_init_scalar(struct kernels *k); /* every entry of gemm */
 void gemm_init_avx2(struct kernels *k);
+void gemm_init_avxvnni(struct kernels *k);
 void gemm_init_avx512(struct kernels *k);
 void gemm_init_vnni(struct kernels *k);
 void gemm_init_bf16(struct kernels *k);

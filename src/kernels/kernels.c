@@ -28,6 +28,8 @@ void kernels_init(struct kernels *k, unsigned cpu_mask)
     gemm_init_avx2(k);
     act_init_avx2(k);
     kern_vec_init_avx2(k);
+    if (cpu_mask & CPU_AVXVNNI)
+        gemm_init_avxvnni(k);
     if (!(cpu_mask & CPU_AVX512))
         return;
     gemm_init_avx512(k);
@@ -55,6 +57,7 @@ static unsigned mask_from_environment(void)
     } levels[] = {
         {"scalar", 0},
         {"avx2", CPU_AVX2},
+        {"avxvnni", CPU_AVX2 | CPU_AVXVNNI},
         {"avx512", CPU_AVX2 | CPU_AVX512},
         {"vnni", CPU_AVX2 | CPU_AVX512 | CPU_VNNI},
     };

@@ -199,7 +199,7 @@ struct kernels {
  * cpu_flags, already cut to what the machine has) allows. */
 void kernels_init(struct kernels *k, unsigned cpu_mask);
 
-/* The table for cpu_detect(), filled once; REALM_CPU=scalar|avx2|avx512|vnni in
+/* The table for cpu_detect(), filled once; REALM_CPU=scalar|avx2|avxvnni|avx512|vnni in
  * the environment lowers it.  Any thread. */
 const struct kernels *kernels_best(void);
 /* The flags (enum cpu_flags) that it was filled for. */

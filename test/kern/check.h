@@ -15,9 +15,10 @@
 enum check_level {
     LEVEL_SCALAR,
     LEVEL_AVX2,
-    LEVEL_AVX512,
-    LEVEL_VNNI, /* over AVX512 */
-    LEVEL_BF16, /* over VNNI */
+    LEVEL_AVXVNNI, /* over AVX2 */
+    LEVEL_AVX512,  /* over AVX2, too */
+    LEVEL_VNNI,    /* over AVX512 */
+    LEVEL_BF16,    /* over VNNI */
     LEVELS
 };
 
@@ -58,12 +59,13 @@ extern const struct check_table check_vec_table;
 extern const struct check_table check_attn_table;
 
 /* An entry of struct kernels that is no product of weights: why it has no function
- * of its own at a level, or NULL, and above AVX512. */
+ * of its own at a level, or NULL, and above AVX512 (and AVX2). */
 #define NO_PRODUCTS "makes no products of weights"
 #define OP(name, entry, arg, avx2, avx512, above, check, bench) \
     {                                                           \
         name, offsetof(struct kernels, entry), arg,             \
             {[LEVEL_AVX2] = avx2,                               \
+             [LEVEL_AVXVNNI] = above,                           \
              [LEVEL_AVX512] = avx512,                           \
              [LEVEL_VNNI] = above,                              \
              [LEVEL_BF16] = above},                             \
@@ -85,9 +87,14 @@ bool check_same(const void *want, const void *got, size_t bytes, size_t item_siz
 /* True when all 4-byte words from p on still hold the canary. */
 bool check_canary(const void *p, size_t bytes, const char *what);
 
+/* AVX-VNNI's entries over AVX2's, for processors that have AVX2 alone: its own
+ * source with other instructions (avxvnni_played.c). */
+void gemm_init_avxvnni_played(struct kernels *k);
+
 /* GOP/s of multiply-adds (two each) of int8 that this core can do at most, at this
  * moment, by the instructions of a level. */
 double int8_limit_avx2(void);
+double int8_limit_avxvnni(void);
 double int8_limit_vnni(void);
 
 #endif

@@ -256,15 +256,17 @@ static bool bench_pack(const struct check_op *op, size_t i, struct bench_case *o
 #define NO_BF16 "multiplies no bf16"
 #define MOVES "moves words: as fast as it reads"
 #define SMALL "no time beside its product"
-#define GEMM(type, vnni, bf16)                                                   \
-    {                                                                            \
-        "gemm_" #type, offsetof(struct kernels, gemm[GEMM_##type]), GEMM_##type, \
-            {[LEVEL_VNNI] = vnni, [LEVEL_BF16] = bf16}, check_gemm, bench_gemm   \
+#define GEMM(type, vnni, bf16)                                                              \
+    {                                                                                       \
+        "gemm_" #type, offsetof(struct kernels, gemm[GEMM_##type]), GEMM_##type,            \
+            {[LEVEL_AVXVNNI] = vnni, [LEVEL_VNNI] = vnni, [LEVEL_BF16] = bf16}, check_gemm, \
+            bench_gemm                                                                      \
     }
 #define PACK(kind, avx2, avx512)                                                       \
     {                                                                                  \
         "act_pack_" #kind, offsetof(struct kernels, act_pack[ACT_##kind]), ACT_##kind, \
             {[LEVEL_AVX2] = avx2,                                                      \
+             [LEVEL_AVXVNNI] = "makes no products",                                    \
              [LEVEL_AVX512] = avx512,                                                  \
              [LEVEL_VNNI] = "makes no products",                                       \
              [LEVEL_BF16] = "makes no products"},                                      \

@@ -23,12 +23,14 @@ static const double slow_ratio = 0.9;
 static const struct {
     const char *name;
     unsigned mask;
+    enum check_level below;
 } levels[LEVELS] = {
-    [LEVEL_SCALAR] = {"scalar", 0},
-    [LEVEL_AVX2] = {"avx2", CPU_AVX2},
-    [LEVEL_AVX512] = {"avx512", CPU_AVX2 | CPU_AVX512},
-    [LEVEL_VNNI] = {"vnni", CPU_AVX2 | CPU_AVX512 | CPU_VNNI},
-    [LEVEL_BF16] = {"bf16", CPU_AVX2 | CPU_AVX512 | CPU_VNNI | CPU_BF16},
+    [LEVEL_SCALAR] = {"scalar", 0, LEVEL_SCALAR},
+    [LEVEL_AVX2] = {"avx2", CPU_AVX2, LEVEL_SCALAR},
+    [LEVEL_AVXVNNI] = {"avxvnni", CPU_AVX2 | CPU_AVXVNNI, LEVEL_AVX2},
+    [LEVEL_AVX512] = {"avx512", CPU_AVX2 | CPU_AVX512, LEVEL_AVX2},
+    [LEVEL_VNNI] = {"vnni", CPU_AVX2 | CPU_AVX512 | CPU_VNNI, LEVEL_AVX512},
+    [LEVEL_BF16] = {"bf16", CPU_AVX2 | CPU_AVX512 | CPU_VNNI | CPU_BF16, LEVEL_VNNI},
 };
 
 static const struct check_table *const tables[] = {&check_gemm_table, &check_attn_table,
@@ -58,7 +60,7 @@ static bool cell_filled(const struct check_op *op, enum check_level level)
 {
     if (!level_runs(level))
         return !op->reason[level];
-    return level == LEVEL_SCALAR || entry_at(op, level) != entry_at(op, level - 1);
+    return level == LEVEL_SCALAR || entry_at(op, level) != entry_at(op, levels[level].below);
 }
 
 /* Calls each for every operation, in order; returns how many calls said false. */
@@ -73,15 +75,22 @@ static int for_each(bool (*each)(const struct check_op *op, void *ctx), void *ct
 
 /* ---- comparing ---- */
 
+/* AVX-VNNI's products can be played with AVX2. */
+static bool level_compares(enum check_level level)
+{
+    return level_runs(level) || (level == LEVEL_AVXVNNI && level_runs(LEVEL_AVX2));
+}
+
 static bool compare_cell(const struct check_op *op, enum check_level level, int number)
 {
-    if (!level_runs(level)) {
+    if (!level_compares(level)) {
         printf("ok %d - %s %s # SKIP this processor has no %s\n", number, op->name,
                levels[level].name, levels[level].name);
         return true;
     }
     bool same = op->check(op, &kern[level], &kern[LEVEL_SCALAR]);
-    printf("%s %d - %s %s\n", same ? "ok" : "not ok", number, op->name, levels[level].name);
+    printf("%s %d - %s %s%s\n", same ? "ok" : "not ok", number, op->name, levels[level].name,
+           level_runs(level) ? "" : " (played)");
     fflush(stdout);
     return same;
 }
@@ -182,6 +191,8 @@ static double int8_limit(void)
 #if defined(__x86_64__)
     if (level_runs(LEVEL_VNNI))
         return int8_limit_vnni();
+    if (level_runs(LEVEL_AVXVNNI))
+        return int8_limit_avxvnni();
     if (level_runs(LEVEL_AVX2))
         return int8_limit_avx2();
 #endif
@@ -227,8 +238,9 @@ static bool bench_case_run(const struct check_op *op, const struct bench_case *c
                            const struct bench_options *options)
 {
     bool fast = true;
-    double below = 0;
+    double least[LEVELS] = {0}; // of each level, or of the one below where it has no function
     for (enum check_level level = LEVEL_SCALAR; level < LEVELS; level++) {
+        double below = least[level] = least[levels[level].below];
         if (!cell_filled(op, level) || !level_runs(level))
             continue;
         struct timing t = time_case(c, &kern[level]);
@@ -240,7 +252,7 @@ static bool bench_case_run(const struct check_op *op, const struct bench_case *c
             fast = false;
         }
         fflush(stdout);
-        below = t.least;
+        least[level] = t.least;
     }
     return fast || !options->check;
 }
@@ -287,5 +299,11 @@ int main(int argc, char **argv)
     for (enum check_level level = LEVEL_SCALAR; level < LEVELS; level++)
         if (level_runs(level))
             kernels_init(&kern[level], levels[level].mask);
+#if defined(__x86_64__)
+    if (!level_runs(LEVEL_AVXVNNI) && level_runs(LEVEL_AVX2)) {
+        kernels_init(&kern[LEVEL_AVXVNNI], CPU_AVX2);
+        gemm_init_avxvnni_played(&kern[LEVEL_AVXVNNI]);
+    }
+#endif
     return list ? list_all() : bench ? bench_all(&options) : compare_all();
 }

@@ -20,6 +20,7 @@ AVX512 = AVX2 + "+avx512f+avx512bw+avx512dq+avx512vl"
 LEVELS = {
     "scalar": (SCALAR, None),
     "avx2": (AVX2, SCALAR),
+    "avxvnni": (AVX2 + "+avx_vnni", AVX2),
     "avx512": (AVX512, AVX2),
     "vnni": (AVX512 + "+avx512_vnni", AVX512),
     "bf16": (AVX512 + "+avx512_bf16", AVX512 + "+avx512_vnni"),

@@ -1,6 +1,6 @@
 /* test/kern/limit.c - how many int8 multiply-adds one core can do at this moment, on
- * registers alone, in as many chains as hide the latency.  Compiled twice: by vpdpbusd,
- * and by vpmaddubsw with an addition of the 16-bit pairs.
+ * registers alone, in as many chains as hide the latency.  Compiled three times: by vpdpbusd
+ * of both widths, and by vpmaddubsw with an addition of the 16-bit pairs.
  *
  * A run takes under a millisecond, so that it can stand between the runs of what is
  * measured: a machine that others use is slower for both. */
@@ -17,6 +17,12 @@ typedef __m512i vector;
 #define SPREAD(x) _mm512_set1_epi8(x)
 #define STEP(acc, w, x) (acc) = _mm512_dpbusd_epi32(acc, w, x)
 #define KEEP(v) __asm__ volatile("" : "+v"(v)) // or the compiler adds up itself
+#elif defined(__AVXVNNI__)
+typedef __m256i vector;
+#define LIMIT int8_limit_avxvnni
+#define SPREAD(x) _mm256_set1_epi8(x)
+#define STEP(acc, w, x) (acc) = _mm256_dpbusd_avx_epi32(acc, w, x)
+#define KEEP(v) __asm__ volatile("" : "+x"(v))
 #else
 typedef __m256i vector;
 #define LIMIT int8_limit_avx2

@@ -117,6 +117,8 @@ static void levels_that_are_not_there_are_listed(void **state)
     assert_string_equal(text, "avx2, avx512, vnni, bf16");
     doctor_lacking(CPU_AVX2 | CPU_AVX512, text, sizeof(text));
     assert_string_equal(text, "vnni, bf16");
+    doctor_lacking(CPU_AVX2 | CPU_AVXVNNI, text, sizeof(text));
+    assert_string_equal(text, "avx512, bf16");
     doctor_lacking(~0u, text, sizeof(text));
     assert_string_equal(text, "");
     doctor_lacking(0, cut, sizeof(cut));

@@ -15,6 +15,7 @@ static void levels_have_names(void **state)
     (void)state;
     assert_string_equal(cpu_level_name(0), "scalar");
     assert_string_equal(cpu_level_name(CPU_AVX2), "avx2");
+    assert_string_equal(cpu_level_name(CPU_AVX2 | CPU_AVXVNNI), "avx2+vnni");
     assert_string_equal(cpu_level_name(CPU_AVX2 | CPU_AVX512), "avx512");
     assert_string_equal(cpu_level_name(CPU_AVX2 | CPU_AVX512 | CPU_VNNI), "avx512+vnni");
     assert_string_equal(cpu_level_name(CPU_AVX2 | CPU_AVX512 | CPU_VNNI | CPU_BF16),
@@ -27,14 +28,14 @@ static void a_level_implies_those_below(void **state)
     unsigned flags = cpu_detect();
     if (flags & (CPU_VNNI | CPU_BF16))
         assert_true(flags & CPU_AVX512);
-    if (flags & CPU_AVX512)
+    if (flags & (CPU_AVX512 | CPU_AVXVNNI))
         assert_true(flags & CPU_AVX2);
 }
 
 static void every_entry_is_filled(void **state)
 {
     (void)state;
-    const unsigned levels[] = {0, CPU_AVX2, CPU_AVX2 | CPU_AVX512, ~0u};
+    const unsigned levels[] = {0, CPU_AVX2, CPU_AVX2 | CPU_AVXVNNI, CPU_AVX2 | CPU_AVX512, ~0u};
     for (size_t i = 0; i < ARRAY_LEN(levels); i++) {
         void (*entries[sizeof(struct kernels) / sizeof(void (*)(void))])(void);
         struct kernels k;

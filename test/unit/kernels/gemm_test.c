@@ -146,7 +146,11 @@ static void check_product(enum gemm_type type, size_t rows, size_t k, size_t tok
     assert_true(p.w && p.x && p.x_k);
     floats_random(p.x, tokens * k, k + tokens);
     round_acts(&p);
-    const unsigned levels[] = {0, CPU_AVX2, CPU_AVX2 | CPU_AVX512, CPU_AVX2 | CPU_AVX512 | CPU_VNNI,
+    const unsigned levels[] = {0,
+                               CPU_AVX2,
+                               CPU_AVX2 | CPU_AVXVNNI,
+                               CPU_AVX2 | CPU_AVX512,
+                               CPU_AVX2 | CPU_AVX512 | CPU_VNNI,
                                ~0u};
     for (size_t i = 0; i < ARRAY_LEN(levels); i++) {
         struct kernels kern;

@@ -300,6 +300,7 @@ static void compare_with_others(struct world *w, size_t others)
 static const unsigned levels[] = {
     0,
     CPU_AVX2,
+    CPU_AVX2 | CPU_AVXVNNI,
     CPU_AVX2 | CPU_AVX512,
     CPU_AVX2 | CPU_AVX512 | CPU_VNNI,
     CPU_AVX2 | CPU_AVX512 | CPU_VNNI | CPU_BF16,
