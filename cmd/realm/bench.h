@@ -37,6 +37,7 @@ struct bench {
     struct realm *engine;
     struct realm_model *model;
     uint32_t vocab;
+    bool encoder;     /* bench_embed alone */
     uint32_t depth;   /* tokens before what is measured */
     uint64_t prompts; /* made so far, each with tokens of its own behind the first `depth` */
 };
@@ -48,6 +49,9 @@ double bench_prefill(struct bench *b, uint32_t tokens, struct realm_error *err);
 /* Tokens per second of `batch` answers together, over `tokens` steps, after depth + 1
  * tokens of each one's own. */
 double bench_decode(struct bench *b, uint32_t tokens, uint32_t batch, struct realm_error *err);
+
+/* Tokens per second of `texts` together, of so many tokens each, that become vectors. */
+double bench_embed(struct bench *b, uint32_t tokens, uint32_t texts, struct realm_error *err);
 
 /* ---- another engine, in a process of its own (bench/peer.py) ---- */
 
@@ -67,8 +71,10 @@ double peer_decode(struct peer *p, uint32_t tokens, uint32_t batch, uint32_t dep
 
 /* ---- what is measured, and how it is shown (bench_print.c) ---- */
 
+enum bench_test { BENCH_PREFILL, BENCH_DECODE, BENCH_EMBED };
+
 struct row {
-    bool prefill;
+    enum bench_test test;
     uint32_t tokens, batch;
     struct figures tok_s;
     struct figures peer_tok_s, ratio; /* with plan.compare; of the two in each run */

@@ -8,8 +8,8 @@
 
 enum { PAGE_TOKENS = 16 }; /* the cache has whole pages of a prompt */
 
-/* A generation that draws greedily and does not stop, on seeded random tokens: the first
- * depth are the same in each call with this seed, the others come but once. */
+/* A generation that draws greedily and does not stop, or an encoder's vector, on seeded random
+ * tokens: the first depth are the same in each call with this seed, the others come but once. */
 static int start(struct bench *b, uint64_t seed, uint32_t tokens, uint32_t max_tokens,
                  struct realm_gen **out, struct realm_error *err)
 {
@@ -27,6 +27,8 @@ static int start(struct bench *b, uint64_t seed, uint32_t tokens, uint32_t max_t
     request.ignore_end = true;
     request.sampling.temperature = 0;
     request.sampling.max_tokens = max_tokens;
+    request.prompt_only = b->encoder;
+    request.pooling = b->encoder ? REALM_POOL_MEAN : REALM_POOL_NONE;
     int status = realm_gen_start(out, b->model, &request, err);
     mem_free(ids);
     return status;
@@ -95,28 +97,58 @@ static double measure_rows(const struct bench *b, struct realm_gen *first, uint6
     return (double)(s.decode_rows - rows_before) / seconds;
 }
 
-double bench_decode(struct bench *b, uint32_t tokens, uint32_t batch, struct realm_error *err)
+/* n generations of so many tokens each, and the first event of all. */
+static int start_all(struct bench *b, struct realm_gen **gens, uint32_t n, uint32_t tokens,
+                     struct realm_error *err)
 {
-    struct realm_gen **gens = mem_zarray(batch, sizeof(struct realm_gen *));
     struct realm_event event;
-    double rate = -1;
-    if (!gens) {
-        err_nomem(err, "the batch");
-        return -1;
-    }
-    for (uint32_t i = 0; i < batch; i++)
-        if (start(b, i + 1, 1, 0, &gens[i], err))
-            goto out;
-    for (uint32_t i = 0; i < batch; i++)
-        if (next(gens[i], &event, err))
-            goto out;
-    rate = measure_rows(b, gens[0], (uint64_t)tokens * batch, err);
+    int status = 0;
+    for (uint32_t i = 0; i < n && !status; i++)
+        status = start(b, i + 1, tokens, 0, &gens[i], err);
+    for (uint32_t i = 0; i < n && !status; i++)
+        status = next(gens[i], &event, err);
+    return status;
+}
 
-out:
-    for (uint32_t i = 0; i < batch && gens[i]; i++)
+static struct realm_gen **gens_new(uint32_t n, struct realm_error *err)
+{
+    struct realm_gen **gens = mem_zarray(n, sizeof(struct realm_gen *));
+    if (!gens)
+        err_nomem(err, "the batch");
+    return gens;
+}
+
+static void gens_free(struct realm_gen **gens, uint32_t n)
+{
+    for (uint32_t i = 0; i < n && gens[i]; i++)
         realm_gen_cancel(gens[i]);
-    for (uint32_t i = 0; i < batch; i++)
+    for (uint32_t i = 0; i < n; i++)
         realm_gen_close(gens[i]);
     mem_free(gens);
+}
+
+double bench_decode(struct bench *b, uint32_t tokens, uint32_t batch, struct realm_error *err)
+{
+    struct realm_gen **gens = gens_new(batch, err);
+    double rate = -1;
+    if (!gens)
+        return rate;
+    if (!start_all(b, gens, batch, 1, err))
+        rate = measure_rows(b, gens[0], (uint64_t)tokens * batch, err);
+    gens_free(gens, batch);
+    return rate;
+}
+
+/* A text's only event is its end, with the vector. */
+double bench_embed(struct bench *b, uint32_t tokens, uint32_t texts, struct realm_error *err)
+{
+    struct realm_gen **gens = gens_new(texts, err);
+    double rate = -1;
+    if (!gens)
+        return rate;
+    uint64_t start_ns = clock_ns(clock_system());
+    if (!start_all(b, gens, texts, tokens, err))
+        rate = (double)tokens * texts * 1e9 / (double)(clock_ns(clock_system()) - start_ns);
+    gens_free(gens, texts);
     return rate;
 }

@@ -40,7 +40,9 @@ double figures_max(const struct figures *f)
 
 static const char *test_name(const struct row *r)
 {
-    return r->prefill ? "prefill" : "decode";
+    static const char *const names[] = {
+        [BENCH_PREFILL] = "prefill", [BENCH_DECODE] = "decode", [BENCH_EMBED] = "embed"};
+    return names[r->test];
 }
 
 static void json_figures(const char *name, const struct figures *f)

@@ -21,7 +21,8 @@ static const struct opt_help help = {
         "and for one answer the share of the memory's read bandwidth that its weights take.\n"
         "With --compare llama.cpp does each of them, too, in turns with Realm: the same file, as\n"
         "many threads, keys and values of the same type, its flash attention on.  `scripts/setup\n"
-        "--peer` gets it.",
+        "--peer` gets it.\n"
+        "Of a model that makes embeddings it measures texts of -p tokens, -b of them at once.",
     .examples = "  realm bench\n"
                 "  realm bench -m llama-8b-q4_k_m.gguf -p 512 -n 64 -b 1,4,16 -r 5\n"
                 "  realm bench -m llama-8b-q4_k_m.gguf -d 4096 --json\n"
@@ -58,6 +59,7 @@ static int add_batches(struct plan *plan, const char *text, uint32_t tokens)
         if (plan->n_rows == BENCH_ROWS_MAX)
             return cmd_usage("bench", "-b names more than %d batches", BENCH_ROWS_MAX - 1);
         struct row *row = &plan->rows[plan->n_rows++];
+        row->test = BENCH_DECODE;
         row->tokens = tokens;
         int status = number("-b", item, 1, 1, BATCH_ROWS_MAX / 2, &row->batch);
         if (status >= 0)
@@ -86,7 +88,7 @@ static int read_plan(const struct arguments *a, struct plan *plan)
     if (status >= 0)
         return status;
     if (prompt)
-        plan->rows[plan->n_rows++] = (struct row){.prefill = true, .tokens = prompt, .batch = 1};
+        plan->rows[plan->n_rows++] = (struct row){.tokens = prompt, .batch = 1};
     const char *batches = plan->compare ? "1,4,8,16,32" : "1,8,32";
     status = add_batches(plan, a->batches ? a->batches : batches, tokens);
     if (status < 0 && plan->n_rows == 0)
@@ -107,7 +109,7 @@ static int read_arguments(int argc, char **argv, struct arguments *a, struct pla
          NULL},
         {"depth", 'd', "N", "tokens that stand before what is measured (0)", &a->depth, NULL},
         {"kv", 0, "TYPE", "keep keys and values as f16 (default), f32, bf16 or q8_0", &a->kv, NULL},
-        {"threads", 't', "N", "compute threads (default: the processors there are)", &a->threads,
+        {"threads", 't', "N", "compute threads (default: as many as may run at once)", &a->threads,
          NULL},
         {"runs", 'r', "N", "runs of each row (5)", &a->runs, NULL},
         {"compare", 0, NULL, "measure llama.cpp beside it", NULL, &plan->compare},
@@ -121,17 +123,42 @@ static int read_arguments(int argc, char **argv, struct arguments *a, struct pla
     return read_plan(a, plan);
 }
 
+/* What an encoder is measured by: texts as long as the prompt, as many at once as answers. */
+static int plan_texts(struct plan *plan)
+{
+    if (plan->compare)
+        return cmd_usage("bench", "--compare is not there for a model that makes embeddings alone");
+    if (plan->depth)
+        return cmd_usage("bench", "-d: a text that becomes a vector has no tokens before it");
+    const struct row prompt = plan->rows[0];
+    if (prompt.test != BENCH_PREFILL)
+        return cmd_usage("bench", "-p 0 leaves texts of no length");
+    if (plan->n_rows > 1)
+        memmove(plan->rows, plan->rows + 1, --plan->n_rows * sizeof(*plan->rows));
+    for (size_t i = 0; i < plan->n_rows; i++) {
+        plan->rows[i].test = BENCH_EMBED;
+        plan->rows[i].tokens = prompt.tokens;
+    }
+    return -1;
+}
+
 static double measure(struct rig *rig, const struct row *row, struct realm_error *err)
 {
-    return row->prefill ? bench_prefill(&rig->bench, row->tokens, err)
-                        : bench_decode(&rig->bench, row->tokens, row->batch, err);
+    switch (row->test) {
+    case BENCH_PREFILL:
+        return bench_prefill(&rig->bench, row->tokens, err);
+    case BENCH_DECODE:
+        return bench_decode(&rig->bench, row->tokens, row->batch, err);
+    default:
+        return bench_embed(&rig->bench, row->tokens, row->batch, err);
+    }
 }
 
 static double measure_peer(struct rig *rig, const struct row *row, struct realm_error *err)
 {
     const uint32_t depth = rig->bench.depth;
-    return row->prefill ? peer_prefill(rig->peer, row->tokens, depth, err)
-                        : peer_decode(rig->peer, row->tokens, row->batch, depth, err);
+    return row->test == BENCH_PREFILL ? peer_prefill(rig->peer, row->tokens, depth, err)
+                                      : peer_decode(rig->peer, row->tokens, row->batch, depth, err);
 }
 
 static void note(struct figures *f, double value)
@@ -150,7 +177,7 @@ static int run_row(struct rig *rig, struct plan *plan, struct row *row, struct r
     note(&row->tok_s, rate);
     if (row == &plan->rows[0])
         note(&plan->read_gb_s, read_b_s * 1e-9);
-    if (!row->prefill && row->batch == 1) {
+    if (row->test == BENCH_DECODE && row->batch == 1) {
         struct realm_model_info info;
         realm_model_info(rig->bench.model, &info);
         note(&plan->share, rate * (double)info.step_bytes / read_b_s);
@@ -220,14 +247,21 @@ int cmd_bench(int argc, char **argv)
         return status;
     machine_read("", &plan.machine);
     if (!plan.threads)
-        plan.threads = plan.machine.processors;
+        plan.threads = machine_threads("");
     const struct realm_options options = {.threads = plan.threads, .kv_type = plan.kv};
     status = cmd_engine_open(&on, "bench", a.model, &options, NULL);
     if (status < 0) {
         struct realm_model_info info;
         realm_model_info(on.model, &info);
-        struct rig rig = {.bench = {on.engine, on.model, info.vocab_size, plan.depth, 0}};
-        status = run_all(&rig, &plan, &a, on.path);
+        struct rig rig = {.bench = {.engine = on.engine,
+                                    .model = on.model,
+                                    .vocab = info.vocab_size,
+                                    .encoder = info.encoder,
+                                    .depth = plan.depth}};
+        if (info.encoder)
+            status = plan_texts(&plan);
+        if (status < 0)
+            status = run_all(&rig, &plan, &a, on.path);
     }
     cmd_engine_close(&on);
     return status;

@@ -1,5 +1,5 @@
-"""Compares encoders with encoder_ref.py, hidden states and what `realm embed` prints, and
-sees that files which contradict themselves are refused; prints TAP.
+"""Compares encoders with encoder_ref.py, hidden states and what `realm embed` prints, runs
+`realm bench`, and sees that files which contradict themselves are refused; prints TAP.
 
     encoder_test.py LOGITS INVARIANCE REALM
 
@@ -141,6 +141,21 @@ def commands(tap, realm, path, folder):
                   repr(done.stderr))
 
 
+def bench(tap, realm, path):
+    out = subprocess.run([realm, "bench", "-m", path, "-p", "40", "-b", "1,3", "-r", "2", "--json"],
+                         check=True, capture_output=True)
+    rows = json.loads(out.stdout)["rows"]
+    tap.check([(r["test"], r["tokens"], r["batch"]) for r in rows] == [("embed", 40, 1),
+                                                                       ("embed", 40, 3)]
+              and all(0 < r["tok_s"]["min"] <= r["tok_s"]["max"] for r in rows),
+              "realm bench", repr(rows))
+    for args, words in ((["--compare"], "embeddings alone"), (["-d", "9"], "no tokens before it"),
+                        (["-p", "0"], "texts of no length")):
+        done = subprocess.run([realm, "bench", "-m", path, *args], capture_output=True, text=True)
+        tap.check(done.returncode == 2 and words in done.stderr, f"realm bench {' '.join(args)}",
+                  repr(done.stderr))
+
+
 def main():
     logits, invariance, realm = sys.argv[1:]
     tap = Tap()
@@ -156,6 +171,7 @@ def main():
                 quantised(tap, logits, invariance, realm, path, name)
         make("bert", path)
         commands(tap, realm, path, folder)
+        bench(tap, realm, path)
         refusals(tap, logits, path, make, WRONG)
     print(f"1..{tap.n}")
     return tap.failed > 0
