@@ -5,6 +5,8 @@
 #ifndef MODEL_FORWARD_INTERNAL_H
 #define MODEL_FORWARD_INTERNAL_H
 
+#include <stdatomic.h>
+
 #include "model/arch/arch.h"
 #include "model/forward.h"
 
@@ -57,7 +59,7 @@ struct forward {
     struct run *runs;     /* (rows) of one round of attention */
     uint32_t *run_of;     /* (rows) */
     uint32_t *logits_row; /* (logits_max): the row that wants them */
-    bool *bad;            /* (rows): a value was not finite */
+    atomic_bool *bad;     /* (rows): a value was not finite; a row's experts may tell at once */
 
     /* Experts.  An entry is a row at one of its experts; those of an expert stand together. */
     float *router;          /* (rows, experts) */
