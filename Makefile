@@ -41,9 +41,14 @@ bench-tenants: all  ## what tenants cost each other
 tidy:  ## style, layers, lengths
 	@tools/tidy
 
+ASAN = -Db_sanitize=address,undefined -Db_lundef=false -Ddeps=shared
+
 asan:  ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
-	@$(MAKE) --no-print-directory test BUILD=build-asan \
-	    MESON_FLAGS="-Db_sanitize=address,undefined -Db_lundef=false -Ddeps=shared"
+	@$(MAKE) --no-print-directory test BUILD=build-asan MESON_FLAGS="$(ASAN)"
+
+asan-parsers:  ## the same for what reads files, texts and requests alone, as CI does
+	@$(MAKE) --no-print-directory build-asan/build.ninja BUILD=build-asan MESON_FLAGS="$(ASAN)"
+	@tools/run_tests --build build-asan parsers
 
 tsan:  ## the tests of what threads share under ThreadSanitizer
 	@$(MAKE) --no-print-directory all BUILD=build-tsan \
@@ -62,4 +67,5 @@ clean:  ## remove what was built here
 help:  ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*##  *\(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
 
-.PHONY: all run test e2e bench bench-compare bench-server bench-tenants tidy asan tsan fuzz install clean help
+.PHONY: all run test e2e bench bench-compare bench-server bench-tenants tidy asan asan-parsers tsan \
+    fuzz install clean help
