@@ -59,16 +59,17 @@ static uint64_t slice_of_answer(const struct job *j)
     return most ? min_size(most, SLICE_TOKENS) : SLICE_TOKENS;
 }
 
-/* Up to `tokens` in all, or as much as there is, but `least` at least. */
-static int reserve(struct job *j, uint64_t tokens, uint64_t least, bool growth)
+/* Up to `tokens` in all, or as much as there is, but `least` at least; rated as tenant_reserve
+ * has it. */
+static int reserve(struct job *j, uint64_t tokens, uint64_t least, uint64_t rated)
 {
     struct tenant_refusal why;
-    int failed = j->grant ? tenant_reserve(j->grant, tokens, growth, &why) : 0;
+    int failed = j->grant ? tenant_reserve(j->grant, tokens, rated, &why) : 0;
     if (failed && why.left && j->reserved + why.left >= least) {
         tokens = j->reserved + why.left;
         j->tight = true;
         refusal_error(&j->cap_error, &why);
-        failed = tenant_reserve(j->grant, tokens, growth, &why);
+        failed = tenant_reserve(j->grant, tokens, rated, &why);
     }
     if (!failed) {
         j->reserved = tokens;
@@ -88,7 +89,8 @@ static int on_prompt(void *ctx, uint32_t prompt_tokens)
         return 0;
     j->reserved_prompts += prompt_tokens;
     uint64_t prompt = j->reserved + prompt_tokens, answers = n * slice_of_answer(j);
-    return reserve(j, prompt + answers, answers ? prompt + n : prompt, false);
+    uint64_t least = answers ? prompt + n : prompt;
+    return reserve(j, prompt + answers, least, least);
 }
 
 void account_request(const struct job *j, struct realm_request *r)
@@ -110,9 +112,9 @@ void account_started(const struct choice *c)
         realm_gen_allow(c->gen, (uint32_t)min_size(left / j->n_choices, UINT32_MAX));
 }
 
-int account_reserve(struct job *j, uint64_t tokens, struct realm_error *err)
+int account_reserve(struct job *j, uint64_t tokens, bool growth, struct realm_error *err)
 {
-    int status = reserve(j, tokens, tokens, false);
+    int status = reserve(j, tokens, tokens, growth ? 0 : tokens);
     return status ? err_set(err, status, "%s", j->cap_error.message) : 0;
 }
 
@@ -153,7 +155,7 @@ void account_token(struct job *j)
     if (for_answers >= most || n + j->n_choices * SLICE_TOKENS / 2 <= for_answers)
         return;
     uint64_t more = min_size(for_answers + j->n_choices * SLICE_TOKENS, most);
-    bool failed = reserve(j, j->reserved_prompts + more, j->reserved + 1, true);
+    bool failed = reserve(j, j->reserved_prompts + more, j->reserved + 1, 0);
     for_answers = j->reserved - j->reserved_prompts;
     if (failed || j->tight)
         cap(j, for_answers > n ? for_answers - n : 0);
@@ -190,7 +192,7 @@ static void settle(struct job *j, enum tenant_outcome outcome,
         .queued_ms = ms_between(0, u.queued_ns),
         .first_token_ms = j->first_ns ? ms_between(j->arrived_ns, j->first_ns) : 0,
         .total_ms = ms_between(j->arrived_ns, now),
-        .by_limit = j->capped,
+        .by_limit = j->capped && outcome == TENANT_REFUSED,
     };
     struct tenant_grant *g = j->grant;
     j->grant = NULL;

@@ -146,9 +146,9 @@ static int find(void *ctx, const char *name, char *path, size_t max)
     return status;
 }
 
-static int reserve(void *ctx, uint64_t tokens, struct realm_error *err)
+static int reserve(void *ctx, uint64_t tokens, bool growth, struct realm_error *err)
 {
-    return account_reserve(ctx, tokens, err);
+    return account_reserve(ctx, tokens, growth, err);
 }
 
 static void used(void *ctx, uint32_t prompt_tokens, uint32_t completion_tokens)
@@ -220,6 +220,7 @@ static int run(struct job *j, const struct guest_lease *lease, struct api_error 
         .weight = view->weight,
         .kv_bytes_max = view->kv_bytes_max,
         .priority = a->priority,
+        .max_tokens = view->max_tokens,
         .messages = a->messages,
         .prompt = a->messages ? NULL : a->prompts[0].text,
         .prompt_bytes = a->messages ? 0 : a->prompts[0].bytes,

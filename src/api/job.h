@@ -247,8 +247,9 @@ struct realm_wait job_wait(struct job *j);
 MUST_USE int account_open(struct job *j, struct api_error *e);
 /* Sets whose work a request is, and what is asked before it starts. */
 void account_request(const struct job *j, struct realm_request *r);
-/* The same for a guest's tokens, all of them together; REALM_E_LIMIT. */
-MUST_USE int account_reserve(struct job *j, uint64_t tokens, struct realm_error *err);
+/* Reserves for a guest's generations, all of them together; growth: for one that has begun, which
+ * no rate breaks off.  REALM_E_LIMIT. */
+MUST_USE int account_reserve(struct job *j, uint64_t tokens, bool growth, struct realm_error *err);
 /* After c's generation was started: where little could be reserved it ends with that. */
 void account_started(const struct choice *c);
 /* Why a generation that account_request let ask was refused; -1. */

@@ -170,18 +170,18 @@ int limits_admit(struct counters *c, const struct spec *s, struct limits_now now
 }
 
 int limits_reserve(struct counters *c, const struct spec *s, struct limits_now now,
-                   struct taken *taken, uint64_t tokens, bool growth, struct tenant_refusal *why)
+                   struct taken *taken, uint64_t tokens, uint64_t rated, struct tenant_refusal *why)
 {
     uint64_t more = minus(tokens, taken->tokens);
+    uint64_t now_rated = minus(rated < tokens ? rated : tokens, taken->tokens);
     refill(c, s, now);
     if (more == 0)
         return 0;
     const struct window *w = window_of(c, taken, (enum budget_window)s->budget_window);
     bool budgeted = s->budget_tokens && w;
     uint64_t budget_left = budgeted ? minus(s->budget_tokens, plus(w->used, w->reserved)) : 0;
-    /* An answer that has begun is not broken off for a rate: it is owed. */
-    bool rated = s->tokens_per_min && !growth;
-    if (rated && refuse_rate(&c->tokens, TENANT_TOKENS, s->tokens_per_min, more, why)) {
+    if (s->tokens_per_min && now_rated &&
+        refuse_rate(&c->tokens, TENANT_TOKENS, s->tokens_per_min, now_rated, why)) {
         why->left = bucket_left(&c->tokens, s->tokens_per_min);
         if (budgeted && budget_left < why->left)
             why->left = budget_left;

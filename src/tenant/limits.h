@@ -46,7 +46,7 @@ void limits_roll(struct counters *c, int64_t wall_s);
 MUST_USE int limits_admit(struct counters *c, const struct spec *s, struct limits_now now,
                           struct taken *out, struct tenant_refusal *why);
 MUST_USE int limits_reserve(struct counters *c, const struct spec *s, struct limits_now now,
-                            struct taken *taken, uint64_t tokens, bool growth,
+                            struct taken *taken, uint64_t tokens, uint64_t rated,
                             struct tenant_refusal *why);
 /* free_of_charge: the request itself does not count either. */
 void limits_settle(struct counters *c, const struct spec *s, struct limits_now now,

@@ -145,9 +145,10 @@ MUST_USE int tenants_admit(struct tenant_grant **out, struct tenants *t,
                            struct tenant_refusal *why);
 
 /* Raises what the request has reserved to `tokens` in all, prompt and answers together (it never
- * shrinks).  0, or -1 and *why, with what it had.  growth: for an answer that has begun, which no
- * rate breaks off: its tokens are owed, and the next request waits for them.  Quick. */
-MUST_USE int tenant_reserve(struct tenant_grant *g, uint64_t tokens, bool growth,
+ * shrinks).  0, or -1 and *why, with what it had.  rated: for so many in all, up to an answer's
+ * beginning, the rate must have room.  What comes after them, or with 0 all, is owed, for no rate
+ * breaks off an answer: the next request waits for it.  Quick. */
+MUST_USE int tenant_reserve(struct tenant_grant *g, uint64_t tokens, uint64_t rated,
                             struct tenant_refusal *why);
 
 /* What was used so far, for the case that the process is killed; written with the next group. */

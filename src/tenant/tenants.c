@@ -199,13 +199,14 @@ int tenants_admit(struct tenant_grant **out, struct tenants *t, const struct ten
     return 0;
 }
 
-int tenant_reserve(struct tenant_grant *g, uint64_t tokens, bool growth, struct tenant_refusal *why)
+int tenant_reserve(struct tenant_grant *g, uint64_t tokens, uint64_t rated,
+                   struct tenant_refusal *why)
 {
     struct tenants *t = g->tenants;
     struct limits_now at = now(t);
     mutex_lock(&t->lock);
     int refused = limits_reserve(&g->tenant->account->counters, spec_now(g->tenant), at, &g->taken,
-                                 tokens, growth, why);
+                                 tokens, rated, why);
     if (refused)
         t->refused[why->limit]++;
     mutex_unlock(&t->lock);

@@ -80,14 +80,15 @@ static int32_t render_source(struct instance *in, const struct realm_model *m,
 
 /* ---- reserving ---- */
 
-/* Has so many tokens reserved for g, in place of those that are. */
-static int hold(struct instance *in, struct generation *g, uint32_t prompt, uint32_t answer)
+/* Has so many tokens reserved for g, in place of those that are; growth: it has begun. */
+static int hold(struct instance *in, struct generation *g, uint32_t prompt, uint32_t answer,
+                bool growth)
 {
     const struct wasm_request *r = in->request;
     const uint64_t held = in->held - g->prompt - g->reserved + prompt + answer;
     const uint64_t all = held + in->prompt_tokens + in->completion_tokens;
     if (r->reserve && all > in->granted) {
-        int status = r->reserve(r->ctx, all, &in->refusal);
+        int status = r->reserve(r->ctx, all, growth, &in->refusal);
         if (status)
             return status;
         in->granted = all;
@@ -117,7 +118,7 @@ static int on_prompt(void *ctx, uint32_t prompt_tokens)
 {
     struct starting *s = ctx;
     uint32_t answer = s->g->most < SLICE_TOKENS ? s->g->most : SLICE_TOKENS;
-    int status = hold(s->in, s->g, prompt_tokens, answer);
+    int status = hold(s->in, s->g, prompt_tokens, answer, false);
     s->refused = status != 0;
     return status;
 }
@@ -132,7 +133,7 @@ static void count_token(struct instance *in, struct generation *g)
         g->drawn + SLICE_TOKENS / 2 <= g->reserved)
         return;
     const uint32_t left = g->most - g->reserved, more = left < SLICE_TOKENS ? left : SLICE_TOKENS;
-    if (hold(in, g, g->prompt, g->reserved + more) == 0)
+    if (hold(in, g, g->prompt, g->reserved + more, true) == 0)
         return;
     g->capped = true;
     realm_gen_allow(g->gen, g->reserved);
@@ -157,6 +158,9 @@ static int32_t queue(struct instance *in, struct realm_model *m, struct realm_re
     r->priority = for_whom->priority;
     r->admit = on_prompt;
     r->admit_ctx = &starting;
+    const uint32_t cap = for_whom->max_tokens;
+    if (cap && (r->sampling.max_tokens == 0 || r->sampling.max_tokens > cap))
+        r->sampling.max_tokens = cap;
     *g = (struct generation){.most = r->sampling.max_tokens ? r->sampling.max_tokens : UINT32_MAX};
     int status = realm_gen_start(&g->gen, m, r, &in->last);
     if (!status)

@@ -93,6 +93,7 @@ struct wasm_request {
     uint32_t weight;
     uint64_t kv_bytes_max;
     int32_t priority;
+    uint32_t max_tokens; /* of each, whatever the guest asks for; 0: no cap */
 
     /* Either a conversation (checked, see chat_check): the prompt is its last user
      * message, and what the guest generates from takes that message's place; or a
@@ -115,9 +116,9 @@ struct wasm_request {
     int (*find)(void *ctx, const char *name, char *path, size_t max);
     /* Whether the request may take so many tokens in all, prompts and answers together: asked
      * before a generation starts, when its prompt is counted, and before it is out of what was
-     * granted; it never falls.  REALM_E_LIMIT, and a sentence for the guest: it may not, and
-     * has what was granted last.  NULL: it may. */
-    int (*reserve)(void *ctx, uint64_t tokens, struct realm_error *err);
+     * granted; it never falls.  growth: for an answer that has begun.  REALM_E_LIMIT, and a
+     * sentence for the guest: it may not, and has what was granted last.  NULL: it may. */
+    int (*reserve)(void *ctx, uint64_t tokens, bool growth, struct realm_error *err);
     /* Told now and then, at most once a second, what was used so far.  May be NULL. */
     void (*used)(void *ctx, uint32_t prompt_tokens, uint32_t completion_tokens);
     void *ctx;

@@ -154,6 +154,24 @@ def a_budget_is_the_programs_too(s):
 
 
 @test
+def answers_that_cost_no_tokens_are_requests(s):
+    """A limit that a program met, and handled, does not take its request out of the count."""
+    key = s.tenant("thrifty", limits={"requests_per_min": 3, "budget_tokens": 1})
+    put(s, "thrifty", SCRIPT)
+    for _ in range(3):
+        assert run(s, key, *generate(5)).startswith("-12\n")
+    assert run(s, key, *generate(5), expect=429)["code"] == "rate_limit_exceeded"
+
+
+@test
+def a_cap_is_the_programs_too(s):
+    key = s.tenant("capped", limits={"max_tokens": 6})
+    put(s, "capped", SCRIPT)
+    run(s, key, *generate(40), *generate(4))
+    assert last_row(s, "capped", 1)["completion_tokens"] == 10
+
+
+@test
 def a_program_that_refuses_says_so(s):
     key = s.tenant("polite")
     put(s, "polite", HANDLE)

@@ -164,6 +164,20 @@ def requests_per_minute(s):
 
 
 @test
+def a_rate_breaks_off_no_answer(s):
+    """The minute must have room for its beginning; the next request waits for the rest."""
+    probe = s.tenant("measured")
+    prompt = chat(s, probe)[0]["usage"]["prompt_tokens"]
+    key = s.tenant("owing", limits={"tokens_per_min": prompt + 1})
+    answer = chat(s, key, max_tokens=40, ignore_eos=True)[0]
+    assert answer["usage"]["completion_tokens"] == 40, answer
+    assert chat(s, key, expect=429)[0]["error"]["code"] == "rate_limit_exceeded"
+    small = s.tenant("small", limits={"tokens_per_min": prompt})
+    assert chat(s, small, expect=429)[0]["error"]["code"] == "rate_limit_exceeded"
+    assert used(s, "small")[1:] == (0, 0)
+
+
+@test
 def at_once(s):
     key = s.tenant("two", limits={"parallel": 2})
     open_ones = []

@@ -36,9 +36,10 @@ struct one {
 };
 
 /* All set out together: the last to come lets all go on. */
-static int reserve(void *ctx, uint64_t tokens, struct realm_error *err)
+static int reserve(void *ctx, uint64_t tokens, bool growth, struct realm_error *err)
 {
     (void)tokens;
+    (void)growth;
     (void)err;
     if (!ctx)
         return 0;

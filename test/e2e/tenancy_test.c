@@ -18,6 +18,8 @@ static struct world world;
 /* What the callbacks of a request know and saw. */
 struct rules {
     uint64_t budget;  /* 0: none */
+    uint64_t rate;    /* 0: none */
+    uint32_t cap;     /* of an answer; 0: none */
     uint64_t granted; /* the last */
     unsigned asked, fell;
     uint32_t told, told_prompt, told_drawn;
@@ -34,7 +36,7 @@ static int find(void *ctx, const char *name, char *out, size_t max)
     return REALM_E_NOT_FOUND; // "theirs", too, which there is
 }
 
-static int reserve(void *ctx, uint64_t tokens, struct realm_error *err)
+static int reserve(void *ctx, uint64_t tokens, bool growth, struct realm_error *err)
 {
     struct rules *r = ctx;
     r->asked++;
@@ -42,6 +44,8 @@ static int reserve(void *ctx, uint64_t tokens, struct realm_error *err)
     if (r->budget && tokens > r->budget)
         return err_set(err, REALM_E_LIMIT, "the budget of %llu tokens is spent",
                        (unsigned long long)r->budget);
+    if (r->rate && !growth && tokens > r->rate)
+        return err_set(err, REALM_E_LIMIT, "too many tokens");
     r->granted = tokens;
     return 0;
 }
@@ -61,6 +65,7 @@ static void run(struct script *s, struct rules *rules, struct reply *out)
         .model = world.model,
         .prompt = buf_cstr(&s->text),
         .prompt_bytes = s->text.n,
+        .max_tokens = rules->cap,
         .find = find,
         .reserve = reserve,
         .used = used,
@@ -220,6 +225,45 @@ static void an_answer_ends_where_the_budget_does(void **state)
     reply_free(&reply);
 }
 
+/* As a client's answer is not: what it takes is owed, and the next one waits. */
+static void a_rate_does_not_break_off_an_answer(void **state)
+{
+    struct rules rules = {.rate = SLICE + 50};
+    struct script s;
+    struct reply reply;
+    (void)state;
+    script_init(&s);
+    add_generate(&s, SLICE + 100);
+    add_generate(&s, 5);
+    script_add(&s, "e");
+    run(&s, &rules, &reply);
+    assert_int_equal(reply.status, 0);
+    assert_int_equal(reply.result.completion_tokens, SLICE + 100);
+    assert_non_null(strstr(reply.result.text, "\n-12\ntoo many tokens\n"));
+    reply_free(&reply);
+}
+
+/* By whichever call it asks, and whatever it asks for. */
+static void no_answer_is_longer_than_its_cap(void **state)
+{
+    static const char chat[] = "{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}";
+    struct rules rules = {.cap = 12};
+    struct script s;
+    struct reply reply;
+    (void)state;
+    script_init(&s);
+    add_generate(&s, 40);
+    add_generate(&s, 7);
+    script_add(&s, "s $128 %s", chat);
+    script_add(&s, "c realm_chat $128 %zu $1024 60000", sizeof(chat) - 1);
+    script_add(&s, "z $1024");
+    run(&s, &rules, &reply);
+    assert_int_equal(reply.status, 0);
+    assert_int_equal(reply.result.completion_tokens, 12 + 7 + 12);
+    assert_non_null(strstr(reply.result.text, "\"finish_reason\":\"length\""));
+    reply_free(&reply);
+}
+
 /* One that is started and not read is held to its budget while the guest does something else. */
 static void what_nobody_reads_is_reserved_for_too(void **state)
 {
@@ -363,6 +407,8 @@ int e2e_tests(void)
         cmocka_unit_test(tokens_are_reserved_before_they_are_computed),
         cmocka_unit_test(a_refusal_is_the_guests_to_handle),
         cmocka_unit_test(an_answer_ends_where_the_budget_does),
+        cmocka_unit_test(a_rate_does_not_break_off_an_answer),
+        cmocka_unit_test(no_answer_is_longer_than_its_cap),
         cmocka_unit_test(what_nobody_reads_is_reserved_for_too),
         cmocka_unit_test(what_was_taken_for_the_guest_is_not_lost),
         cmocka_unit_test(usage_is_exact_however_it_ends),

@@ -142,7 +142,7 @@ static int reserve_exactly(struct books *b, struct record *r, uint64_t tokens,
 {
     struct payer *p = r->payer;
     uint64_t more = tokens - r->reserved;
-    if (tenant_reserve(r->grant, tokens, r->reserved > 0, why)) {
+    if (tenant_reserve(r->grant, tokens, r->reserved ? 0 : tokens, why)) {
         check_refusal(b, p, &p->spends[r->spend], why, more);
         return -1;
     }

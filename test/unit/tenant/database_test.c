@@ -209,7 +209,7 @@ static int live(struct world *w, const char *key, unsigned n)
         assert_int_equal(why.limit, TENANT_MEMORY);
         status = REALM_E_NOMEM;
     } else {
-        assert_int_equal(tenant_reserve(g, 10, false, &why), 0);
+        assert_int_equal(tenant_reserve(g, 10, 10, &why), 0);
         assert_int_equal(settle(g, TENANT_OK, 5, 5), 0);
     }
     tenant_pass_drop(&pass);

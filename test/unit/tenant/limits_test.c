@@ -65,17 +65,17 @@ static void test_tokens_per_minute(void **state)
     make_tenant(w, "{'id':'default','limits':{'tokens_per_min':600}}");
     struct tenant_pass pass = pass_of(w, NULL);
     struct tenant_grant *g = try_admit(w, &pass, &why), *h = try_admit(w, &pass, &why);
-    assert_int_equal(tenant_reserve(g, 601, false, &why), -1);
+    assert_int_equal(tenant_reserve(g, 601, 601, &why), -1);
     assert_int_equal(why.retry_ms, 0);
-    assert_int_equal(tenant_reserve(g, 500, false, &why), 0);
-    assert_int_equal(tenant_reserve(g, 400, false, &why), 0); /* never shrinks */
-    assert_int_equal(tenant_reserve(h, 101, false, &why), -1);
+    assert_int_equal(tenant_reserve(g, 500, 500, &why), 0);
+    assert_int_equal(tenant_reserve(g, 400, 400, &why), 0); /* never shrinks */
+    assert_int_equal(tenant_reserve(h, 101, 101, &why), -1);
     assert_int_equal(why.limit, TENANT_TOKENS);
     assert_in_range(why.retry_ms, 100, 101);
     assert_int_equal(settle(g, TENANT_OK, 50, 50), 0); /* 400 come back */
-    assert_int_equal(tenant_reserve(h, 500, false, &why), 0);
+    assert_int_equal(tenant_reserve(h, 500, 500, &why), 0);
     /* It grows into what is owed; who comes next waits for that. */
-    assert_int_equal(tenant_reserve(h, 600, true, &why), 0);
+    assert_int_equal(tenant_reserve(h, 600, 0, &why), 0);
     assert_int_equal(settle(h, TENANT_OK, 600, 0), 0);
     assert_null(try_admit(w, &pass, &why));
     assert_int_equal(why.limit, TENANT_TOKENS);
@@ -94,17 +94,41 @@ static void test_what_is_owed_comes_back_unseen(void **state)
     struct tenant_refusal why;
     struct limits_now at = {1, WALL_S};
     assert_int_equal(limits_admit(&c, &s, at, &taken, &why), 0);
-    assert_int_equal(limits_reserve(&c, &s, at, &taken, 6000, true, &why), 0);
+    assert_int_equal(limits_reserve(&c, &s, at, &taken, 6000, 0, &why), 0);
     limits_settle(&c, &s, at, &taken, 6000, false);
     at.us += 540 * (S_NS / 1000);
     assert_int_equal(limits_admit(&c, &s, at, &taken, &why), -1);
     assert_in_range(why.retry_ms, 100, 101);
     at.us += 30 * (S_NS / 1000);
     assert_int_equal(limits_admit(&c, &s, at, &taken, &why), 0);
-    assert_int_equal(limits_reserve(&c, &s, at, &taken, 301, false, &why), -1);
+    assert_int_equal(limits_reserve(&c, &s, at, &taken, 301, 301, &why), -1);
     assert_int_equal(why.left, 300);
     at.us = UINT64_MAX;
-    assert_int_equal(limits_reserve(&c, &s, at, &taken, 600, false, &why), 0);
+    assert_int_equal(limits_reserve(&c, &s, at, &taken, 600, 600, &why), 0);
+}
+
+/* The rate must have room for a prompt and what an answer begins with, and what there is left does
+ * not break it off. */
+static void test_the_rest_of_an_answer_is_owed(void **state)
+{
+    (void)state;
+    struct counters c = {0};
+    const struct spec s = {.weight = 1, .tokens_per_min = 600, .budget_tokens = 1000};
+    struct taken first = {0}, next = {0};
+    struct tenant_refusal why;
+    struct limits_now at = {1, WALL_S};
+    assert_int_equal(limits_admit(&c, &s, at, &first, &why), 0);
+    assert_int_equal(limits_reserve(&c, &s, at, &first, 500, 500, &why), 0);
+    assert_int_equal(limits_admit(&c, &s, at, &next, &why), 0);
+    assert_int_equal(limits_reserve(&c, &s, at, &next, 400, 101, &why), -1);
+    assert_int_equal(why.limit, TENANT_TOKENS);
+    assert_int_equal(limits_reserve(&c, &s, at, &next, 501, 100, &why), -1);
+    assert_int_equal(why.limit, TENANT_BUDGET);
+    assert_int_equal(why.left, 500);
+    assert_int_equal(limits_reserve(&c, &s, at, &next, 400, 100, &why), 0);
+    limits_settle(&c, &s, at, &next, 400, false);
+    assert_int_equal(limits_admit(&c, &s, at, &next, &why), -1);
+    assert_in_range(why.retry_ms, 30100, 30101); /* 300 and 1, at 10 a second */
 }
 
 /* A07: a wall clock that jumps gives nothing away. */
@@ -117,11 +141,11 @@ static void test_budget_and_the_wall_clock(void **state)
     make_tenant(w, "{'id':'default','limits':{'budget_tokens':100,'budget_window':'hour'}}");
     struct tenant_pass pass = pass_of(w, NULL);
     struct tenant_grant *g = try_admit(w, &pass, &why);
-    assert_int_equal(tenant_reserve(g, 101, false, &why), -1);
+    assert_int_equal(tenant_reserve(g, 101, 101, &why), -1);
     assert_int_equal(why.limit, TENANT_BUDGET);
     assert_int_equal(why.retry_ms, 3600 * 1000);
     assert_int_equal(why.left, 100);
-    assert_int_equal(tenant_reserve(g, 100, false, &why), 0);
+    assert_int_equal(tenant_reserve(g, 100, 100, &why), 0);
     assert_null(try_admit(w, &pass, &why));
     assert_int_equal(settle(g, TENANT_OK, 60, 40), 0);
     assert_null(try_admit(w, &pass, &why));
@@ -135,11 +159,11 @@ static void test_budget_and_the_wall_clock(void **state)
     atomic_store(&w->wall_s, WALL_S + 86400); /* a day on is another window */
     g = try_admit(w, &pass, &why);
     assert_non_null(g);
-    assert_int_equal(tenant_reserve(g, 100, false, &why), 0);
+    assert_int_equal(tenant_reserve(g, 100, 100, &why), 0);
     atomic_store(&w->wall_s, WALL_S + 2 * 86400);
     struct tenant_grant *h = try_admit(w, &pass, &why);
     assert_int_equal(settle(g, TENANT_OK, 100, 0), 0); /* counts where it began */
-    assert_int_equal(tenant_reserve(h, 100, false, &why), 0);
+    assert_int_equal(tenant_reserve(h, 100, 100, &why), 0);
     assert_int_equal(settle(h, TENANT_CANCELLED, 0, 0), 0);
     tenant_pass_drop(&pass);
     world_free(w);
@@ -155,18 +179,18 @@ static void test_a_request_outlives_its_window(void **state)
     struct tenant_refusal why;
     struct limits_now at = {1, WALL_S};
     assert_int_equal(limits_admit(&c, &s, at, &old, &why), 0);
-    assert_int_equal(limits_reserve(&c, &s, at, &old, 80, false, &why), 0);
+    assert_int_equal(limits_reserve(&c, &s, at, &old, 80, 80, &why), 0);
     at.wall_s += 3600;
     assert_int_equal(limits_admit(&c, &s, at, &next, &why), 0);
-    assert_int_equal(limits_reserve(&c, &s, at, &next, 60, false, &why), 0);
+    assert_int_equal(limits_reserve(&c, &s, at, &next, 60, 60, &why), 0);
     at.wall_s += 3600;
     assert_int_equal(limits_admit(&c, &s, at, &last, &why), 0);
-    assert_int_equal(limits_reserve(&c, &s, at, &old, 90, true, &why), 0);
+    assert_int_equal(limits_reserve(&c, &s, at, &old, 90, 0, &why), 0);
     limits_settle(&c, &s, at, &old, 90, false);
-    assert_int_equal(limits_reserve(&c, &s, at, &next, 101, true, &why), -1);
+    assert_int_equal(limits_reserve(&c, &s, at, &next, 101, 0, &why), -1);
     assert_int_equal(why.left, 40);
-    assert_int_equal(limits_reserve(&c, &s, at, &next, 100, true, &why), 0);
-    assert_int_equal(limits_reserve(&c, &s, at, &last, 100, false, &why), 0);
+    assert_int_equal(limits_reserve(&c, &s, at, &next, 100, 0, &why), 0);
+    assert_int_equal(limits_reserve(&c, &s, at, &last, 100, 100, &why), 0);
     limits_settle(&c, &s, at, &next, 100, false);
     limits_settle(&c, &s, at, &last, 100, false);
     assert_true(c.windows[BUDGET_HOUR][1].used == 100 && c.windows[BUDGET_HOUR][0].used == 100);
@@ -201,7 +225,7 @@ static void test_counts_saturate(void **state)
     assert_int_equal(why.limit, TENANT_BUDGET);
     s.budget_tokens = 0;
     assert_int_equal(limits_admit(&c, &s, at, &taken, &why), 0);
-    assert_int_equal(limits_reserve(&c, &s, at, &taken, UINT64_MAX, false, &why), 0);
+    assert_int_equal(limits_reserve(&c, &s, at, &taken, UINT64_MAX, UINT64_MAX, &why), 0);
     limits_settle(&c, &s, at, &taken, UINT64_MAX, false);
     assert_true(c.windows[BUDGET_DAY][0].used == UINT64_MAX);
     assert_true(c.windows[BUDGET_DAY][0].reserved == 0 && c.running == 0);
@@ -225,7 +249,7 @@ static void race(void *arg)
     struct tenant_refusal why;
     (void)pthread_barrier_wait(r->start);
     r->g = try_admit(r->w, r->pass, &why);
-    if (r->g && tenant_reserve(r->g, 20, false, &why)) {
+    if (r->g && tenant_reserve(r->g, 20, 20, &why)) {
         assert_int_equal(settle(r->g, TENANT_REFUSED, 0, 0), 0);
         r->g = NULL;
     }
@@ -277,6 +301,7 @@ int main(void)
         cmocka_unit_test(test_requests_per_minute),
         cmocka_unit_test(test_tokens_per_minute),
         cmocka_unit_test(test_what_is_owed_comes_back_unseen),
+        cmocka_unit_test(test_the_rest_of_an_answer_is_owed),
         cmocka_unit_test(test_budget_and_the_wall_clock),
         cmocka_unit_test(test_a_request_outlives_its_window),
         cmocka_unit_test(test_windows),
