@@ -54,8 +54,7 @@ def start_refused(call, n):
     """Whether the server came up although the n-th call of that name and all later ones were
     refused; one that did not says why."""
     with tempfile.TemporaryFile("w+", encoding="utf-8") as err:
-        s = Start(err, REALM_LOG="error", LD_PRELOAD=REFUSE, REFUSE_CALL=call, REFUSE_FROM=str(n),
-                  ASAN_OPTIONS="verify_asan_link_order=0")
+        s = Start(err, REALM_LOG="error", LD_PRELOAD=REFUSE, REFUSE_CALL=call, REFUSE_FROM=str(n))
         if s.url:
             status, text = s.ask(body=STORY)
             assert status in (200, 503), (call, n, status, text)
