@@ -446,6 +446,8 @@ struct sched_gen *share_yielding(struct sched *s, const struct sched_gen *g,
         count_places(s, m);
     bool has_little =
         part_of_due(s, to, m, 0) <= 0.5 && part_of_due(s, to, m, m ? 1 : (double)bytes) <= 1;
+    /* As far as it is behind by a credit alone nobody computes anything again for it. */
+    const double credit = CREDIT * g->model->cost / to->weight;
     struct sched_gen *found = NULL;
     double most = 1;
     struct list *busy = &s->shares.busy;
@@ -455,7 +457,7 @@ struct sched_gen *share_yielding(struct sched *s, const struct sched_gen *g,
         if (a == to || part <= most || lead < 0)
             continue;
         struct sched_gen *last = last_of(s, a, m, true);
-        if (!last || (!has_little && lead <= cost_again(last)))
+        if (!last || (!has_little && lead <= credit + cost_again(last)))
             continue;
         found = last;
         most = part;

@@ -321,6 +321,27 @@ static void a_credit_is_for_who_comes_beside_others(void **state)
     sim_close(s);
 }
 
+/* Nor does anybody compute again for one who is behind by a credit alone: here it has a long
+ * answer, which is over half of its due of three places, and asks short questions beside it. */
+static void a_credit_takes_no_places(void **state)
+{
+    (void)state;
+    struct sim *s = begin_plain(4000, 1, 1);
+    s->sched->places_max = 3;
+    s->tenants[0] = (struct sim_tenant){
+        .weight = 1, .prompt_max = 20, .answer_max = 40, .open_max = 20, .busy = 1};
+    for (unsigned i = 0; i < 3000; i++) {
+        if (i % 300 == 0)
+            assert_true(sim_start(s, 1, 20, 250));
+        if (i % 12 == 0)
+            assert_true(sim_start(s, 1, 5, 5));
+        (void)sim_turn(s, true);
+    }
+    SIM_CHECK(s, s->rows < s->tokens + s->tokens / 10, "%llu rows for %llu tokens",
+              (unsigned long long)s->rows, (unsigned long long)s->tokens);
+    sim_close(s);
+}
+
 /* One at a time. */
 static void priorities_are_a_tenants_own(void **state)
 {
@@ -409,6 +430,7 @@ int main(void)
         cmocka_unit_test(what_was_had_alone_is_not_owed),
         cmocka_unit_test(a_credit_is_not_on_top_of_anothers),
         cmocka_unit_test(a_credit_is_for_who_comes_beside_others),
+        cmocka_unit_test(a_credit_takes_no_places),
         cmocka_unit_test(priorities_are_a_tenants_own),
         cmocka_unit_test(who_waits_for_too_long_is_refused),
         cmocka_unit_test(idle_tenants_are_forgotten),
