@@ -147,8 +147,8 @@ static void note_eof(struct conn *c)
     bool answers = c->state == CONN_BUSY && c->x && c->x->head.minor > 0;
     if (answers)
         probe(c, conn_now_ms(c));
-    if (c->state == CONN_TAKEN || c->state == CONN_CLOSING || answers)
-        return;
+    if (c->state == CONN_TAKEN || c->state == CONN_CLOSING || c->state == CONN_HEAD || answers)
+        return; // in CONN_HEAD take_head ends it, when what was answered before is sent
     if (queue_bytes(&c->in) == 0 || c->state == CONN_BUSY || c->state == CONN_LINGER)
         conn_fail(c);
 }
@@ -317,7 +317,7 @@ static bool take_head(struct conn *c)
         return false;
     int length = head_scan(&c->scan, in, &fault);
     if (length == 0 && c->eof)
-        conn_fail(c);
+        conn_close_soon(c);
     if (length == 0)
         return false;
     if (length < 0) {

@@ -83,6 +83,28 @@ static void a_large_answer_arrives_whole(void **state)
 }
 
 /* Answers wait in order behind one that the client reads slowly. */
+/* H05: whoever ends his side while the answer is on its way still gets the rest of it; also where
+ * a further request has begun that never becomes whole. */
+static void a_half_closed_client_gets_the_rest(void **state)
+{
+    (void)state;
+    static const char *const further[] = {"", "GET /ec"};
+    struct app *a = app_start(NULL);
+    for (int i = 0; i < 2; i++) {
+        int fd = client_small(a);
+        put(fd, "GET /big?5000000 HTTP/1.1\r\n" HOST "\r\n");
+        assert_true(app_waits(a, &a->handled, i + 1, SOON_MS));
+        put(fd, further[i]);
+        assert_int_equal(shutdown(fd, SHUT_WR), 0);
+        usleep(50000);
+        const char *body = strstr(get_all(fd), "\r\n\r\n");
+        assert_non_null(body);
+        assert_int_equal(strspn(body + 4, "x"), 5000000);
+        close(fd);
+    }
+    app_stop(a);
+}
+
 static void pipelined_large_answers_arrive_whole(void **state)
 {
     (void)state;
@@ -317,6 +339,7 @@ int main(void)
         cmocka_unit_test(events_come_when_they_are_sent),
         cmocka_unit_test(a_silent_stream_gets_comments),
         cmocka_unit_test(a_large_answer_arrives_whole),
+        cmocka_unit_test(a_half_closed_client_gets_the_rest),
         cmocka_unit_test(pipelined_large_answers_arrive_whole),
         cmocka_unit_test(nothing_of_an_answer_can_end_its_head),
         cmocka_unit_test(wakes_ticks_and_signals_are_told),
