@@ -185,6 +185,12 @@ static void on_ws_message(void *ctx, struct http_ws *ws, bool text, struct slice
     socket_message(ctx, ws, text, message);
 }
 
+static void on_ws_drain(void *ctx, struct http_ws *ws)
+{
+    (void)ctx;
+    socket_drain(ws);
+}
+
 static void on_ws_closed(void *ctx, struct http_ws *ws)
 {
     socket_closed(ctx, ws);
@@ -258,6 +264,7 @@ struct http_handler api_handler(struct api *a)
         .request = on_request,
         .gone = on_gone,
         .ws_message = on_ws_message,
+        .ws_drain = on_ws_drain,
         .ws_closed = on_ws_closed,
         .wake = on_wake,
         .tick = on_tick,

@@ -83,6 +83,7 @@ struct call;
 void socket_open(struct api *a, struct http_exchange *x);
 void socket_message(struct api *a, struct http_ws *ws, bool text, struct slice message);
 void socket_closed(struct api *a, struct http_ws *ws);
+void socket_drain(struct http_ws *ws);
 /* Closes those whose key came too late, or is not valid any more. */
 void sockets_tick(struct api *a, uint64_t now_ns);
 /* An answer to a call; data is JSON text, or empty. */

@@ -47,6 +47,15 @@ static void end_socket(struct socket *s, const char *why)
     http_ws_close(s->ws, 1008, why);
 }
 
+/* While the server drains: what runs is answered before the goodbye. */
+static void end_when_idle(struct socket *s)
+{
+    if (!s->ws || s->closing || !list_empty(&s->calls))
+        return;
+    s->closing = true;
+    http_ws_close(s->ws, 1001, "the server is shutting down");
+}
+
 static void ask_for_key(struct socket *s)
 {
     s->auth_until_ns = clock_ns(clock_system()) + AUTH_WAIT_MS_MAX * 1000000ull;
@@ -104,6 +113,11 @@ void socket_closed(struct api *a, struct http_ws *ws)
             call_over(c);
     }
     socket_free(s);
+}
+
+void socket_drain(struct http_ws *ws)
+{
+    end_when_idle(http_ws_user(ws));
 }
 
 void sockets_tick(struct api *a, uint64_t now_ns)
@@ -190,10 +204,13 @@ void call_send_error(struct call *c, const struct api_error *e)
 
 void call_over(struct call *c)
 {
+    struct socket *s = c->socket;
     list_remove(&c->link);
-    c->socket->n_calls--;
+    s->n_calls--;
     mem_free(c->id);
     mem_free(c);
+    if (s->api->draining)
+        end_when_idle(s);
 }
 
 void call_set_job(struct call *c, struct job *j)

@@ -62,6 +62,9 @@ struct http_handler {
     void (*gone)(void *ctx, struct http_exchange *x);
     /* A whole message, UTF-8 when text. */
     void (*ws_message)(void *ctx, struct http_ws *ws, bool text, struct slice message);
+    /* The server drains: ws is to be closed (http_ws_close) as soon as nothing of it runs.  NULL:
+     * it is, at once. */
+    void (*ws_drain)(void *ctx, struct http_ws *ws);
     /* ws is dead afterwards; called once for each http_ws_accept. */
     void (*ws_closed)(void *ctx, struct http_ws *ws);
     void (*wake)(void *ctx);            /* some time after http_wake; calls join */

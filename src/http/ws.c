@@ -95,8 +95,11 @@ static void on_tick(void *ctx, struct conn *c, uint64_t now_ms)
 static void on_drain(void *ctx, struct conn *c)
 {
     struct http_ws *ws = ctx;
-    (void)c;
-    http_ws_close(ws, 1001, "the server is shutting down");
+    const struct http_handler *h = &c->s->handler;
+    if (h->ws_drain && !ws->told)
+        h->ws_drain(h->ctx, ws);
+    else
+        http_ws_close(ws, 1001, "the server is shutting down");
 }
 
 static void on_closed(void *ctx, struct conn *c)

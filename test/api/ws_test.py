@@ -4,7 +4,9 @@
 usage: ws_test.py REALM
 """
 import json
+import signal
 import sys
+import time
 
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
@@ -90,6 +92,28 @@ def cancel(s):
 
 
 @test
+def a_cancel_and_the_end_that_meet(s):
+    """C06: whichever comes first, a call ends once."""
+    with opened(s) as ws:
+        for i in range(60):
+            ask(ws, f"{i}", "generate", prompt="Once", max_tokens=1 + i % 5, stream=i % 2 == 0)
+            time.sleep(i % 7 * 0.001)
+            ask(ws, f"c{i}", "cancel", id=f"{i}")
+        ends = {}
+        while len(ends) < 120:
+            got = answer(ws)
+            if got["status"] != "streaming":
+                assert got["id"] not in ends, got
+                ends[got["id"]] = got["status"]
+        for i in range(60):
+            assert (ends[f"{i}"], ends[f"c{i}"]) in (("cancelled", "complete"),
+                                                     ("complete", "error")), (i, ends)
+        assert {ends[f"{i}"] for i in range(60)} == {"cancelled", "complete"}, ends
+        ask(ws, "h", "health")
+        assert answer(ws)["id"] == "h"  # nothing comes after that
+
+
+@test
 def leaving_ends_the_work(s):
     with opened(s) as ws:
         for i in range(5):
@@ -154,6 +178,50 @@ def an_open_id_cannot_be_used_twice(s):
         while (got := answer(ws))["status"] == "streaming":
             pass
         assert got["status"] == "error" and got["error"]["details"]["param"] == "id"
+
+
+def close_code(ws):
+    try:
+        while True:
+            ws.recv(timeout=20)
+    except ConnectionClosed as e:
+        return e.rcvd.code if e.rcvd else None
+
+
+@test
+def a_shutdown_lets_calls_end(_):
+    """C10: what runs is answered, and then the connection says goodbye; an idle one at once."""
+    other = server.Server(sys.argv[1])
+    with opened(other) as idle, opened(other) as ws:
+        for i in range(16):
+            ask(ws, str(i), "generate", prompt="Once", max_tokens=900, stream=i % 2 == 0, seed=i,
+                temperature=2)
+        answer(ws)
+        other.process.send_signal(signal.SIGTERM)
+        assert close_code(idle) == 1001
+        ask(ws, "new", "generate", prompt="Once", max_tokens=1)
+        ends = {}
+        while len(ends) < 17:
+            got = answer(ws)
+            if got["status"] != "streaming":
+                ends[got["id"]] = got["error"]["code"] if "error" in got else got["status"]
+        assert ends.pop("new") == "OVERLOADED" and set(ends.values()) == {"complete"}, ends
+        assert close_code(ws) == 1001
+    assert other.stop() == 0
+
+
+@test
+def a_shutdown_that_waits_no_longer_tells_calls(_):
+    other = server.Server(sys.argv[1], config="api:\n  drain_s: 0\n")
+    with opened(other) as ws:
+        for i in range(32):
+            ask(ws, str(i), "generate", prompt="Once", max_tokens=900, temperature=2)
+        assert other.wait_for("realm_requests_running", 32, 10) is not None
+        other.process.send_signal(signal.SIGTERM)
+        codes = [answer(ws).get("error", {}).get("code") for _ in range(32)]
+        assert "OVERLOADED" in codes and set(codes) <= {"OVERLOADED", None}, codes
+        assert close_code(ws) == 1001
+    assert other.stop() == 0
 
 
 @test
