@@ -7,6 +7,7 @@
 #include "api/dispatch.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/fair.h"
 #include "base/mem.h"
 
 enum { CALL_ID_MAX = 256, SEND_BYTES_MAX = 64 << 20 };
@@ -72,6 +73,11 @@ static int let_in(struct api *a, const struct http_exchange *x, struct tenant_pa
     return auth_wanted(&a->auth) && !auth_shown(x) ? 0 : auth_request(&a->auth, x, pass, e);
 }
 
+static void set_payer(struct socket *s)
+{
+    http_ws_set_payer(s->ws, fair_hash(tenant_view(&s->pass)->id));
+}
+
 void socket_open(struct api *a, struct http_exchange *x)
 {
     struct api_error e = {0};
@@ -96,7 +102,9 @@ void socket_open(struct api *a, struct http_exchange *x)
         return;
     }
     http_ws_set_user(s->ws, s);
-    if (!s->pass.tenant)
+    if (s->pass.tenant)
+        set_payer(s);
+    else
         ask_for_key(s);
 }
 
@@ -348,6 +356,7 @@ static void read_key(struct socket *s, const json_t *message)
     if (type && strcmp(type, "auth") == 0 && key &&
         auth_key(&s->api->auth, key, s->address, s->loopback, &s->pass, &e) == 0) {
         http_ws_guard(s->ws, false);
+        set_payer(s);
         send_message(s, json_pack("{s:s,s:s}", "type", "auth_success", "tenant_id",
                                   tenant_view(&s->pass)->id));
         return;

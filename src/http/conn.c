@@ -363,9 +363,9 @@ static int read_body(struct conn *c, struct http_fault *fault)
 /* The same, and all bodies together are within the limit, and the payer's within its part. */
 static int take_body(struct conn *c, struct http_fault *fault)
 {
-    size_t before = c->x->body.n;
+    struct http_exchange *x = c->x;
     int whole = read_body(c, fault);
-    if (whole < 0 || exchange_pay(c->x, c->x->body.n - before))
+    if (whole < 0 || payer_holds(c->s, x->payer, &x->paid, x->body.n))
         return whole;
     *fault = (struct http_fault){503, "overloaded", "the server holds as many bytes as it may"};
     return -1;

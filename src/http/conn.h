@@ -169,15 +169,16 @@ struct http_exchange {
     uint64_t spoke_ms;      /* when the stream last had bytes */
     char id[32];
     bool handed; /* the handler knows it */
-    bool streaming, events, chunks, no_body;
+    bool streaming, events, chunks;
     struct head_field fields[]; /* head.n_fields, then the head's text */
 };
 
 /* Reads a whole head: the exchange, or NULL and *fault (status 0: memory is short).  The
  * exchange may be there although the fault is set, for the answer's id and form. */
 struct http_exchange *exchange_new(struct conn *c, struct slice text, struct http_fault *fault);
-/* Counts bytes of the body to its payer; false: there is no room for them. */
-MUST_USE bool exchange_pay(struct http_exchange *x, size_t bytes);
+/* What has come of a request or a message, and waits for the rest, is counted to whoever sends it:
+ * *paid becomes `bytes`; false: there is no room for so many. */
+MUST_USE bool payer_holds(struct http_server *s, uint32_t payer, uint64_t *paid, uint64_t bytes);
 void exchange_free(struct http_exchange *x);
 /* After the answer: the connection is free for the next request, or closes. */
 void exchange_done(struct http_exchange *x);
@@ -229,10 +230,10 @@ struct http_server {
     struct listener *listeners[HTTP_LISTENERS_MAX];
     size_t n_listeners;
     struct ssl_ctx_st *tls;
-    int spare[HTTP_SPARE_FDS];         /* -1: none */
-    uint32_t to_tick;                  /* connections of this round that had no tick yet */
-    uint32_t lingering;                /* refused connections that are still open */
-    uint64_t bodies_bytes;             /* of all exchanges, within HTTP_BODIES_BYTES_MAX */
+    int spare[HTTP_SPARE_FDS]; /* -1: none */
+    uint32_t to_tick;          /* connections of this round that had no tick yet */
+    uint32_t lingering;        /* refused connections that are still open */
+    uint64_t bodies_bytes;     /* of all exchanges and messages, within HTTP_BODIES_BYTES_MAX */
     uint64_t payer_bytes[HTTP_PAYERS]; /* the same of each payer, or of some together */
     bool draining;
     bool closing;

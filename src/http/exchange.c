@@ -39,16 +39,15 @@ struct http_exchange *exchange_new(struct conn *c, struct slice text, struct htt
     return x;
 }
 
-bool exchange_pay(struct http_exchange *x, size_t bytes)
+bool payer_holds(struct http_server *s, uint32_t payer, uint64_t *paid, uint64_t bytes)
 {
-    struct http_server *s = x->c->s;
-    uint64_t *theirs = &s->payer_bytes[x->payer % HTTP_PAYERS];
-    bool fits = fair_fits(*theirs, bytes, HTTP_BODIES_BYTES_MAX - s->bodies_bytes);
-    if (!fits)
+    uint64_t *theirs = &s->payer_bytes[payer % HTTP_PAYERS];
+    if (bytes > *paid &&
+        !fair_fits(*theirs, bytes - *paid, HTTP_BODIES_BYTES_MAX - s->bodies_bytes))
         return false;
-    *theirs += bytes;
-    s->bodies_bytes += bytes;
-    x->paid += bytes;
+    *theirs = *theirs - *paid + bytes;
+    s->bodies_bytes = s->bodies_bytes - *paid + bytes;
+    *paid = bytes;
     return true;
 }
 
@@ -56,9 +55,7 @@ void exchange_free(struct http_exchange *x)
 {
     if (!x)
         return;
-    struct http_server *s = x->c->s;
-    s->payer_bytes[x->payer % HTTP_PAYERS] -= x->paid;
-    s->bodies_bytes -= x->paid;
+    (void)!payer_holds(x->c->s, x->payer, &x->paid, 0);
     mem_wipe(x->text, x->text_bytes); // there may be a key in it
     buf_free(&x->body);
     mem_free(x);

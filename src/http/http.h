@@ -166,6 +166,8 @@ bool http_wants_ws(const struct http_exchange *x);
 struct http_ws *http_ws_accept(struct http_exchange *x);
 void http_ws_set_user(struct http_ws *ws, void *user);
 void *http_ws_user(const struct http_ws *ws);
+/* To whom messages are counted while they come in, as bodies are (wants_body); 0 until then. */
+void http_ws_set_payer(struct http_ws *ws, uint32_t payer);
 const char *http_ws_id(const struct http_ws *ws); /* as http_id */
 bool http_ws_from_loopback(const struct http_ws *ws);
 /* While a secret is to come: messages have at most WS_KEY_MESSAGE_MAX bytes instead of

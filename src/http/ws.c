@@ -5,7 +5,7 @@
 
 #include "base/mem.h"
 
-enum { GOODBYE_MS = 5000, SLOW_GRACE_MS = 5000, WS_POLICY = 1008 };
+enum { GOODBYE_MS = 5000, SLOW_GRACE_MS = 5000, WS_POLICY = 1008, WS_TRY_LATER = 1013 };
 
 struct http_ws {
     struct conn *c;
@@ -15,7 +15,9 @@ struct http_ws {
     uint64_t heard_ms;  /* when the client last sent something */
     uint64_t pinged_ms; /* when it was last asked to */
     uint64_t ending_ms; /* since when a closing handshake runs; 0: none does */
-    bool told;          /* the handler knows that it is over */
+    uint64_t paid;      /* bytes of a message that has come in part, counted to: */
+    uint32_t payer;
+    bool told; /* the handler knows that it is over */
 };
 
 /* Called from the loop alone. */
@@ -49,11 +51,23 @@ static void note_ending(struct http_ws *ws, uint64_t now_ms)
         tell_closed(ws);
 }
 
+/* Many who never end their messages hold no more than many who never end their bodies. */
+static bool may_hold(struct http_ws *ws)
+{
+    uint64_t since_ms, bytes;
+    bool partial = ws_frames_partial(ws->frames, &since_ms, &bytes);
+    return payer_holds(ws->c->s, ws->payer, &ws->paid, partial ? bytes : 0);
+}
+
 static void on_bytes(void *ctx, struct conn *c, struct slice in)
 {
     struct http_ws *ws = ctx;
     ws->heard_ms = conn_now_ms(c);
     bool more = ws_frames_take(ws->frames, in, ws->heard_ms);
+    if (more && !ws->ending_ms && !may_hold(ws)) {
+        ws_frames_refuse(ws->frames, WS_TRY_LATER, "the server holds as many bytes as it may");
+        more = false;
+    }
     note_ending(ws, ws->heard_ms);
     if (!more) {
         tell_closed(ws);
@@ -105,8 +119,8 @@ static void on_drain(void *ctx, struct conn *c)
 static void on_closed(void *ctx, struct conn *c)
 {
     struct http_ws *ws = ctx;
-    (void)c;
     tell_closed(ws);
+    (void)!payer_holds(c->s, ws->payer, &ws->paid, 0);
     ws_frames_close(ws->frames);
     mem_free(ws);
 }
@@ -138,6 +152,12 @@ no_memory:
 void http_ws_set_user(struct http_ws *ws, void *user)
 {
     ws->user = user;
+}
+
+void http_ws_set_payer(struct http_ws *ws, uint32_t payer)
+{
+    (void)!payer_holds(ws->c->s, ws->payer, &ws->paid, 0);
+    ws->payer = payer; // on_bytes counts again
 }
 
 void *http_ws_user(const struct http_ws *ws)

@@ -44,6 +44,8 @@ bool ws_frames_take(struct ws_frames *f, struct slice bytes, uint64_t now_ms);
 MUST_USE int ws_frames_send(struct ws_frames *f, bool text, struct slice message);
 MUST_USE int ws_frames_ping(struct ws_frames *f);
 MUST_USE int ws_frames_end(struct ws_frames *f, uint16_t code, const char *reason);
+/* Ends the connection: nothing that comes from now on is read. */
+void ws_frames_refuse(struct ws_frames *f, uint16_t code, const char *reason);
 /* As http_ws_guard; REALM_E_NOMEM.  Between two messages alone, or while one is handed over. */
 MUST_USE int ws_frames_guard(struct ws_frames *f, bool on);
 /* Whether a message or a frame has come in part: since when, and how many bytes of it. */

@@ -56,8 +56,7 @@ static ssize_t on_send(wslay_event_context_ptr wslay, const uint8_t *bytes, size
     return (ssize_t)n;
 }
 
-/* Ends the connection: nothing that comes from now on is read. */
-static void give_up(struct ws_frames *f, uint16_t code, const char *reason)
+void ws_frames_refuse(struct ws_frames *f, uint16_t code, const char *reason)
 {
     if (ws_frames_end(f, code, reason))
         f->failed = true;
@@ -170,7 +169,7 @@ static void feed(struct ws_frames *f, struct slice bytes)
 static void begin_control(struct ws_frames *f, const struct ws_head *h)
 {
     if (h->opcode == WSLAY_CONNECTION_CLOSE && h->length == 1)
-        give_up(f, WSLAY_CODE_PROTOCOL_ERROR, "half of a close code");
+        ws_frames_refuse(f, WSLAY_CODE_PROTOCOL_ERROR, "half of a close code");
     if (h->opcode != WSLAY_PING)
         return;
     if (f->now_ms - f->window_ms >= PINGS_WINDOW_MS) {
@@ -178,22 +177,22 @@ static void begin_control(struct ws_frames *f, const struct ws_head *h)
         f->pings = 0;
     }
     if (++f->pings > WS_PINGS_PER_S_MAX)
-        give_up(f, WSLAY_CODE_POLICY_VIOLATION, "too many pings");
+        ws_frames_refuse(f, WSLAY_CODE_POLICY_VIOLATION, "too many pings");
 }
 
 static void begin_data(struct ws_frames *f, const struct ws_head *h)
 {
     bool goes_on = h->opcode == WSLAY_CONTINUATION_FRAME;
     if (goes_on != f->open) {
-        give_up(f, WSLAY_CODE_PROTOCOL_ERROR, "messages are mixed up");
+        ws_frames_refuse(f, WSLAY_CODE_PROTOCOL_ERROR, "messages are mixed up");
         return;
     }
     f->fragments = goes_on ? f->fragments + 1 : 1;
     f->message_bytes = goes_on ? f->message_bytes : 0;
     if (f->message_bytes > f->message_max || h->length > f->message_max - f->message_bytes) {
-        give_up(f, WSLAY_CODE_MESSAGE_TOO_BIG, "the message is over the limit");
+        ws_frames_refuse(f, WSLAY_CODE_MESSAGE_TOO_BIG, "the message is over the limit");
     } else if (f->fragments > WS_FRAGMENTS_MAX) {
-        give_up(f, WSLAY_CODE_MESSAGE_TOO_BIG, "too many fragments");
+        ws_frames_refuse(f, WSLAY_CODE_MESSAGE_TOO_BIG, "too many fragments");
     } else {
         f->message_bytes += h->length;
         f->left = h->length;
@@ -208,7 +207,7 @@ static void take_byte(struct ws_frames *f, uint8_t byte)
     f->held[f->held_n++] = byte;
     int n = ws_head_read(&h, f->held, f->held_n);
     if (n < 0)
-        give_up(f, WSLAY_CODE_PROTOCOL_ERROR, "malformed frame");
+        ws_frames_refuse(f, WSLAY_CODE_PROTOCOL_ERROR, "malformed frame");
     if (n <= 0 || (h.control && f->held_n < (size_t)n + h.length))
         return;
     if (h.control)

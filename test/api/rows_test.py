@@ -307,6 +307,40 @@ def frames_that_break_the_rules(s):
 
 
 @test
+def messages_have_a_limit_together(s):
+    """Of 160 messages of nearly 1 MiB that never end, one client's, 128 MiB are taken."""
+    part = frame(1, b" " * (1 << 20))[:-1]
+    open_ones = []
+    try:
+        for _ in range(160):
+            c = socket.create_connection((s.host, s.port), timeout=10)
+            open_ones.append(c)
+            c.sendall(UPGRADE + b"\r\n")
+            head = b""
+            while not head.endswith(b"\r\n\r\n"):
+                head += c.recv(1)
+            try:
+                c.sendall(part)
+            except OSError:
+                pass  # it was refused before all was sent
+        refused = 0
+        for c in open_ones:
+            c.settimeout(0.02)
+            try:
+                got = frames(c.recv(4096))
+            except TimeoutError:
+                continue
+            assert close_code(got) == 1013, got
+            refused += 1
+        assert 24 <= refused <= 48, refused
+    finally:
+        for c in open_ones:
+            c.close()
+    got, _ = talk(s, frame(1, CALL) + frame(8, struct.pack(">H", 1000)))
+    assert [op for op, _ in got] == [1, 8], got
+
+
+@test
 def frames_that_are_fine(s):
     whole = [
         frame(1, CALL),
