@@ -31,7 +31,7 @@ static const struct ask_member option_rows[] = {
      .read = ask_read_stop,
      .help = "the answer ends where one of these is spelled, and is cut before it"},
     ASK_FLAG_ROW("stream", stream, "send the answer as it comes"),
-    ASK_FLAG_ROW("logprobs", logprobs, "log-probabilities of the answer's tokens"),
+    ASK_FLAG_ROW("logprobs", logprobs, "with stream: log-probabilities of the answer's tokens"),
     {.name = "tools", .kind = ASK_NEUTRAL, .types = ASK_ARRAY},
 };
 

@@ -61,6 +61,7 @@ static const struct param draw_params[] = {
     {"model", "string", "which model; the default one without", false},
     {"stop", "string or array", "ends the answer where one of these is spelled", false},
     {"stream", "boolean", "pieces come as they are made", false},
+    {"logprobs", "boolean", "with stream: each piece has its token's log-probability", false},
 };
 
 static json_t *param_json(const struct param *p)
@@ -120,26 +121,32 @@ static int read_chat(struct ask *a, json_t *params, struct api_error *e)
     return ask_dispatch(a, params, true, e);
 }
 
-/* text and token are the same, for both kinds of clients. */
-static void write_piece(struct job *j, struct choice *c, struct slice text, bool final)
+/* text and token are the same, for both kinds of clients.  token: whose text it is; may be NULL. */
+static void write_piece(struct job *j, struct choice *c, struct slice text,
+                        const struct realm_event *token, bool final)
 {
     write_text(&j->w, "{\"text\":");
     write_string(&j->w, text.p, text.n);
     write_text(&j->w, ",\"token\":");
     write_string(&j->w, text.p, text.n);
     write_f(&j->w, ",\"index\":%llu", (unsigned long long)c->offset++);
+    if (token && j->ask.logprobs) {
+        write_text(&j->w, ",\"logprob\":");
+        write_logprob(j, token->logprob);
+    }
+    choice_forget_tokens(c);
     write_f(&j->w, ",\"is_final\":%s}", final ? "true" : "false");
     job_event(j, NULL);
 }
 
 static void piece(struct job *j, struct choice *c, const struct piece *p)
 {
-    write_piece(j, c, p->text, false);
+    write_piece(j, c, p->text, p->event, false);
 }
 
 static void end(struct job *j, struct choice *c)
 {
-    write_piece(j, c, (struct slice){0}, true);
+    write_piece(j, c, (struct slice){0}, NULL, true);
 }
 
 static void finish(struct job *j)

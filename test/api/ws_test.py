@@ -60,6 +60,29 @@ def streams(s):
 
 
 @test
+def pieces_have_log_probabilities(s):
+    with opened(s) as ws:
+        for wanted in (True, False):
+            ask(ws, "a", "chat", messages=FRANCE, temperature=0, stream=True, logprobs=wanted)
+            pieces = []
+            while (got := answer(ws))["status"] == "streaming":
+                pieces.append(got["data"])
+            assert got["status"] == "complete" and got["data"]["text"] == ANSWER
+            *shown, last = pieces
+            assert all(("logprob" in p) is wanted for p in shown), shown
+            assert all(p.get("logprob", 0) <= 0 for p in shown) and "logprob" not in last
+            assert "".join(p["text"] for p in pieces) == ANSWER
+        plain = s.ask("/v1/chat/completions", {"messages": FRANCE, "temperature": 0,
+                                               "logprobs": True})[1]
+        want = [t["logprob"] for t in json.loads(plain)["choices"][0]["logprobs"]["content"]]
+        ask(ws, "b", "chat", messages=FRANCE, temperature=0, stream=True, logprobs=True)
+        told = []
+        while (got := answer(ws))["status"] == "streaming":
+            told += [got["data"]["logprob"]] if "logprob" in got["data"] else []
+        assert told == want[:len(told)] and len(told) >= len(want) - 1, (told, want)
+
+
+@test
 def many_calls_on_one_connection(s):
     with opened(s) as ws:
         for i in range(40):
