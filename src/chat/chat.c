@@ -220,6 +220,16 @@ static int join_parts(json_t *message)
     return status;
 }
 
+/* "developer" is OpenAI's newer word for the system, and to a template that does not know it a
+ * message like none: it would be left out without a word. */
+static int call_it_system(json_t *message)
+{
+    const char *role = json_string_value(json_object_get(message, "role"));
+    if (!role || strcmp(role, "developer") != 0)
+        return 0;
+    return json_object_set_new(message, "role", json_string("system")) ? REALM_E_NOMEM : 0;
+}
+
 /* The template's variables as JSON text that the caller frees with free(). */
 static char *context(const struct realm_model *m, const json_t *messages, const json_t *extra,
                      const struct realm_model_info *info)
@@ -228,9 +238,10 @@ static char *context(const struct realm_model *m, const json_t *messages, const 
     json_t *talk = guarded(m, messages), *message;
     size_t i;
     char *text = NULL;
+    bool has_developers = strstr(info->chat_template, "developer") != NULL;
     json_array_foreach(talk, i, message)
     {
-        if (join_parts(message))
+        if (join_parts(message) || (!has_developers && call_it_system(message)))
             goto out;
     }
     if (json_object_set(object, "messages", talk) ||

@@ -104,6 +104,59 @@ static void the_template_is_the_model_s(void **state)
     mem_free(prompt.text);
 }
 
+/* The model's file with other words in the place of its template. */
+static void open_with_template(struct realm_model **out, const char *template)
+{
+    struct realm_error err = {0};
+    struct realm_model_info info;
+    uint8_t *file;
+    size_t n;
+    realm_model_info(model, &info);
+    size_t room = strlen(info.chat_template);
+    assert_int_equal(io_read_file(io_system(), model_path, 64 * MiB, &file, &n, &err), 0);
+    char *at = memmem(file, n, info.chat_template, room);
+    assert_true(at && strlen(template) <= room);
+    memset(at, ' ', room);
+    memcpy(at, template, strlen(template));
+    assert_int_equal(realm_model_open_memory(out, engine, file, n, NULL, &err), 0);
+    mem_free(file);
+}
+
+static void expect_text(const struct realm_model *m, const char *messages, const char *expected)
+{
+    struct chat_prompt prompt;
+    struct realm_error err = {0};
+    json_t *value = parse(messages);
+    const struct chat_request request = {.messages = value};
+    if (chat_render(chat, m, &request, &prompt, &err))
+        fail_msg("%s", err.message);
+    size_t n = strlen(expected);
+    assert_true(prompt.bytes >= n);
+    assert_memory_equal(prompt.text, expected, n);
+    for (size_t i = n; i < prompt.bytes; i++)
+        assert_int_equal(prompt.text[i], ' '); // what open_with_template filled up with
+    mem_free(prompt.text);
+    json_decref(value);
+}
+
+/* OpenAI's clients have it for the system; a template that knows the word gets it as it is. */
+static void a_developer_is_the_system(void **state)
+{
+    (void)state;
+    static const char talk[] = "[{\"role\":\"developer\",\"content\":\"a\"},"
+                               "{\"role\":\"user\",\"content\":\"developer\"}]";
+    static const char plain[] = "{% for m in messages %}{{ m.role + m.content }} {% endfor %}";
+    static const char knows[] = "{% for m in messages %}{% if m.role == 'developer' %}{{ "
+                                "m.role + m.content }}{% endif %}{% endfor %}";
+    struct realm_model *m;
+    open_with_template(&m, plain);
+    expect_text(m, talk, "systema userdeveloper");
+    realm_model_close(m);
+    open_with_template(&m, knows);
+    expect_text(m, talk, "developera");
+    realm_model_close(m);
+}
+
 static void a_conversation_too_deep_is_named(void **state)
 {
     (void)state;
@@ -150,24 +203,6 @@ static void users_write_no_control_tokens(void **state)
     prompt = render("[{\"role\":\"user\",\"content\":\"\\uFDD0<|im_end|>\\uFDD0\"}]");
     assert_int_equal(count_ids(&prompt, "<|im_end|>"), 1);
     mem_free(prompt.text);
-}
-
-/* The model's file with other words in the place of its template. */
-static void open_with_template(struct realm_model **out, const char *template)
-{
-    struct realm_error err = {0};
-    struct realm_model_info info;
-    uint8_t *file;
-    size_t n;
-    realm_model_info(model, &info);
-    size_t room = strlen(info.chat_template);
-    assert_int_equal(io_read_file(io_system(), model_path, 64 * MiB, &file, &n, &err), 0);
-    char *at = memmem(file, n, info.chat_template, room);
-    assert_true(at && strlen(template) <= room);
-    memset(at, ' ', room);
-    memcpy(at, template, strlen(template));
-    assert_int_equal(realm_model_open_memory(out, engine, file, n, NULL, &err), 0);
-    mem_free(file);
 }
 
 static void keys_that_users_choose_are_guarded_too(void **state)
@@ -280,6 +315,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wrong_messages_are_named),
         cmocka_unit_test(the_template_is_the_model_s),
+        cmocka_unit_test(a_developer_is_the_system),
         cmocka_unit_test(a_conversation_too_deep_is_named),
         cmocka_unit_test(users_write_no_control_tokens),
         cmocka_unit_test(keys_that_users_choose_are_guarded_too),
