@@ -78,37 +78,42 @@ size_t api_retry_headers(int http, uint32_t retry_ms, struct http_header *header
     return n;
 }
 
-static void refuse_as(struct http_exchange *x, const struct api_error *e, json_t *body)
+static bool is_anthropic(const struct http_exchange *x)
 {
+    static const char path[] = "/v1/messages";
+    return strncmp(http_path(x), path, strlen(path)) == 0;
+}
+
+/* In the form that the path's clients read.  allow: the methods of a 405; NULL: it is none. */
+static void refuse_as(struct http_exchange *x, const struct api_error *e, const char *allow)
+{
+    bool theirs = is_anthropic(x);
+    json_t *body = (theirs ? api_error_anthropic : api_error_openai)(e, http_shown_id(x));
     char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
     struct retry_texts texts;
-    struct http_header headers[1 + RETRY_HEADERS_MAX];
+    struct http_header headers[3 + RETRY_HEADERS_MAX];
     size_t n = api_retry_headers(e->http, e->retry_ms, headers, &texts);
     json_decref(body);
     if (e->http == 401)
         headers[n++] = (struct http_header){"WWW-Authenticate", "Bearer"};
+    if (theirs)
+        headers[n++] = (struct http_header){door_messages.id_field, http_shown_id(x)};
+    if (allow)
+        headers[n++] = (struct http_header){"Allow", allow};
     http_respond(x, e->http, "application/json", headers, n, slice_of(text ? text : "{}"));
     free(text);
 }
 
 void api_refuse(struct http_exchange *x, const struct api_error *e)
 {
-    refuse_as(x, e, api_error_openai(e, http_shown_id(x)));
-}
-
-/* In the form that the path's clients read. */
-static json_t *error_json(const struct http_exchange *x, const struct api_error *e)
-{
-    static const char ANTHROPIC[] = "/v1/messages";
-    bool theirs = strncmp(http_path(x), ANTHROPIC, strlen(ANTHROPIC)) == 0;
-    return (theirs ? api_error_anthropic : api_error_openai)(e, http_shown_id(x));
+    refuse_as(x, e, NULL);
 }
 
 static void refuse(struct http_exchange *x, int http, const char *code, const char *what)
 {
     struct api_error e = {0};
     (void)api_fail(&e, http, code, "%s", what);
-    refuse_as(x, &e, error_json(x, &e));
+    refuse_as(x, &e, NULL);
 }
 
 bool api_has_method(const struct http_exchange *x, const char *method)
@@ -121,12 +126,7 @@ void api_refuse_method(struct http_exchange *x, const char *allow)
 {
     struct api_error e = {0};
     (void)api_fail(&e, 405, "method_not_allowed", "this path takes %s", allow);
-    json_t *body = error_json(x, &e);
-    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
-    json_decref(body);
-    const struct http_header header = {"Allow", allow};
-    http_respond(x, 405, "application/json", &header, 1, slice_of(text ? text : "{}"));
-    free(text);
+    refuse_as(x, &e, allow);
 }
 
 static bool is_admin(const struct http_exchange *x)
@@ -161,7 +161,7 @@ static bool let_in(struct api *a, struct http_exchange *x, struct tenant_pass *p
     struct api_error e = {0};
     if (auth_request(&a->auth, x, pass, &e) == 0)
         return true;
-    refuse_as(x, &e, error_json(x, &e));
+    refuse_as(x, &e, NULL);
     return false;
 }
 

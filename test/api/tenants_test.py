@@ -68,8 +68,9 @@ def who_has_no_key_is_not_let_in(s):
                   b"Content-Length: 4000000\r\n\r\n")
         got = c.makefile("rb").read()
         assert got.startswith(b"HTTP/1.1 401") and b"Connection: close" in got
-    error = ask(s, None, "/v1/messages", {}, expect=401)[0]
+    error, head, _ = ask(s, None, "/v1/messages", {}, expect=401)
     assert error["type"] == "error" and error["error"]["type"] == "authentication_error"
+    assert head["request-id"] == head["x-request-id"] == error["request_id"]
     assert used(s, "wrong") == (0, 0, 0)
 
 
