@@ -145,7 +145,7 @@ static int job_alloc(struct job **out, struct api *a, const struct door *door,
     list_init(&j->ready_link);
     list_init(&j->work.link);
     j->work.run = prepare;
-    buf_init(&j->body, HTTP_BODY_MAX + 1);
+    buf_init(&j->body, bytes); // which http has limited
     buf_init(&j->out, JOB_OUT_BYTES_MAX);
     buf_init(&j->held, JOB_OUT_BYTES_MAX);
     buf_init(&j->text, JOB_OUT_BYTES_MAX);

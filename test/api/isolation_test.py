@@ -8,7 +8,7 @@ import threading
 
 import server
 from server import test
-from tenancy import STORY, ask, chat
+from tenancy import STORY, ask, chat, settled
 
 
 @test
@@ -150,6 +150,37 @@ def bodies_of_one_leave_room_for_others(s):
     finally:
         for c in open_ones:
             c.close()
+
+
+@test
+def names_of_requests_are_no_keys(s):
+    """J12: the same x-request-id from two tenants, many times at once."""
+    keys = {name: s.tenant(name) for name in ("named-a", "named-b")}
+    texts = {"named-a": "What is the capital of France?", "named-b": STORY}
+    want = {name: chat(s, key, texts[name])[0]["choices"] for name, key in keys.items()}
+    assert want["named-a"] != want["named-b"]
+    ids, wrong = [], []
+
+    def one(name):
+        body = {"messages": [{"role": "user", "content": texts[name]}], "max_tokens": 8,
+                "temperature": 0}
+        answer, head, _ = ask(s, keys[name], "/v1/chat/completions", body,
+                              headers={"X-Request-Id": "the-same"})
+        ids.append(answer["id"])
+        if answer["choices"] != want[name] or head["x-request-id"] != "the-same":
+            wrong.append((name, answer))
+
+    for _ in range(4):
+        threads = [threading.Thread(target=one, args=(name,)) for name in keys for _ in range(32)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+    assert not wrong, wrong[:2]
+    assert len(set(ids)) == len(ids) == 256
+    for name in keys:
+        found = settled(s, name, 129)
+        assert len({row["request_id"] for row in found}) == len(found) == 129
 
 
 if __name__ == "__main__":

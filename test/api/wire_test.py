@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """curl, promtool and llama-server's calls against the real server.   usage: wire_test.py REALM"""
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -125,6 +126,88 @@ def llama_streams(s):
     events = [json.loads(line[6:]) for line in out.split("\n") if line.startswith("data: ")]
     assert "".join(e["content"] for e in events) == " Paris."
     assert [e["stop"] for e in events] == [False] * (len(events) - 1) + [True]
+
+
+@test
+def streams_are_whole_characters(s):
+    """U01: whatever bytes a model draws."""
+    body = {"prompt": "\u00e9\U0001F600", "n_predict": 400, "temperature": 100, "top_k": 0,
+            "top_p": 1, "min_p": 0, "seed": 3, "ignore_eos": True}
+    whole = post(s, "/completion", body)
+    raw = subprocess.run(["curl", "-sSN", "-m", "60", s.url + "/completion", "-d",
+                          json.dumps({**body, "stream": True})], capture_output=True,
+                         check=True).stdout
+    # Each line is UTF-8 by itself, and has half of no character.
+    events = [json.loads(line[6:].decode()) for line in raw.split(b"\n") if line]
+    text = "".join(e["content"] for e in events)
+    assert text == whole["content"] and "\ufffd" in text and text.encode()
+    assert events[-1]["tokens_predicted"] == whole["tokens_predicted"] == 400
+
+
+@test
+def texts_forge_no_events(s):
+    """U02: what a text says is the text's, whoever reads the stream."""
+    trick = "a\n\ndata: [DONE]\n\nevent: error\r\ndata: {}\r\n\r\n: \u2028\u2029</script>\0"
+    for path, prompt in (("/v1/completions", {"prompt": trick, "echo": True}),
+                         ("/v1/completions", {"prompt": [trick], "echo": True, "logprobs": 1})):
+        out = curl("-N", s.url + path, "-d", json.dumps(
+            {**prompt, "max_tokens": 2, "stream": True}))
+        *events, done, end = out.split("\n\n")
+        assert (done, end) == ("data: [DONE]", "") and "\u2028" not in out and "\r" not in out
+        assert all(e.startswith("data: {") and "\n" not in e for e in events), events
+        text = "".join(json.loads(e[6:])["choices"][0]["text"] for e in events)
+        assert text.startswith(trick), text
+
+
+def send(s, path, data):
+    """Status, error and seconds of a body that is sent as it is."""
+    start = time.monotonic()
+    try:
+        with urllib.request.urlopen(s.url + path, data, timeout=60) as answer:
+            return answer.status, None, time.monotonic() - start
+    except urllib.error.HTTPError as e:
+        return e.code, json.load(e)["error"], time.monotonic() - start
+
+
+@test
+def bodies_that_nobody_means_well_with(s):
+    """J01: as much as a body holds, or more."""
+    messages = b'{"messages":[' + b"{}," * 1000000 + b"{}]}"
+    keys = b"{" + b",".join(b'"%d":0' % i for i in range(300000)) + b"}"
+    for data, status, code in ((b"[" * 100000, 400, "json_too_deep"),
+                               (b'{"a":' * 800000, 400, "json_too_deep"),
+                               (keys, 400, "json_too_deep"), (messages, 400, "json_too_deep"),
+                               (b" " * 4000000, 400, "invalid_json"),
+                               (b" " * 10000000, 413, "body_too_large")):
+        got, error, took = send(s, "/v1/chat/completions", data)
+        assert (got, error["code"]) == (status, code), (data[:20], got, error)
+        assert took < 5, (data[:20], took)
+
+
+@test
+def bodies_are_as_large_as_the_operator_says(_):
+    other = server.Server(sys.argv[1], config="limits:\n  body_bytes: 8MiB\n")
+    try:
+        for filling, want in ((5 << 20, 200), (9 << 20, 413)):
+            got, error, _ = send(other, "/tokenize", b'{"content":"x"' + b" " * filling + b"}")
+            assert got == want, (filling, got, error)
+    finally:
+        other.stop()
+
+
+@test
+def prompts_far_too_long(s):
+    """J09: are told so, with both numbers, in a time that grows with their length alone."""
+    for text in ("a" * 4000000, "\U0001F600" * 1000000, "word " * 800000,
+                 "supercalifragilistic" * 50000):
+        for path, body in (("/v1/completions", {"prompt": text}),
+                           ("/v1/chat/completions",
+                            {"messages": [{"role": "user", "content": text}]}),
+                           ("/completion", {"prompt": text})):
+            got, error, took = send(s, path, json.dumps(body, ensure_ascii=False).encode())
+            assert (got, error["code"]) == (400, "context_length_exceeded"), (got, error)
+            assert len(re.findall(r"[0-9]+", error["message"])) >= 2, error
+            assert took < 5, (text[:20], path, took)
 
 
 @test
