@@ -1,7 +1,9 @@
 /* cmd/realm/main.c - the program: finds the subcommand and runs it. */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "admin.h"
 #include "base/log.h"
@@ -105,8 +107,18 @@ static int show_help(const char *name)
     return EXIT_DONE;
 }
 
+/* Whoever starts the program without one of the standard files must not find the log or an answer
+ * in the file or connection that would get its number.  Using it fails as before. */
+static void hold_standard_files(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0)
+            (void)!open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
 int main(int argc, char **argv)
 {
+    hold_standard_files();
     signal(SIGPIPE, SIG_IGN);
     set_log_level();
     if (argc < 2) {

@@ -347,6 +347,17 @@ int catalog_find(struct catalog *c, const char *name, struct catalog_model *out,
     return name ? catalog_unknown(name, err) : find_only(c, out, err);
 }
 
+bool catalog_find_gone(struct catalog *c, const char *name, struct catalog_model *out)
+{
+    bool in_dir;
+    struct stat st;
+    mutex_lock(&c->lock);
+    bool found = locate(&c->table, name, out, &in_dir);
+    mutex_unlock(&c->lock);
+    out->created_s = 0;
+    return found && in_dir && lstat(out->path, &st);
+}
+
 int catalog_unknown(const char *name, struct realm_error *err)
 {
     char shown[72];

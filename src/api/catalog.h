@@ -33,6 +33,10 @@ MUST_USE int catalog_set(struct catalog *c, const struct api_models *models,
 MUST_USE int catalog_find(struct catalog *c, const char *name, struct catalog_model *out,
                           struct realm_error *err);
 
+/* Where the folder's file of this name was, if it is not there now: what was loaded of it may be.
+ * false: it is there, or is not the folder's to have. */
+bool catalog_find_gone(struct catalog *c, const char *name, struct catalog_model *out);
+
 /* The sentence of a name that stands for nothing, NULL for the main model's; REALM_E_NOT_FOUND. */
 int catalog_unknown(const char *name, struct realm_error *err);
 

@@ -8,10 +8,23 @@
 #include "base/err.h"
 #include "base/mem.h"
 
+/* A disk that went away takes no model with it that is loaded. */
+static bool is_still_loaded(const struct job *j, const char *name, struct catalog_model *out)
+{
+    struct realm_model *model;
+    if (!name || !catalog_find_gone(j->api->catalog, name, out) ||
+        realm_model_find(&model, j->api->options.engine, out->path, NULL))
+        return false;
+    realm_model_drop(model);
+    return true;
+}
+
 int job_find_model(const struct job *j, const char *name, struct catalog_model *out,
                    struct realm_error *err)
 {
     int status = catalog_find(j->api->catalog, name, out, err);
+    if (status == REALM_E_NOT_FOUND && is_still_loaded(j, name, out))
+        status = 0;
     if (status || !j->pass.tenant || (name && tenant_may_use(&j->pass, name)) ||
         tenant_may_use(&j->pass, out->id))
         return status;

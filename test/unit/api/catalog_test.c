@@ -106,6 +106,24 @@ static void names_that_reach_nothing(void **state)
     catalog_close(c);
 }
 
+/* X08: a file that is gone is to be found where it was; what is no file of the folder is not. */
+static void files_that_are_gone(void **state)
+{
+    (void)state;
+    static const char *const others[] = {"a", "link", "folder", "../x", "", "mine", "of-mine"};
+    const struct api_model named = {"mine", "/nowhere/mine.gguf"}, alias = {"of-mine", "mine"};
+    struct catalog *c = open_with(&(struct api_models){
+        .dir = dir, .named = &named, .n_named = 1, .aliases = &alias, .n_aliases = 1});
+    struct catalog_model m;
+    char path[PATH_MAX];
+    for (size_t i = 0; i < ARRAY_LEN(others); i++)
+        assert_false(catalog_find_gone(c, others[i], &m));
+    assert_true(catalog_find_gone(c, "gone", &m));
+    snprintf(path, sizeof(path), "%s/gone.gguf", dir);
+    assert_string_equal(m.path, path);
+    catalog_close(c);
+}
+
 static void the_one_without_a_name(void **state)
 {
     (void)state;
@@ -159,6 +177,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files_and_aliases),
         cmocka_unit_test(names_that_reach_nothing),
+        cmocka_unit_test(files_that_are_gone),
         cmocka_unit_test(the_one_without_a_name),
         cmocka_unit_test(what_is_refused_changes_nothing),
     };
