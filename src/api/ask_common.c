@@ -164,6 +164,21 @@ int ask_read_stop(struct ask *a, const struct ask_member *m, const json_t *value
     return 0;
 }
 
+/* llama-server's name for max_tokens, where OpenAI's calls have it, too; -1: no limit. */
+int ask_read_n_predict(struct ask *a, const struct ask_member *m, const json_t *value,
+                       struct api_error *e)
+{
+    json_int_t n = json_integer_value(value);
+    if (!json_is_integer(value) || n == 0 || n < -1 || n > UINT32_MAX)
+        return api_bad(e, m->name, NULL, "%s must be -1 or a whole number from 1 to %u", m->name,
+                       UINT32_MAX);
+    uint32_t most = n > 0 ? (uint32_t)n : 0, other = a->sampling.max_tokens;
+    if (a->prompt_only || (other && other != most))
+        return api_bad(e, m->name, NULL, "%s and max_tokens must not differ", m->name);
+    a->sampling.max_tokens = most;
+    return 0;
+}
+
 int ask_read_seed(struct ask *a, const struct ask_member *m, const json_t *value,
                   struct api_error *e)
 {
@@ -290,14 +305,27 @@ int ask_read_template(struct ask *a, const struct ask_member *m, const json_t *v
                    m->name);
 }
 
+/* What every template is given; add_generation_prompt is always true. */
+static bool is_ours(const char *variable, const json_t *value)
+{
+    static const char *const ours[] = {"messages", "bos_token", "eos_token"};
+    for (size_t i = 0; i < ARRAY_LEN(ours); i++)
+        if (strcmp(variable, ours[i]) == 0)
+            return true;
+    return strcmp(variable, "add_generation_prompt") == 0 && !json_is_true(value);
+}
+
 int ask_read_variables(struct ask *a, const struct ask_member *m, const json_t *value,
                        struct api_error *e)
 {
     const char *key;
     json_t *item;
-    (void)m;
+    char place[64];
     json_object_foreach((json_t *)value, key, item)
     {
+        snprintf(place, sizeof(place), "%s.%s", m->name, key);
+        if (is_ours(key, item))
+            return ask_refuse(e, place, "%s is not a request's to set", place);
         if (ask_set_variable(a, key, json_incref(item), e))
             return -1;
     }

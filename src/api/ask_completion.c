@@ -63,6 +63,7 @@ static const struct ask_member rows[] = {
      .param = "max_tokens",
      .read = read_max_tokens,
      .schema = "{\"minimum\":0}"},
+    ASK_N_PREDICT_ROW,
     {.name = "logprobs",
      .kind = ASK_READ,
      .types = ASK_ANY,
@@ -77,6 +78,7 @@ static const struct ask_member rows[] = {
      .help = "no value but that of n is supported"},
     {.name = "suffix", .kind = ASK_NEUTRAL, .types = ASK_STRING},
     {.name = "n_probs", .kind = ASK_NEUTRAL, .types = ASK_INT},
+    {.name = "add_special_tokens", .kind = ASK_NEUTRAL, .types = ASK_BOOL, .words = "true "},
     ASK_FLAG_ROW("timings_per_token", timings, "llama-server's timings in each event"),
 };
 

@@ -99,8 +99,8 @@ static int read_prompt(struct ask *a, const struct ask_member *m, const json_t *
 /* ---------------------------------------------------------------- options -- */
 
 /* -1: as many as there is room for; 0: the prompt is read and nothing drawn. */
-static int read_n_predict(struct ask *a, const struct ask_member *m, const json_t *value,
-                          struct api_error *e)
+static int read_length(struct ask *a, const struct ask_member *m, const json_t *value,
+                       struct api_error *e)
 {
     json_int_t n = json_integer_value(value);
     if (!json_is_integer(value) || n < -1 || n > UINT32_MAX)
@@ -146,8 +146,8 @@ static bool penalties_are_off(const struct realm_sampling *s)
 
 enum { REPEAT_LAST_N = 64 };
 
-static int read_repeat_last_n(struct ask *a, const struct ask_member *m, const json_t *value,
-                              struct api_error *e)
+int ask_read_repeat_last_n(struct ask *a, const struct ask_member *m, const json_t *value,
+                           struct api_error *e)
 {
     json_int_t n = json_integer_value(value);
     if (n == 0)
@@ -190,8 +190,8 @@ static void switch_off(struct realm_sampling *s, bool on[SAMPLERS])
 
 /* Those that are left out are off; the order of the others is this engine's own.  Samplers
  * that it lacks are off anyway, or their own members are refused. */
-static int read_samplers(struct ask *a, const struct ask_member *m, const json_t *value,
-                         struct api_error *e)
+int ask_read_samplers(struct ask *a, const struct ask_member *m, const json_t *value,
+                      struct api_error *e)
 {
     bool on[SAMPLERS] = {false};
     int last = -1;
@@ -222,12 +222,15 @@ static int read_samplers(struct ask *a, const struct ask_member *m, const json_t
 static int finish(struct ask *a, const struct ask_member *m, const json_t *value,
                   struct api_error *e)
 {
+    const json_t *length = json_object_get(a->body, "n_predict");
+    const json_t *other = json_object_get(a->body, "max_tokens");
     (void)m, (void)value;
+    if (json_is_integer(length) && json_is_integer(other) && !json_equal(length, other))
+        return api_bad(e, "max_tokens", NULL, "max_tokens and n_predict must not differ");
     a->return_tokens |= a->stream; // whose events have them always
     return ask_check_choices(a, json_object_get(a->body, "n_cmpl") ? "n_cmpl" : "n", e);
 }
 
-/* repeat_last_n and samplers come after what they switch off. */
 static const struct ask_member rows[] = {
     {.name = "model",
      .kind = ASK_READ,
@@ -246,7 +249,13 @@ static const struct ask_member rows[] = {
      .kind = ASK_READ,
      .types = ASK_ANY,
      .param = "max_tokens",
-     .read = read_n_predict,
+     .read = read_length,
+     .schema = "{\"minimum\":-1,\"default\":-1}"},
+    {.name = "max_tokens",
+     .kind = ASK_READ,
+     .types = ASK_ANY,
+     .param = "max_tokens",
+     .read = read_length,
      .schema = "{\"minimum\":-1,\"default\":-1}"},
     {.name = "temperature", .kind = ASK_PARAM},
     {.name = "top_p", .kind = ASK_PARAM},
@@ -255,18 +264,6 @@ static const struct ask_member rows[] = {
     {.name = "repeat_penalty", .kind = ASK_PARAM, .param = "repetition_penalty"},
     {.name = "presence_penalty", .kind = ASK_PARAM},
     {.name = "frequency_penalty", .kind = ASK_PARAM},
-    {.name = "repeat_last_n",
-     .kind = ASK_READ,
-     .types = ASK_INT,
-     .read = read_repeat_last_n,
-     .schema = "{\"default\":64}",
-     .help = "over how many tokens penalties look; 0 turns them off"},
-    {.name = "samplers",
-     .kind = ASK_READ,
-     .types = ASK_ARRAY,
-     .read = read_samplers,
-     .schema = "{\"items\":{\"type\":\"string\"}}",
-     .help = "samplers that are not named are off"},
     {.name = "seed",
      .kind = ASK_READ,
      .types = ASK_INT,

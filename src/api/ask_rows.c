@@ -81,7 +81,19 @@ const struct ask_group ask_openai_group = ASK_GROUP(openai_rows);
  * as it is are let through. */
 static const struct ask_member foreign_rows[] = {
     {.name = "chat_template", .kind = ASK_READ, .types = ASK_ANY, .read = ask_read_template},
-    /* llama-server */
+    /* llama-server; these two come after all that they switch off */
+    {.name = "repeat_last_n",
+     .kind = ASK_READ,
+     .types = ASK_INT,
+     .read = ask_read_repeat_last_n,
+     .schema = "{\"default\":64}",
+     .help = "over how many tokens penalties look; 0 turns them off"},
+    {.name = "samplers",
+     .kind = ASK_READ,
+     .types = ASK_ARRAY,
+     .read = ask_read_samplers,
+     .schema = "{\"items\":{\"type\":\"string\"}}",
+     .help = "samplers that are not named are off"},
     OFF("grammar"),
     REFUSED("json_schema"),
     OFF_AT("typical_p", 1, 1e9),
@@ -124,6 +136,10 @@ static const struct ask_member foreign_rows[] = {
     OFF("stop_token_ids"),
     OFF("allowed_token_ids"),
     OFF("include_stop_str_in_output"),
+    {.name = "skip_special_tokens", .kind = ASK_NEUTRAL, .types = ASK_BOOL, .words = "true "},
+    OFF("logits_processors"),
+    OFF("return_token_ids"),
+    OFF("return_tokens_as_token_ids"),
     REFUSED("guided_json"),
     REFUSED("guided_regex"),
     REFUSED("guided_choice"),

@@ -2,6 +2,7 @@
 """llama-server's and Anthropic's answers, member by member.   usage: answers_test.py REALM GUEST"""
 import json
 import os
+import re
 import sys
 import tempfile
 import urllib.error
@@ -204,6 +205,24 @@ def ids_of_messages(s):
     start = events(s, "/v1/messages", talk)[0]
     count = post(s, "/v1/messages/count_tokens", {"messages": talk["messages"]})["input_tokens"]
     assert start[0] == "message_start" and start[1]["message"]["usage"]["input_tokens"] == count
+
+
+@test
+def docs_list_what_requests_may_have(s):
+    """Each member that a call reads, and whether it must be there, as /openapi.json has them."""
+    paths = json.loads(s.ask("/openapi.json")[1])["paths"]
+    with open(os.path.join(server.ROOT, "docs", "api.md"), encoding="utf-8") as file:
+        sections = re.split(r"^### POST (\S+)$", file.read(), flags=re.MULTILINE)
+    assert len(sections) == 1 + 2 * 6
+    for path, text in zip(sections[1::2], sections[2::2]):
+        schema = paths[path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        lists = re.findall(r"^\*\*(?:honoured|no effect|neutral|refused)\*\*: (.*?)\n\n", text,
+                           re.MULTILINE | re.DOTALL)
+        found = re.findall(r"`(\w+)`(\*?)", " ".join(lists))
+        names = sorted(name for name, _ in found)
+        assert names == sorted(schema["properties"]), (
+            path, set(names) ^ set(schema["properties"]), len(names))
+        assert {n for n, star in found if star} == set(schema["required"]), (path, found)
 
 
 def thinking_model(folder):

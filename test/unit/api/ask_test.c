@@ -136,6 +136,11 @@ static void test_shapes(void **state)
          "stream_options.include_usage", NULL},
         {CHAT, "{" TALK ",\"max_tokens\":5,\"max_completion_tokens\":6}", "max_completion_tokens",
          NULL},
+        {CHAT, "{" TALK ",\"max_tokens\":5,\"n_predict\":6}", "n_predict", NULL},
+        {CHAT, "{" TALK ",\"max_tokens\":5,\"n_predict\":-1}", "n_predict", NULL},
+        {CHAT, "{" TALK ",\"n_predict\":0}", "n_predict", NULL},
+        {CHAT, "{" TALK ",\"n_predict\":\"5\"}", "n_predict", NULL},
+        {LLAMA, "{\"prompt\":\"x\",\"max_tokens\":5,\"n_predict\":6}", "max_tokens", NULL},
         {CHAT, "{" TALK ",\"top_logprobs\":1}", "top_logprobs", NULL},
         {CHAT, "{" TALK ",\"top_logprobs\":21,\"logprobs\":true}", "top_logprobs", NULL},
         {CHAT, "{" TALK ",\"reasoning_effort\":\"much\"}", "reasoning_effort", NULL},
@@ -184,6 +189,21 @@ static void test_unsupported(void **state)
         {CHAT, "{" TALK ",\"verbosity\":\"low\"}", "verbosity", UNSUPPORTED},
         {CHAT, "{" TALK ",\"web_search_options\":{}}", "web_search_options", UNSUPPORTED},
         {CHAT, "{" TALK ",\"prediction\":{\"type\":\"content\",\"content\":\"x\"}}", "prediction",
+         UNSUPPORTED},
+        {CHAT, "{" TALK ",\"reasoning_format\":\"none\"}", "reasoning_format", UNSUPPORTED},
+        {CHAT, "{" TALK ",\"include_reasoning\":false}", "include_reasoning", UNSUPPORTED},
+        {CHAT, "{" TALK ",\"add_special_tokens\":true}", "add_special_tokens", UNSUPPORTED},
+        {CHAT, "{" TALK ",\"skip_special_tokens\":false}", "skip_special_tokens", UNSUPPORTED},
+        {CHAT, "{" TALK ",\"samplers\":[\"top_p\",\"top_k\"]}", "samplers", UNSUPPORTED},
+        {CHAT, "{" TALK ",\"repeat_penalty\":1.1,\"repeat_last_n\":-1}", "repeat_last_n",
+         UNSUPPORTED},
+        {CHAT, "{" TALK ",\"chat_template_kwargs\":{\"messages\":[]}}",
+         "chat_template_kwargs.messages", UNSUPPORTED},
+        {CHAT, "{" TALK ",\"chat_template_kwargs\":{\"add_generation_prompt\":false}}",
+         "chat_template_kwargs.add_generation_prompt", UNSUPPORTED},
+        {CHAT, "{" TALK ",\"chat_template_kwargs\":{\"bos_token\":\"\"}}",
+         "chat_template_kwargs.bos_token", UNSUPPORTED},
+        {COMPLETION, "{\"prompt\":\"x\",\"add_special_tokens\":false}", "add_special_tokens",
          UNSUPPORTED},
         {CHAT, "{" TALK ",\"chat_template\":\"{{ 1 }}\"}", "chat_template", "not_allowed"},
         {LLAMA, "{\"prompt\":\"x\",\"chat_template\":\"\"}", "chat_template", "not_allowed"},
@@ -345,6 +365,40 @@ static void test_llama(void **state)
     ask_free(&a);
 }
 
+/* llama-server reads OpenAI's calls as it reads its own, by either's names. */
+static void test_llama_at_other_doors(void **state)
+{
+    (void)state;
+    static const int doors_of_openai[] = {CHAT, COMPLETION};
+    static const char *const least[] = {TALK, "\"prompt\":\"x\""};
+    struct ask a;
+    char text[512];
+    for (size_t i = 0; i < ARRAY_LEN(least); i++) {
+        snprintf(text, sizeof(text),
+                 "{%s,\"n_predict\":9,\"max_tokens\":9,\"top_k\":7,\"top_p\":0.5,\"min_p\":0.1,"
+                 "\"repeat_penalty\":1.5,\"repeat_last_n\":64,\"skip_special_tokens\":true,"
+                 "\"samplers\":[\"penalties\",\"top_k\"],\"logits_processors\":null}",
+                 least[i]);
+        read_ok(doors_of_openai[i], text, &a);
+        assert_true(a.sampling.max_tokens == 9 && a.sampling.top_k == 7);
+        assert_true(a.sampling.top_p == 1 && a.sampling.min_p == 0);
+        assert_true(a.sampling.temperature == 1 && a.sampling.repetition_penalty == 1.5f);
+        ask_free(&a);
+        snprintf(text, sizeof(text), "{%s,\"n_predict\":-1,\"repeat_last_n\":0}", least[i]);
+        read_ok(doors_of_openai[i], text, &a);
+        assert_int_equal(a.sampling.max_tokens, 0);
+        ask_free(&a);
+    }
+    read_ok(CHAT,
+            "{" TALK ",\"reasoning_format\":\"auto\",\"include_reasoning\":true,"
+            "\"chat_template_kwargs\":{\"add_generation_prompt\":true}}",
+            &a);
+    ask_free(&a);
+    read_ok(LLAMA, "{\"prompt\":\"x\",\"max_tokens\":4}", &a);
+    assert_int_equal(a.sampling.max_tokens, 4);
+    ask_free(&a);
+}
+
 /* Anthropic's: a system prompt of its own, blocks, thoughts. */
 static void test_messages(void **state)
 {
@@ -405,7 +459,8 @@ int main(void)
         cmocka_unit_test(test_common),      cmocka_unit_test(test_shapes),
         cmocka_unit_test(test_unsupported), cmocka_unit_test(test_conversations),
         cmocka_unit_test(test_variables),   cmocka_unit_test(test_prompts),
-        cmocka_unit_test(test_llama),       cmocka_unit_test(test_messages),
+        cmocka_unit_test(test_llama),       cmocka_unit_test(test_llama_at_other_doors),
+        cmocka_unit_test(test_messages),
     };
     return cmocka_run_group_tests_name("api/ask", tests, NULL, NULL);
 }
