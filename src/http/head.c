@@ -248,7 +248,8 @@ static int read_host(struct head *h, const struct head_rules *rules, struct http
     if (h->host && host_length(h->host) == 0)
         return malformed(fault, "Host is malformed");
     if (rules->check_host && h->host && !host_allowed(rules, h->host))
-        return refuse(fault, 403, "host_not_allowed", "this server does not answer for this host");
+        return refuse(fault, 403, "host_not_allowed",
+                      "this server does not answer for this host (listen.allowed_hosts)");
     return 0;
 }
 
@@ -263,7 +264,8 @@ static int read_origin(const struct head *h, const struct head_rules *rules,
         return 0;
     if (host && head_field_count(h, "origin") == 1 && host_allowed(rules, host + 3))
         return 0;
-    return refuse(fault, 403, "origin_not_allowed", "pages of this origin may not ask this server");
+    return refuse(fault, 403, "origin_not_allowed",
+                  "pages of this origin may not ask this server (listen.allowed_hosts)");
 }
 
 /* "http://host/path" names what "/path" does, if the host is the one of the field. */

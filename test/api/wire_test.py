@@ -84,6 +84,13 @@ def another_sites_page_is_refused(s):
     out = curl("-o", "/dev/null", "-w", "%{http_code}", "-H", "Host: evil.example",
                s.url + "/health")
     assert out == "403"
+    assert "listen.allowed_hosts" in curl("-H", "Host: evil.example", s.url + "/health")
+    other = server.Server(sys.argv[1], config="listen:\n  allowed_hosts: [models.example]\n")
+    try:
+        assert '"ok"' in curl("-H", "Host: models.example", other.url + "/health")
+        assert '"ok"' in curl("-H", "Origin: https://models.example", other.url + "/health")
+    finally:
+        other.stop()
 
 
 @test
