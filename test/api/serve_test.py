@@ -6,7 +6,6 @@ usage: serve_test.py REALM MODEL [NAME ...]
 Prints TAP.  Needs Python's standard library and, for TLS, the openssl program.
 """
 import ctypes
-import fcntl
 import json
 import os
 import re
@@ -343,28 +342,6 @@ def a_model_whose_disk_went_away_is_served_on():
         never.error.split("request_id")[0]
     assert json.loads(server.get("/v1/models")[1])["data"] == []
     assert server.end() == 0
-
-
-@test
-def a_log_that_nobody_takes_keeps_nobody_waiting():
-    """X05: standard error is closed, its reader is gone, or it is full."""
-    reading, full = os.pipe()
-    fcntl.fcntl(full, fcntl.F_SETPIPE_SZ, 4096)
-    gone, broken = os.pipe()
-    os.close(gone)
-    for before in (lambda: os.close(2), lambda: os.dup2(broken, 2), lambda: os.dup2(full, 2)):
-        server = Server("-m", MODEL, env={"REALM_LOG": "debug"}, before=before)
-        for _ in range(60):
-            one = server.stream(2)
-            one.join(20)
-            assert one.finished(), one.error
-        dropped = re.search(r"^realm_log_dropped_total (\d+)", server.get("/metrics")[1], re.M)
-        assert int(dropped[1]) > 0, dropped
-        # No other file got the number of one that was closed.
-        assert os.path.getsize(os.path.join(server.state, "lock")) == 0
-        assert server.end() == 0
-    for fd in (reading, full, broken):
-        os.close(fd)
 
 
 # --------------------------------------------------------------- reload

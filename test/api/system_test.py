@@ -2,6 +2,7 @@
 """A server for which the system has little: no more threads, nothing to wait for events with,
 nobody who reads its log.
 usage: system_test.py REALM REFUSE_CALLS"""
+import fcntl
 import json
 import os
 import re
@@ -22,11 +23,12 @@ STORY = {"prompt": "Once upon a time", "max_tokens": 5}
 class Start:
     """A start that may fail; its log is err."""
 
-    def __init__(self, err, **env):
+    def __init__(self, err, before=None, **env):
         self.folder = tempfile.TemporaryDirectory()
+        self.state = os.path.join(self.folder.name, "state")
         self.process = subprocess.Popen(
-            [REALM, "serve", "--port", "0", "--state", os.path.join(self.folder.name, "state")],
-            stdout=subprocess.PIPE, stderr=err, text=True, env={**os.environ, **env})
+            [REALM, "serve", "--port", "0", "--state", self.state], stdout=subprocess.PIPE,
+            stderr=err, text=True, preexec_fn=before, env={**os.environ, **env})
         line = self.process.stdout.readline()
         match = re.fullmatch(r"listening on (http://\S+)\n", line)
         self.url = match and match.group(1)
@@ -78,24 +80,23 @@ def starts_without_threads_or_events(_):
 
 
 @test
-def a_log_that_nobody_reads(_):
-    """X05: full, or with its reader gone."""
-    for gone in (False, True):
-        reader, writer = os.pipe()
-        s = Start(writer, REALM_LOG="debug")
-        os.close(writer)
-        if gone:
-            os.close(reader)
-        for _ in range(400):
-            status, _ = s.ask("/v1/models")
-            assert status == 200
-        status, text = s.ask("/metrics")
-        dropped = re.search(r"^realm_log_dropped_total (\d+)", text, re.MULTILINE)
-        assert status == 200 and int(dropped[1]) > 0, (gone, dropped)
-        assert s.ask(body=STORY)[0] == 200
+def a_log_that_nobody_takes(_):
+    """X05: standard error is closed, its reader is gone, or it is full."""
+    reader, full = os.pipe()
+    fcntl.fcntl(full, fcntl.F_SETPIPE_SZ, 4096)
+    gone, broken = os.pipe()
+    os.close(gone)
+    for err, before in ((None, lambda: os.close(2)), (broken, None), (full, None)):
+        s = Start(err, before, REALM_LOG="debug")
+        for _ in range(60):
+            assert s.ask(body=STORY)[0] == 200
+        dropped = re.search(r"^realm_log_dropped_total (\d+)", s.ask("/metrics")[1], re.MULTILINE)
+        assert int(dropped[1]) > 0, dropped
+        # No other file got the number of one that was closed.
+        assert os.path.getsize(os.path.join(s.state, "lock")) == 0
         assert s.end() == 0
-        if not gone:
-            os.close(reader)
+    for fd in (reader, full, broken):
+        os.close(fd)
 
 
 server.main(server.Server(REALM))
