@@ -413,10 +413,11 @@ static void a_refusal_is_of_openai_s_shape(void **state)
     const char *all = ask(a, "GET /echo HTTP/1.1\r\nHost: evil\r\nX-Request-Id: mine\r\n\r\n");
     assert_non_null(strstr(all, "\r\nContent-Type: application/json\r\n"));
     assert_non_null(strstr(all, "\r\nx-request-id: mine\r\n"));
-    assert_string_equal(strstr(all, "{"),
-                        "{\"error\":{\"message\":\"this server does not answer for this "
-                        "host\",\"type\":\"invalid_request_error\",\"param\":null,"
-                        "\"code\":\"host_not_allowed\",\"request_id\":\"mine\"}}");
+    assert_string_equal(
+        strstr(all, "{"),
+        "{\"error\":{\"message\":\"this server does not answer for this host "
+        "(listen.allowed_hosts)\",\"type\":\"invalid_request_error\",\"param\":null,"
+        "\"code\":\"host_not_allowed\",\"request_id\":\"mine\"}}");
 }
 
 /* ----------------------------------------------------------------- too large -- */
