@@ -93,6 +93,10 @@ int cmd_engine_open(struct cmd_engine *e, const char *cmd, const char *model,
 void cmd_engine_close(struct cmd_engine *e);
 
 #define CMD_TINY "tiny-q8_0.gguf"
+
+/* Whether the text ends as models' files do. */
+#define CMD_GGUF ".gguf"
+bool cmd_names_gguf(const char *text);
 #define CMD_NO_TINY                                                                               \
     "the model that comes along (" CMD_TINY ") is not beside the program; name one with -m FILE " \
     "or set REALM_MODELS"

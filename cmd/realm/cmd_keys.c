@@ -11,11 +11,11 @@ static const struct opt_help help = {
         "       realm keys disable KEY | enable KEY | remove KEY | rotate TENANT KEY [--after 1d]",
     .about =
         "Shows and changes the keys of a tenant.  KEY is a key's id, the eight characters behind\n"
-        "`rlm_`, or the whole key.  `create` prints the key, and that is the only time that it can "
-        "be seen; from\n"
-        "the first key on every call to the server needs one.  A key that is disabled, removed\n"
-        "or past its end is refused at once, and what runs under it ends.  `rotate` prints a new\n"
-        "key with the old one's name and end; the old one goes on for the time of --after.",
+        "`rlm_`, or the whole key.  `create` prints the key, and that is the only time that it\n"
+        "can be seen; from the first key on every call to the server needs one.  A key that is\n"
+        "disabled, removed or past its end is refused at once, and what runs under it ends.\n"
+        "`rotate` prints a new key with the old one's name and end; the old one goes on for the\n"
+        "time of --after.",
     .examples = "  KEY=$(realm keys create acme --name website)\n"
                 "  realm keys create acme --expires 30d\n"
                 "  realm keys rotate acme 7hGf2kQx --after 2h\n"

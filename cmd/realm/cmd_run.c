@@ -244,14 +244,6 @@ static int converse(struct run *run, const char *prompt)
     return status;
 }
 
-/* A model where -m was forgotten. */
-static bool names_model(const char *text)
-{
-    static const char ending[] = ".gguf";
-    size_t n = strlen(text), tail = sizeof(ending) - 1;
-    return n > tail && strcmp(text + n - tail, ending) == 0 && access(text, F_OK) == 0;
-}
-
 static int read_arguments(int argc, char **argv, struct arguments *a, struct run *run)
 {
     int n_rest;
@@ -273,7 +265,7 @@ static int read_arguments(int argc, char **argv, struct arguments *a, struct run
         return cmd_usage("run",
                          "more than one prompt; put quotes around it, and name a model with -m");
     a->prompt = n_rest ? argv[0] : NULL;
-    if (a->prompt && names_model(a->prompt))
+    if (a->prompt && cmd_names_gguf(a->prompt) && access(a->prompt, F_OK) == 0)
         return cmd_usage("run", "'%s' is a model's file and no prompt; name it with -m", a->prompt);
     if (a->stop && !a->stop[0])
         return cmd_usage("run", "--stop must not be empty");

@@ -9,17 +9,9 @@
 #include "base/mem.h"
 #include "serve.h"
 
-static const char ENDING[] = ".gguf";
-
-static bool has_ending(const char *model)
-{
-    size_t n = strlen(model), ending = sizeof(ENDING) - 1;
-    return n > ending && strcmp(model + n - ending, ENDING) == 0;
-}
-
 bool serve_is_file(const char *model)
 {
-    return strchr(model, '/') || has_ending(model);
+    return strchr(model, '/') || cmd_names_gguf(model);
 }
 
 /* "dir/llama.gguf" is the model "llama". */
@@ -28,7 +20,7 @@ static char *id_of(const char *path)
     const char *slash = strrchr(path, '/');
     const char *name = slash ? slash + 1 : path;
     size_t n = strlen(name);
-    return mem_strndup(name, has_ending(name) ? n - (sizeof(ENDING) - 1) : n);
+    return mem_strndup(name, cmd_names_gguf(name) ? n - (sizeof(CMD_GGUF) - 1) : n);
 }
 
 static int add_file(struct serve_models *m, const char *path, struct realm_error *err)
@@ -92,7 +84,7 @@ void serve_models_look(const struct conf *c)
     if (!d)
         return;
     while (!found && (entry = readdir(d)))
-        found = has_ending(entry->d_name) &&
+        found = cmd_names_gguf(entry->d_name) &&
                 fstatat(dirfd(d), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
                 S_ISREG(st.st_mode);
     closedir(d);

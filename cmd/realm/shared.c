@@ -74,6 +74,12 @@ int cmd_fail_file(const char *cmd, const char *path, const struct realm_error *e
     return cmd_failf(cmd, "%.*s%s", named ? (int)(name - path) : 0, path, err->message);
 }
 
+bool cmd_names_gguf(const char *text)
+{
+    size_t n = strlen(text), ending = sizeof(CMD_GGUF) - 1;
+    return n > ending && strcmp(text + n - ending, CMD_GGUF) == 0;
+}
+
 /* DIR/NAME if it can be read. */
 static char *readable_in(const char *dir, size_t n, const char *name)
 {

@@ -139,33 +139,38 @@ def heads_and_bodies_that_are_taken(s):
             assert status(got) == want
 
 
+def refusals(s, n, begin, part):
+    """What n clients are told that send something large in part, those that are told something."""
+    open_ones, told = [], []
+    try:
+        for _ in range(n):
+            c = socket.create_connection((s.host, s.port), timeout=10)
+            open_ones.append(c)
+            begin(c)
+            try:
+                c.sendall(part)
+            except OSError:
+                pass  # it was refused before all was sent
+        for c in open_ones:
+            c.settimeout(0.02)
+            try:
+                told.append(c.recv(4096))
+            except TimeoutError:
+                pass
+    finally:
+        for c in open_ones:
+            c.close()
+    return told
+
+
 @test
 def bodies_have_a_limit_together(s):
     """Of 48 bodies of nearly 4 MiB that never end, one client's, 128 MiB are taken."""
     part = b" " * (4 << 20)
-    open_ones = []
-    try:
-        for _ in range(48):
-            c = socket.create_connection((s.host, s.port), timeout=10)
-            open_ones.append(c)
-            c.sendall(POST + b"Content-Length: %d\r\n\r\n" % len(part))
-            try:
-                c.sendall(part[:-1])
-            except OSError:
-                pass  # it was refused before all was sent
-        refused = 0
-        for c in open_ones:
-            c.settimeout(0.02)
-            try:
-                got = c.recv(4096)
-            except TimeoutError:
-                continue
-            assert status(got) == 503 and b'"overloaded"' in got, got
-            refused += 1
-        assert 12 <= refused <= 20, refused
-    finally:
-        for c in open_ones:
-            c.close()
+    head = POST + b"Content-Length: %d\r\n\r\n" % len(part)
+    told = refusals(s, 48, lambda c: c.sendall(head), part[:-1])
+    assert 12 <= len(told) <= 20, len(told)
+    assert all(status(got) == 503 and b'"overloaded"' in got for got in told), told
     got, _ = raw(s, POST + b"Content-Length: 15\r\nConnection: close\r\n\r\n" + BODY)
     assert status(got) == 200, got
 
@@ -306,36 +311,19 @@ def frames_that_break_the_rules(s):
     assert got[-1][0] == 8 and closed
 
 
+def upgrade(c):
+    c.sendall(UPGRADE + b"\r\n")
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += c.recv(1)
+
+
 @test
 def messages_have_a_limit_together(s):
     """Of 160 messages of nearly 1 MiB that never end, one client's, 128 MiB are taken."""
-    part = frame(1, b" " * (1 << 20))[:-1]
-    open_ones = []
-    try:
-        for _ in range(160):
-            c = socket.create_connection((s.host, s.port), timeout=10)
-            open_ones.append(c)
-            c.sendall(UPGRADE + b"\r\n")
-            head = b""
-            while not head.endswith(b"\r\n\r\n"):
-                head += c.recv(1)
-            try:
-                c.sendall(part)
-            except OSError:
-                pass  # it was refused before all was sent
-        refused = 0
-        for c in open_ones:
-            c.settimeout(0.02)
-            try:
-                got = frames(c.recv(4096))
-            except TimeoutError:
-                continue
-            assert close_code(got) == 1013, got
-            refused += 1
-        assert 24 <= refused <= 48, refused
-    finally:
-        for c in open_ones:
-            c.close()
+    told = refusals(s, 160, upgrade, frame(1, b" " * (1 << 20))[:-1])
+    assert 24 <= len(told) <= 48, len(told)
+    assert all(close_code(frames(got)) == 1013 for got in told), told
     got, _ = talk(s, frame(1, CALL) + frame(8, struct.pack(">H", 1000)))
     assert [op for op, _ in got] == [1, 8], got
 

@@ -19,11 +19,6 @@ ALWAYS_INLINE vi v_dpwssd(vi sum, vi a, vi b)
     return _mm256_dpwssd_avx_epi32(sum, a, b);
 }
 
-ALWAYS_INLINE vi v_mullo32(vi a, vi b)
-{
-    return _mm256_mullo_epi32(a, b);
-}
-
 #include "kernels/tmpl/dot_vnni.inc"
 
 #define ISA _avxvnni

@@ -18,11 +18,6 @@ ALWAYS_INLINE vi v_dpwssd(vi sum, vi a, vi b)
     return _mm512_dpwssd_epi32(sum, a, b);
 }
 
-ALWAYS_INLINE vi v_mullo32(vi a, vi b)
-{
-    return _mm512_mullo_epi32(a, b);
-}
-
 #include "kernels/tmpl/dot_vnni.inc"
 
 #define ISA _vnni
