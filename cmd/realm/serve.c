@@ -185,16 +185,34 @@ static int open_http(struct serve *s, struct realm_error *err)
     return c->tls_cert ? http_set_tls(s->http, c->tls_cert, c->tls_key, err) : 0;
 }
 
+static struct http_listen main_place(const struct conf *c)
+{
+    return (struct http_listen){
+        .host = c->host, .port = c->port, .tls = c->tls_cert != NULL, .tag = API_MAIN};
+}
+
+static struct http_listen metrics_place(const struct conf *c)
+{
+    return (struct http_listen){
+        .host = c->metrics_host, .port = (uint16_t)c->metrics_port, .tag = API_METRICS};
+}
+
+/* A port that is in use is told before a model is loaded, which takes its time. */
+static int check_ports(const struct serve *s, struct realm_error *err)
+{
+    const struct http_listen main_port = main_place(&s->first);
+    const struct http_listen metrics = metrics_place(&s->first);
+    int status = http_listen_check(&main_port, err);
+    return status || !s->first.metrics_port ? status : http_listen_check(&metrics, err);
+}
+
 static int listen_at_all(struct serve *s, struct realm_error *err)
 {
-    const struct conf *c = &s->first;
-    const struct http_listen main_port = {
-        .host = c->host, .port = c->port, .tls = c->tls_cert != NULL, .tag = API_MAIN};
-    const struct http_listen metrics = {
-        .host = c->metrics_host, .port = (uint16_t)c->metrics_port, .tag = API_METRICS};
+    const struct http_listen main_port = main_place(&s->first);
+    const struct http_listen metrics = metrics_place(&s->first);
     const struct http_listen admin = {.unix_path = s->state.socket, .tag = API_ADMIN};
     int status = http_listen(s->http, &main_port, &s->port, err);
-    if (!status && c->metrics_port)
+    if (!status && s->first.metrics_port)
         status = http_listen(s->http, &metrics, &s->metrics_port, err);
     if (!status)
         status = http_listen(s->http, &admin, NULL, err);
@@ -215,6 +233,8 @@ int serve_open(struct serve *s, struct realm_error *err)
     int status = serve_state_open(&s->state, s->conf.state_dir, err);
     if (!status)
         status = open_tenants(s, err);
+    if (!status)
+        status = check_ports(s, err);
     if (!status)
         status = serve_models_open(&s->models, &s->conf, err);
     if (!status)

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #include "api/api_impl.h"
 #include "base/err.h"
@@ -12,14 +13,27 @@ static const char *state_name(enum realm_model_state state)
     return names[state];
 }
 
-/* OpenAI's four members, and what else there is to know. */
+/* As RFC 3339 writes it. */
+static void write_date(char out[32], int64_t at_s)
+{
+    struct tm tm;
+    time_t t = (time_t)at_s;
+    if (!gmtime_r(&t, &tm)) // a year beyond an int's
+        tm = (struct tm){.tm_mday = 1, .tm_year = 70};
+    strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
+}
+
+/* OpenAI's four members, Anthropic's three beside id, and what else there is to know. */
 static json_t *model_json(struct api *a, const struct catalog_model *m, const char *alias_of)
 {
     struct realm_model_status status;
+    char at[32];
     realm_model_status(a->options.engine, m->path, &status);
+    write_date(at, m->created_s);
     json_t *json =
-        json_pack("{s:s,s:s,s:I,s:s,s:s,s:b,s:I}", "id", m->id, "object", "model", "created",
-                  (json_int_t)m->created_s, "owned_by", "realm", "state", state_name(status.state),
+        json_pack("{s:s,s:s,s:I,s:s,s:s,s:s,s:s,s:s,s:b,s:I}", "id", m->id, "object", "model",
+                  "created", (json_int_t)m->created_s, "owned_by", "realm", "type", "model",
+                  "display_name", m->id, "created_at", at, "state", state_name(status.state),
                   "pinned", (int)status.pinned, "memory_bytes", (json_int_t)status.bytes);
     if (alias_of)
         json_object_set_new(json, "alias_of", json_string(alias_of));
@@ -58,12 +72,21 @@ static int write_json(struct job *j, json_t *body, struct api_error *e)
     return text ? 0 : api_from_status(e, REALM_E_NOMEM, NULL);
 }
 
-/* A folder with many files, or one that is far away, takes its time: a worker reads it. */
+static const char *id_at(const json_t *data, size_t i)
+{
+    return json_string_value(json_object_get(json_array_get(data, i), "id"));
+}
+
+/* One list for OpenAI's clients and Anthropic's, to which it is a page without further ones.
+ * A folder with many files, or one that is far away, takes its time: a worker reads it. */
 static int list(struct job *j, struct api_error *e)
 {
     struct listing l = {j->api, &j->pass, json_array()};
     int status = catalog_each(j->api->catalog, add, &l);
-    json_t *body = json_pack("{s:s,s:o}", "object", "list", "data", l.data);
+    size_t n = json_array_size(l.data);
+    const char *first = n ? id_at(l.data, 0) : NULL, *last = n ? id_at(l.data, n - 1) : NULL;
+    json_t *body = json_pack("{s:s,s:b,s:s?,s:s?,s:o}", "object", "list", "has_more", 0, "first_id",
+                             first, "last_id", last, "data", l.data);
     if (!status)
         return write_json(j, body, e);
     json_decref(body);

@@ -10,7 +10,7 @@
 #include "base/fair.h"
 #include "base/mem.h"
 
-enum { CALL_ID_MAX = 256, SEND_BYTES_MAX = 64 << 20 };
+enum { CALL_ID_MAX = 256, SEND_BYTES_MAX = 64 << 20, CROWD_RETRY_MS = 1000 };
 
 struct socket {
     struct list link; /* in api.sockets */
@@ -73,9 +73,21 @@ static int let_in(struct api *a, const struct http_exchange *x, struct tenant_pa
     return auth_wanted(&a->auth) && !auth_shown(x) ? 0 : auth_request(&a->auth, x, pass, e);
 }
 
+static const char CROWDED[] = "the tenant has its part of the server's connections";
+
+static void refuse_crowd(struct api_error *e)
+{
+    (void)api_fail(e, 429, "too_many_connections", "%s", CROWDED);
+    e->retry_ms = CROWD_RETRY_MS;
+}
+
+/* 1013: later perhaps. */
 static void set_payer(struct socket *s)
 {
-    http_ws_set_payer(s->ws, fair_hash(tenant_view(&s->pass)->id));
+    if (http_ws_set_payer(s->ws, fair_hash(tenant_view(&s->pass)->id)))
+        return;
+    s->closing = true;
+    http_ws_close(s->ws, 1013, CROWDED);
 }
 
 void socket_open(struct api *a, struct http_exchange *x)
@@ -85,7 +97,9 @@ void socket_open(struct api *a, struct http_exchange *x)
     struct socket *s = a->draining ? NULL : mem_zalloc(sizeof(*s));
     if (!s)
         (void)api_from_status(&e, a->draining ? REALM_E_SHUTDOWN : REALM_E_NOMEM, NULL);
-    if (!s || let_in(a, x, &pass, &e)) {
+    else if (http_crowded(x))
+        refuse_crowd(&e);
+    if (e.http || let_in(a, x, &pass, &e)) {
         mem_free(s);
         api_refuse(x, &e);
         return;
@@ -357,8 +371,9 @@ static void read_key(struct socket *s, const json_t *message)
         auth_key(&s->api->auth, key, s->address, s->loopback, &s->pass, &e) == 0) {
         http_ws_guard(s->ws, false);
         set_payer(s);
-        send_message(s, json_pack("{s:s,s:s}", "type", "auth_success", "tenant_id",
-                                  tenant_view(&s->pass)->id));
+        if (!s->closing)
+            send_message(s, json_pack("{s:s,s:s}", "type", "auth_success", "tenant_id",
+                                      tenant_view(&s->pass)->id));
         return;
     }
     send_message(s, json_pack("{s:s,s:s}", "type", "auth_failed", "error",

@@ -280,18 +280,13 @@ static void hand_over(struct conn *c)
 /* The body comes next, if anybody wants it. */
 static void expect_body(struct conn *c)
 {
-    const struct http_handler *h = &c->s->handler;
-    struct http_exchange *x = c->x;
-    bool has_body = x->head.chunked || x->head.content_length;
     c->state = CONN_BODY;
     c->deadline_ms = 0;
-    x->body_until_ms = conn_now_ms(c) + BODY_GRACE_MS;
-    if (has_body && h->wants_body && !h->wants_body(h->ctx, x, &x->payer)) {
-        x->head.close = true;
-        hand_over(c);
-    } else {
+    c->x->body_until_ms = conn_now_ms(c) + BODY_GRACE_MS;
+    if (exchange_wants_body(c->x))
         continue_100(c);
-    }
+    else
+        hand_over(c);
 }
 
 /* true: the state has changed. */
@@ -365,7 +360,7 @@ static int take_body(struct conn *c, struct http_fault *fault)
 {
     struct http_exchange *x = c->x;
     int whole = read_body(c, fault);
-    if (whole < 0 || payer_holds(c->s, x->payer, &x->paid, x->body.n))
+    if (whole < 0 || payer_holds(c, &x->paid, x->body.n))
         return whole;
     *fault = (struct http_fault){503, "overloaded", "the server holds as many bytes as it may"};
     return -1;

@@ -110,6 +110,8 @@ struct conn {
     bool counted;    /* among the server's connections: not one that was refused */
     bool skipped_line;
     bool drain_told;
+    bool crowded;   /* its payer has too many */
+    uint32_t payer; /* as the handler said; 0: nobody knows */
 };
 
 /* Has conn_work called soon. */
@@ -125,6 +127,9 @@ void conn_close_soon(struct conn *c);
 /* Drops the connection soon, whatever is queued. */
 void conn_fail(struct conn *c);
 uint64_t conn_now_ms(const struct conn *c);
+/* Counts c, for which no bytes are held, to payer; c->crowded says then whether it is one too
+ * many. */
+void conn_set_payer(struct conn *c, uint32_t payer);
 
 /* Makes x's connection the user's: x is freed, what came after its request goes to
  * user->bytes soon.  The caller has read what it needs of x.  Never fails. */
@@ -161,8 +166,7 @@ struct http_exchange {
     struct buf body;
     struct chunked chunked;
     uint64_t arrived_ns;
-    uint32_t payer;         /* as the handler said */
-    uint64_t paid;          /* bytes of the body that are counted to it */
+    uint64_t paid;          /* bytes of the body that are counted to the connection's payer */
     uint64_t came;          /* bytes of the body, as they came */
     uint64_t credited;      /* of these, for which time was given */
     uint64_t body_until_ms; /* when more must have come */
@@ -176,9 +180,11 @@ struct http_exchange {
 /* Reads a whole head: the exchange, or NULL and *fault (status 0: memory is short).  The
  * exchange may be there although the fault is set, for the answer's id and form. */
 struct http_exchange *exchange_new(struct conn *c, struct slice text, struct http_fault *fault);
+/* Asks the handler who pays for x, and whether its body, if it has one, is to be read. */
+bool exchange_wants_body(struct http_exchange *x);
 /* What has come of a request or a message, and waits for the rest, is counted to whoever sends it:
  * *paid becomes `bytes`; false: there is no room for so many. */
-MUST_USE bool payer_holds(struct http_server *s, uint32_t payer, uint64_t *paid, uint64_t bytes);
+MUST_USE bool payer_holds(struct conn *c, uint64_t *paid, uint64_t bytes);
 void exchange_free(struct http_exchange *x);
 /* After the answer: the connection is free for the next request, or closes. */
 void exchange_done(struct http_exchange *x);
@@ -235,6 +241,7 @@ struct http_server {
     uint32_t lingering;        /* refused connections that are still open */
     uint64_t bodies_bytes;     /* of all exchanges and messages, within HTTP_BODIES_BYTES_MAX */
     uint64_t payer_bytes[HTTP_PAYERS]; /* the same of each payer, or of some together */
+    uint32_t payer_conns[HTTP_PAYERS]; /* connections, but those of payer 0 */
     bool draining;
     bool closing;
     int64_t date_s;

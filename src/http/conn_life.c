@@ -2,6 +2,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/fair.h"
 #include "base/mem.h"
 #include "http/conn.h"
 
@@ -52,6 +53,20 @@ struct conn *conn_take(struct http_exchange *x, const struct conn_user *user, vo
     return c;
 }
 
+void conn_set_payer(struct conn *c, uint32_t payer)
+{
+    struct http_server *s = c->s;
+    if (c->payer)
+        s->payer_conns[c->payer % HTTP_PAYERS]--;
+    c->payer = payer;
+    c->crowded = false;
+    if (!payer)
+        return;
+    uint32_t others = s->payer_conns[payer % HTTP_PAYERS]++;
+    uint32_t left = s->limits.connections_max - s->stats.connections + 1; // c's own place
+    c->crowded = !fair_fits(others, 1, left);
+}
+
 static void on_closed(uv_handle_t *handle)
 {
     struct conn *c = CONTAINER_OF((uv_poll_t *)handle, struct conn, poll);
@@ -81,6 +96,7 @@ void conn_drop(struct conn *c)
     list_remove(&c->work);
     list_remove(&c->all);
     list_remove(&c->by_ip);
+    conn_set_payer(c, 0);
     if (c->counted)
         c->s->stats.connections--;
     else

@@ -39,9 +39,10 @@ struct http_exchange *exchange_new(struct conn *c, struct slice text, struct htt
     return x;
 }
 
-bool payer_holds(struct http_server *s, uint32_t payer, uint64_t *paid, uint64_t bytes)
+bool payer_holds(struct conn *c, uint64_t *paid, uint64_t bytes)
 {
-    uint64_t *theirs = &s->payer_bytes[payer % HTTP_PAYERS];
+    struct http_server *s = c->s;
+    uint64_t *theirs = &s->payer_bytes[c->payer % HTTP_PAYERS];
     if (bytes > *paid &&
         !fair_fits(*theirs, bytes - *paid, HTTP_BODIES_BYTES_MAX - s->bodies_bytes))
         return false;
@@ -51,11 +52,22 @@ bool payer_holds(struct http_server *s, uint32_t payer, uint64_t *paid, uint64_t
     return true;
 }
 
+bool exchange_wants_body(struct http_exchange *x)
+{
+    const struct http_handler *h = &x->c->s->handler;
+    bool has_body = x->head.chunked || x->head.content_length;
+    uint32_t payer = 0;
+    bool wanted = !h->wants_body || h->wants_body(h->ctx, x, &payer);
+    conn_set_payer(x->c, payer);
+    x->head.close |= x->c->crowded || (has_body && !wanted);
+    return wanted || !has_body;
+}
+
 void exchange_free(struct http_exchange *x)
 {
     if (!x)
         return;
-    (void)!payer_holds(x->c->s, x->payer, &x->paid, 0);
+    (void)!payer_holds(x->c, &x->paid, 0);
     mem_wipe(x->text, x->text_bytes); // there may be a key in it
     buf_free(&x->body);
     mem_free(x);
@@ -103,6 +115,11 @@ const char *http_field(const struct http_exchange *x, const char *name)
 size_t http_field_count(const struct http_exchange *x, const char *name)
 {
     return head_field_count(&x->head, name);
+}
+
+bool http_crowded(const struct http_exchange *x)
+{
+    return x->c->crowded;
 }
 
 struct slice http_body(const struct http_exchange *x)

@@ -54,8 +54,9 @@ struct http_options {
 struct http_handler {
     /* Whether the body of x, whose head alone is there, is worth reading; if not, x is handed over
      * without it, and its connection closes after the answer.  So nobody who is going to be
-     * refused costs memory.  *payer: any number for whoever sends it; no payer's bodies come to
-     * hold more than is left to all others (base/fair.h).  NULL: every body is, of payer 0. */
+     * refused costs memory.  *payer: any number for whoever sends it, 0: nobody knows; no payer's
+     * bodies, and no known one's connections, come to hold more than is left to all others
+     * (base/fair.h).  NULL: every body is, of payer 0. */
     bool (*wants_body)(void *ctx, const struct http_exchange *x, uint32_t *payer);
     void (*request)(void *ctx, struct http_exchange *x);
     /* The client of x left before its answer was whole. */
@@ -97,6 +98,9 @@ struct http_listen {
 MUST_USE int http_listen(struct http_server *s, const struct http_listen *at, uint16_t *port,
                          struct realm_error *err);
 
+/* Whether http_listen could listen there, as far as one can know before: errors as its own. */
+MUST_USE int http_listen_check(const struct http_listen *at, struct realm_error *err);
+
 /* Reads certificate chain and key (PEM); connections from now on use them.  On failure
  * the old ones stay.  REALM_E_IO, REALM_E_FORMAT, REALM_E_NOMEM. */
 MUST_USE int http_set_tls(struct http_server *s, const char *cert_path, const char *key_path,
@@ -129,6 +133,8 @@ const char *http_id(const struct http_exchange *x);
 const char *http_shown_id(const struct http_exchange *x);
 int http_tag(const struct http_exchange *x);
 bool http_from_loopback(const struct http_exchange *x);
+/* Its payer has more connections than are left to all others: this one closes after the answer. */
+bool http_crowded(const struct http_exchange *x);
 /* The client's address, IPv4 as mapped; zero for a socket file. */
 const uint8_t *http_address(const struct http_exchange *x);
 /* Monotonic time of the request's last byte. */
@@ -166,8 +172,9 @@ bool http_wants_ws(const struct http_exchange *x);
 struct http_ws *http_ws_accept(struct http_exchange *x);
 void http_ws_set_user(struct http_ws *ws, void *user);
 void *http_ws_user(const struct http_ws *ws);
-/* To whom messages are counted while they come in, as bodies are (wants_body); 0 until then. */
-void http_ws_set_payer(struct http_ws *ws, uint32_t payer);
+/* To whom the connection and messages that come in are counted, as bodies are (wants_body).
+ * false: it is one connection more than the payer may have, to be closed. */
+MUST_USE bool http_ws_set_payer(struct http_ws *ws, uint32_t payer);
 const char *http_ws_id(const struct http_ws *ws); /* as http_id */
 bool http_ws_from_loopback(const struct http_ws *ws);
 /* While a secret is to come: messages have at most WS_KEY_MESSAGE_MAX bytes instead of

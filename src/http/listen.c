@@ -324,6 +324,16 @@ int http_listen(struct http_server *s, const struct http_listen *at, uint16_t *p
     return start(s, l, err);
 }
 
+int http_listen_check(const struct http_listen *at, struct realm_error *err)
+{
+    int fd;
+    bool loopback;
+    int status = listen_tcp(at, &fd, &loopback, err);
+    if (!status)
+        close(fd);
+    return status;
+}
+
 void listeners_close(struct http_server *s)
 {
     for (size_t i = 0; i < s->n_listeners; i++) {

@@ -15,9 +15,8 @@ struct http_ws {
     uint64_t heard_ms;  /* when the client last sent something */
     uint64_t pinged_ms; /* when it was last asked to */
     uint64_t ending_ms; /* since when a closing handshake runs; 0: none does */
-    uint64_t paid;      /* bytes of a message that has come in part, counted to: */
-    uint32_t payer;
-    bool told; /* the handler knows that it is over */
+    uint64_t paid; /* bytes, of a message in part, that are counted to the connection's payer */
+    bool told;     /* the handler knows that it is over */
 };
 
 /* Called from the loop alone. */
@@ -56,7 +55,7 @@ static bool may_hold(struct http_ws *ws)
 {
     uint64_t since_ms, bytes;
     bool partial = ws_frames_partial(ws->frames, &since_ms, &bytes);
-    return payer_holds(ws->c->s, ws->payer, &ws->paid, partial ? bytes : 0);
+    return payer_holds(ws->c, &ws->paid, partial ? bytes : 0);
 }
 
 static void on_bytes(void *ctx, struct conn *c, struct slice in)
@@ -120,7 +119,7 @@ static void on_closed(void *ctx, struct conn *c)
 {
     struct http_ws *ws = ctx;
     tell_closed(ws);
-    (void)!payer_holds(c->s, ws->payer, &ws->paid, 0);
+    (void)!payer_holds(c, &ws->paid, 0);
     ws_frames_close(ws->frames);
     mem_free(ws);
 }
@@ -154,10 +153,11 @@ void http_ws_set_user(struct http_ws *ws, void *user)
     ws->user = user;
 }
 
-void http_ws_set_payer(struct http_ws *ws, uint32_t payer)
+bool http_ws_set_payer(struct http_ws *ws, uint32_t payer)
 {
-    (void)!payer_holds(ws->c->s, ws->payer, &ws->paid, 0);
-    ws->payer = payer; // on_bytes counts again
+    (void)!payer_holds(ws->c, &ws->paid, 0); // on_bytes counts again
+    conn_set_payer(ws->c, payer);
+    return !ws->c->crowded;
 }
 
 void *http_ws_user(const struct http_ws *ws)

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Anthropic's Python client against the real server.   usage: anthropic_test.py REALM"""
 import asyncio
+import os
 import sys
 
 import anthropic
@@ -29,6 +30,16 @@ def a_message(s):
     assert m.content[0].type == "text" and m.content[0].text
     assert m.stop_reason == "end_turn" and m.role == "assistant" and m.id.startswith("msg_")
     assert m.usage.input_tokens > 5 and m.usage.output_tokens > 3
+
+
+@test
+def models(s):
+    page = client(s).models.list()
+    assert [m.id for m in page] == [MODEL] and not page.has_more
+    assert page.first_id == page.last_id == MODEL
+    m = client(s).models.retrieve(MODEL)
+    assert m.type == "model" and m.id == m.display_name == MODEL
+    assert abs(m.created_at.timestamp() - os.stat(server.TINY).st_mtime) < 1
 
 
 @test

@@ -229,6 +229,9 @@ def a_port_in_use_is_a_sentence():
     code, told = refused("-m", MODEL, "--port", str(server.port), "--state", fresh_state())
     assert code == 1 and told.count("\n") == 1, told
     assert f"127.0.0.1 port {server.port}: Address already in use" in told, told
+    # Before a model is read, which can take minutes.
+    code, told = refused("-m", __file__, "--port", str(server.port), "--state", fresh_state())
+    assert code == 1 and "Address already in use" in told, told
     assert server.end() == 0
 
 

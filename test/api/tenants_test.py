@@ -398,5 +398,39 @@ def sockets_without_a_key_say_little(s):
     asyncio.run(talk())
 
 
+@test
+def sockets_of_one_tenant_leave_room_for_others(_):
+    s = server.Server(sys.argv[1], config="limits:\n  connections: 9\n")
+    many, few = s.tenant("many"), s.tenant("few")
+
+    def head(key):
+        return {"additional_headers": {"Authorization": f"Bearer {key}"}}
+
+    async def talk():
+        held = []
+        while len(held) < 9:
+            try:
+                held.append(await websockets.connect(s.url.replace("http", "ws"), **head(many)))
+            except websockets.exceptions.InvalidStatus as error:
+                assert error.response.status_code == 429
+                assert b"too_many_connections" in error.response.body
+                break
+        assert len(held) in (4, 5), len(held)  # one of administration may still be open
+        async with websockets.connect(s.url.replace("http", "ws")) as ws:
+            await ws.recv()
+            await ws.send(json.dumps({"type": "auth", "api_key": many}))
+            await ws.wait_closed()
+            assert ws.close_code == 1013, ws.close_code
+        async with websockets.connect(s.url.replace("http", "ws"), **head(few)) as ws:
+            await ws.send(json.dumps({"id": "h", "function": "health"}))
+            assert json.loads(await ws.recv())["status"] == "complete"
+        assert ask(s, many, "/v1/models")[0]["data"]  # a request is answered all the same
+        for ws in held:
+            await ws.close()
+
+    asyncio.run(talk())
+    assert s.stop() == 0
+
+
 if __name__ == "__main__":
     server.main(server.Server(sys.argv[1]))

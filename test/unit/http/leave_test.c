@@ -323,6 +323,47 @@ static void connections_beyond_the_limit_are_refused(void **state)
     app_stop(a);
 }
 
+static bool keeps_alive(int fd, const char *path)
+{
+    char text[64];
+    snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\n" HOST "\r\n", path);
+    put(fd, text);
+    const char *head = get_until(fd, "\r\n\r\n", SOON_MS);
+    assert_non_null(strstr(head, "HTTP/1.1 404"));
+    return !strstr(head, "Connection: close");
+}
+
+/* Who is known gets an answer, but keeps no more connections than are left to others. */
+static void connections_beyond_a_part_end_with_their_answer(void **state)
+{
+    (void)state;
+    struct http_limits limits = {.connections_max = 8};
+    struct app *a = app_start(&limits);
+    int fds[8];
+    for (int i = 0; i < 5; i++) {
+        fds[i] = client(a);
+        assert_int_equal(keeps_alive(fds[i], "/other"), i < 4);
+    }
+    assert_true(closed_within(fds[4], SOON_MS));
+    close(fds[4]);
+    for (int i = 4; i < 8; i++) { // others have the rest
+        fds[i] = client(a);
+        assert_true(keeps_alive(fds[i], "/nobody"));
+    }
+    assert_false(keeps_alive(fds[0], "/other")); // more than what is left by now
+    close(fds[0]);
+    for (int i = 4; i < 8; i++)
+        close(fds[i]);
+    for (int i = 0; app_stats(a).connections > 3; i++) {
+        assert_true(i < 100);
+        usleep(10000);
+    }
+    assert_true(keeps_alive(fds[1], "/other"));
+    for (int i = 1; i < 4; i++)
+        close(fds[i]);
+    app_stop(a);
+}
+
 static double cpu_s(void)
 {
     struct rusage used;
@@ -386,6 +427,7 @@ int main(void)
         cmocka_unit_test(a_client_that_reads_a_trickle_is_dropped),
         cmocka_unit_test(an_answer_that_grows_unread_is_dropped),
         cmocka_unit_test(connections_beyond_the_limit_are_refused),
+        cmocka_unit_test(connections_beyond_a_part_end_with_their_answer),
         cmocka_unit_test(clients_are_told_when_no_descriptor_is_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
