@@ -368,14 +368,25 @@ static int find_bad(const struct forward *f, size_t *bad)
     return 0;
 }
 
+/* Gives up the rows from the n-th on. */
+static void keep_first(struct forward *f, size_t n)
+{
+    while (f->n > n)
+        f->n_hidden -= f->rows[--f->n].wants_hidden;
+    while (f->n_logits && f->logits_row[f->n_logits - 1] >= n)
+        f->n_logits--;
+}
+
 int forward_step(struct forward *f, const struct forward_row *rows, size_t n,
-                 bool (*stop)(void *ctx), void *ctx, size_t *bad)
+                 size_t (*wanted)(void *ctx, uint32_t layer), void *ctx, size_t *bad)
 {
     ASSERT(n >= 1 && n <= f->rows_max);
     begin(f, rows, n);
     pool_run(f->pool, embed_item, f, n);
     for (uint32_t i = 0; i < f->model->config.layers; i++) {
-        if (stop && stop(ctx))
+        if (wanted)
+            keep_first(f, wanted(ctx, i));
+        if (!f->n)
             return REALM_E_CANCELLED;
         f->layer = &f->model->layers[i];
         f->layer_index = i;
@@ -384,7 +395,7 @@ int forward_step(struct forward *f, const struct forward_row *rows, size_t n,
     }
     make_logits(f);
     if (f->n_hidden)
-        pool_run(f->pool, hidden_item, f, n);
+        pool_run(f->pool, hidden_item, f, f->n);
     return find_bad(f, bad);
 }
 

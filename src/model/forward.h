@@ -41,13 +41,14 @@ MUST_USE int forward_open(struct forward **out, const struct model *m, struct po
 void forward_close(struct forward *f);
 uint64_t forward_bytes(const struct forward *f); /* scratch held */
 
-/* Computes n rows (1 to rows_max), writing their keys and values.  stop (may be
- * NULL) is asked between layers; when it says true the step ends with
- * REALM_E_CANCELLED, and what was written for its rows must not be used.
+/* Computes n rows (1 to rows_max), writing their keys and values.  wanted (may be NULL) is
+ * asked before each layer how many of the rows, from the first on, the step is still for.  Those
+ * behind them are given up for good, an encoder's texts whole: what was written for them must not
+ * be used.  None: the step ends with REALM_E_CANCELLED.
  * REALM_E_NUMERIC: row *bad, and every row of which forward_row_bad says so, had
  * values that are not finite; the rows of other sequences are right. */
 MUST_USE int forward_step(struct forward *f, const struct forward_row *rows, size_t n,
-                          bool (*stop)(void *ctx), void *ctx, size_t *bad);
+                          size_t (*wanted)(void *ctx, uint32_t layer), void *ctx, size_t *bad);
 
 /* Whether row i of the last step had values that are not finite. */
 bool forward_row_bad(const struct forward *f, size_t i);

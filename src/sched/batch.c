@@ -2,9 +2,10 @@
 #include "base/ckd.h"
 #include "sched/sched_impl.h"
 
-/* How many times as long a step may be that is for prompts alone: only a request that comes
- * meanwhile waits for its end, and every step reads all weights. */
-enum { PROMPT_STEPS = 4 };
+/* How many times as long a step may be that is for prompts alone, and how many times for as many
+ * rows as most products need to reach their rate: every step reads all weights, and only a request
+ * that comes meanwhile waits for its end, which is near then (step.c). */
+enum { PROMPT_STEPS = 4, PROMPT_STEPS_MOST = 32, PROMPT_ROWS = 64 };
 
 /* Adds up to max of g's next rows, fewer when the rows or logits of the batch are
  * used up, which an encoder's texts never see. */
@@ -128,6 +129,14 @@ static void hand_out(struct prompts *p, size_t few, size_t most)
     }
 }
 
+/* Where nobody waits for the end of a step. */
+static size_t prompt_rows_alone(const struct pace *p, size_t few, uint64_t step_ns)
+{
+    size_t rows = prompt_rows(p, 0, PROMPT_STEPS_MOST * step_ns);
+    return max_size(min_size(rows, PROMPT_ROWS),
+                    max_size(few, prompt_rows(p, 0, PROMPT_STEPS * step_ns)));
+}
+
 void batch_build(struct batch *b, struct sched_model *m, uint64_t step_ns)
 {
     b->n_rows = b->n_parts = b->n_logits = 0;
@@ -137,12 +146,26 @@ void batch_build(struct batch *b, struct sched_model *m, uint64_t step_ns)
     b->n_decode = b->n_rows;
     struct prompts prompts;
     collect(&prompts, m);
+    b->n_short = b->n_rows;
     if (prompts.n == 0)
         return;
     bool nobody_waits = b->n_decode == 0 && m->n_running == m->sched->n_running;
     size_t few = prompt_rows(&m->pace, b->n_decode, step_ns);
-    size_t most = nobody_waits ? prompt_rows(&m->pace, 0, PROMPT_STEPS * step_ns) : few;
+    size_t most = nobody_waits ? prompt_rows_alone(&m->pace, few, step_ns) : few;
     hand_out(&prompts, few, most);
     for (size_t i = 0; i < prompts.n; i++)
         add_rows(b, prompts.gens[i], prompts.rows[i]);
+    b->n_short = m->model->config.encoder ? b->n_rows : min_size(b->n_rows, b->n_decode + few);
+}
+
+void batch_keep_first(struct batch *b, size_t n)
+{
+    for (; b->n_rows > n; b->n_rows--) {
+        struct part *last = &b->parts[b->n_parts - 1];
+        bool logits = b->rows[b->n_rows - 1].wants_logits;
+        b->n_logits -= logits;
+        last->n_logits -= logits;
+        if (--last->rows == 0)
+            b->n_parts--;
+    }
 }

@@ -204,6 +204,7 @@ static bool collect(struct sched *s)
     while (idle(s) && !s->options.manual)
         wait_for_work(s);
     answer_calls(s);
+    atomic_store_explicit(&s->woken, false, memory_order_relaxed);
     while (!list_empty(&s->inbox))
         share_take(s, gen_of(s->inbox.next));
     s->stats.turns++;

@@ -47,7 +47,7 @@ struct sched_forward {
                 const struct kernels *kernels, size_t rows_max);
     void (*close)(struct forward *f);
     int (*step)(struct forward *f, const struct forward_row *rows, size_t n,
-                bool (*stop)(void *ctx), void *ctx, size_t *bad);
+                size_t (*wanted)(void *ctx, uint32_t layer), void *ctx, size_t *bad);
     bool (*row_bad)(const struct forward *f, size_t i);
     float *(*logits)(struct forward *f, size_t i);
     const float *(*hidden)(const struct forward *f, size_t i);

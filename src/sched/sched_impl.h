@@ -140,6 +140,7 @@ struct batch {
     struct part parts[BATCH_ROWS_MAX];
     size_t n_rows, n_parts, n_logits;
     size_t n_decode; /* rows that continue an answer */
+    size_t n_short;  /* rows that stay when somebody comes while it is computed */
 };
 
 /* A row whose logits stand ready. */
@@ -180,7 +181,7 @@ struct sched {
 
     struct shares shares; /* says itself what is under lock */
 
-    atomic_bool woken; /* the scheduler, which may have been looking */
+    atomic_bool woken; /* something came for the scheduler since it last collected or looked */
     atomic_bool shutdown;
     _Atomic uint64_t layers; /* begun, of all steps: a step that is long still moves */
 
@@ -274,6 +275,8 @@ void sched_make_room(struct sched *s, struct sched_model *m);
 
 /* batch.c */
 void batch_build(struct batch *b, struct sched_model *m, uint64_t step_ns);
+/* Gives up the rows from the n-th on. */
+void batch_keep_first(struct batch *b, size_t n);
 
 /* step.c */
 void sched_step(struct sched *s, struct sched_model *m);

@@ -7,17 +7,30 @@
 
 enum { TOKENS_FIRST = 64 };
 
-/* Asked between layers, which it counts: nobody waits for this step any more. */
-static bool nobody_waits(void *ctx)
+/* Nobody waits for this step any more. */
+static bool is_for_nobody(const struct sched *s)
 {
-    struct sched *s = ctx;
-    atomic_fetch_add_explicit(&s->layers, 1, memory_order_relaxed);
     if (atomic_load_explicit(&s->shutdown, memory_order_relaxed))
         return true;
     for (size_t i = 0; i < s->batch.n_parts; i++)
         if (!atomic_load_explicit(&s->batch.parts[i].gen->cancelled, memory_order_relaxed))
             return false;
     return true;
+}
+
+/* Asked before each layer, which it counts: the rows that are still wanted.  A long step becomes a
+ * short one when somebody comes, as long as what is given up is less than what is saved. */
+static size_t wanted(void *ctx, uint32_t layer)
+{
+    struct sched *s = ctx;
+    const struct batch *b = &s->batch;
+    atomic_fetch_add_explicit(&s->layers, 1, memory_order_relaxed);
+    if (is_for_nobody(s))
+        return 0;
+    if (b->n_short < b->n_rows && 2 * layer < b->parts[0].gen->model->model->config.layers &&
+        atomic_load_explicit(&s->woken, memory_order_relaxed))
+        batch_keep_first(&s->batch, b->n_short);
+    return b->n_rows;
 }
 
 static void note_first_step(struct sched *s, uint64_t now)
@@ -236,15 +249,15 @@ void sched_step(struct sched *s, struct sched_model *m)
         return;
     uint64_t start = clock_ns(s->options.clock);
     note_first_step(s, start);
-    size_t bad;
-    int status =
-        s->forward->step(m->forward, s->batch.rows, s->batch.n_rows, nobody_waits, s, &bad);
+    size_t bad, n_begun = s->batch.n_rows;
+    int status = s->forward->step(m->forward, s->batch.rows, n_begun, wanted, s, &bad);
     if (status == REALM_E_CANCELLED)
         return; // whoever was cancelled ends before the next step
     advance(s, m, status);
     use_logits(s);
     uint64_t now = clock_ns(s->options.clock);
-    pace_note(&m->pace, s->batch.n_rows, now - start);
+    if (s->batch.n_rows == n_begun)
+        pace_note(&m->pace, n_begun, now - start);
     note_step(s, now - start);
     for (size_t i = 0; i < s->batch.n_parts; i++) {
         share_charge(s->batch.parts[i].gen);

@@ -86,11 +86,13 @@ static void compute(struct forward *f, const struct forward_row *row)
 }
 
 static int step(struct forward *f, const struct forward_row *rows, size_t n,
-                bool (*stop)(void *ctx), void *ctx, size_t *bad)
+                size_t (*wanted)(void *ctx, uint32_t layer), void *ctx, size_t *bad)
 {
     int status = 0;
     f->n_logits = 0;
-    if (!watcher.step(watcher.ctx, rows, n) && stop(ctx))
+    if (!watcher.step(watcher.ctx, rows, n))
+        n = wanted(ctx, 0);
+    if (n == 0)
         return REALM_E_CANCELLED;
     for (size_t i = n; i-- > 0;) {
         f->bad[i] = watcher.bad(watcher.ctx, &rows[i]);

@@ -12,7 +12,7 @@ enum { FAKE_VOCAB = 64, FAKE_CONTEXT = 2048 };
 
 /* What its steps do beside computing; ctx is of fake_watch. */
 struct fake_watch {
-    /* A step of n rows begins; false: it is to look whether anybody waits for it. */
+    /* A step of n rows begins; false: it is to look who waits for it. */
     bool (*step)(void *ctx, const struct forward_row *rows, size_t n);
     bool (*bad)(void *ctx, const struct forward_row *row); /* has values that are not finite */
     void *ctx;

@@ -45,22 +45,14 @@ static uint64_t now(void *ctx)
     return ((struct sim *)ctx)->now_ns;
 }
 
-/* Time passes; one step in sixteen is long enough to look whether anybody waits. */
-static bool on_step(void *ctx, const struct forward_row *rows, size_t n)
-{
-    struct sim *s = ctx;
-    (void)rows;
-    s->now_ns += s->step_ns + n * s->row_ns;
-    s->rows += n;
-    return sim_below(s, 16) != 0;
-}
-
 static bool goes_wrong(void *ctx, const struct forward_row *row)
 {
     struct sim *s = ctx;
     (void)row;
     return s->faults > 0 && sim_chance(s, s->faults);
 }
+
+static bool on_step(void *ctx, const struct forward_row *rows, size_t n);
 
 void sim_open(struct sim *s)
 {
@@ -174,6 +166,24 @@ static void ask_for_more(struct sim *s)
                            1 + (uint32_t)sim_below(s, t->answer_max)))
                 break;
     }
+}
+
+/* Time passes; one step in sixteen is long enough to look who waits for it, and now and then
+ * somebody comes meanwhile. */
+static bool on_step(void *ctx, const struct forward_row *rows, size_t n)
+{
+    struct sim *s = ctx;
+    (void)rows;
+    s->now_ns += s->step_ns + n * s->row_ns;
+    s->rows += n;
+    if (!s->comes && sim_below(s, 16))
+        return true;
+    if (s->comes)
+        SIM_CHECK(s, sim_start(s, 1, 5, 5), "who comes is refused");
+    s->comes = false;
+    if (s->asks && sim_below(s, 2))
+        ask_for_more(s);
+    return false;
 }
 
 static void cancel_some(struct sim *s)
@@ -300,16 +310,27 @@ static void check_pages(struct sim *s)
               "over the budget");
 }
 
+/* Whether it came during the last step. */
+static bool is_new(const struct sim *s, const struct sched_gen *g)
+{
+    const struct list *inbox = &s->sched->inbox;
+    for (struct list *i = inbox->next; i != inbox; i = i->next)
+        if (CONTAINER_OF(i, struct sched_gen, link) == g)
+            return true;
+    return false;
+}
+
 static void check_account(struct sim *s, const struct account *a, unsigned tenant)
 {
-    size_t running = 0, waiting = 0, queued = 0;
+    size_t running = 0, waiting = 0, fresh = 0, queued = 0;
     uint64_t bytes = 0, pages = 0;
     for (size_t i = 0; i < s->gens_end; i++) {
         const struct sched_gen *g = s->gens[i].gen;
         if (!g || g->done || s->gens[i].tenant != tenant)
             continue;
         running += g->state == GEN_RUNNING;
-        waiting += g->state == GEN_WAITING;
+        fresh += is_new(s, g);
+        waiting += g->state == GEN_WAITING && !is_new(s, g);
         queued += !g->began;
         pages += g->pages;
         bytes += g->pages * kv_page_bytes(g->model->kv);
@@ -320,7 +341,7 @@ static void check_account(struct sim *s, const struct account *a, unsigned tenan
     SIM_CHECK(s, a->n_running == running && a->n_waiting == waiting && a->queued == queued,
               "t%u: %zu run, %zu wait", tenant, a->n_running, a->n_waiting);
     SIM_CHECK(s, a->kv_bytes == bytes && a->stats.kv_pages == pages, "t%u: wrong bytes", tenant);
-    SIM_CHECK(s, a->stats.running == running && a->stats.waiting == waiting, "wrong stats");
+    SIM_CHECK(s, a->stats.running == running && a->stats.waiting == waiting + fresh, "wrong stats");
     SIM_CHECK(s, a->queued <= QUEUE_REQUESTS_MAX - QUEUE_TENANT_MAX, "t%u: %u are queued", tenant,
               a->queued);
 }
@@ -379,6 +400,7 @@ static void check_fair(struct sim *s, unsigned a, unsigned b)
 
 bool sim_turn(struct sim *s, bool ask)
 {
+    s->asks = ask;
     if (ask)
         ask_for_more(s);
     cancel_some(s);

@@ -60,6 +60,8 @@ struct sim {
     uint32_t running_max;
     double faults; /* chance that a row goes wrong */
     double cancels;
+    bool asks;  /* in this turn */
+    bool comes; /* tenant 1, during the next step */
     bool logprobs, cache_off;
     struct sim_hooks hooks;
     struct sched *sched;

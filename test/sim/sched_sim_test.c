@@ -155,6 +155,31 @@ static uint64_t first_token_ns(struct sim *s, unsigned tenant)
     }
 }
 
+static double rows_of_a_turn(struct sim *s)
+{
+    double before = s->tenants[0].served;
+    (void)sim_turn(s, false);
+    return (s->tenants[0].served - before) / 1000;
+}
+
+/* A long step for prompts alone becomes a short one; what it gives up is computed later. */
+static void a_long_step_gives_way_to_who_comes(void **state)
+{
+    (void)state;
+    struct sim *s = begin_plain(4000, 1, 1);
+    s->row_ns = 10 * s->row_ns;
+    assert_true(sim_start(s, 0, 2000, 20));
+    for (unsigned i = 0; i < 20; i++)
+        (void)sim_turn(s, false);
+    assert_true(rows_of_a_turn(s) == 64);
+    s->comes = true;
+    assert_true(rows_of_a_turn(s) == 8);
+    assert_true(s->tenants[1].served == 0);
+    (void)sim_turn(s, false);
+    assert_true(s->tenants[1].served > 0);
+    sim_close(s);
+}
+
 /* I10: beside twenty prompts of 2000 tokens, a prompt of 200 takes what it would on a machine of
  * half the speed. */
 static void a_quiet_tenant_is_not_kept_waiting(void **state)
@@ -423,6 +448,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_holds_after_each_turn),
         cmocka_unit_test(service_goes_by_weight),
+        cmocka_unit_test(a_long_step_gives_way_to_who_comes),
         cmocka_unit_test(a_quiet_tenant_is_not_kept_waiting),
         cmocka_unit_test(pages_are_taken_back_for_one_that_has_few),
         cmocka_unit_test(no_place_is_taken_for_one_that_is_capped),

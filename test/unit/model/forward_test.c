@@ -150,9 +150,17 @@ static void a_broken_model_is_noticed(void **state)
     }
 }
 
-static bool stop_second(void *ctx)
+/* No row is wanted when it is asked for the second time. */
+static size_t stop_second(void *ctx, uint32_t layer)
 {
-    return ++*(int *)ctx == 2;
+    (void)layer;
+    return ++*(int *)ctx == 2 ? 0 : TOKENS;
+}
+
+/* In the second layer the first rows alone. */
+static size_t fewer_second(void *ctx, uint32_t layer)
+{
+    return layer ? *(const size_t *)ctx : TOKENS;
 }
 
 static void a_step_stops_between_layers(void **state)
@@ -176,6 +184,35 @@ static void a_step_stops_between_layers(void **state)
     asked = 5;
     assert_int_equal(forward_step(w.forward, rows, TOKENS, stop_second, &asked, &bad), 0);
     assert_memory_equal(forward_logits(w.forward, 0), want, vocab * sizeof(float));
+    kv_seq_close(seq);
+    close_world(&w);
+}
+
+/* What is given up is computed by a later step as if it had never been begun. */
+static void a_step_goes_on_with_its_first_rows(void **state)
+{
+    (void)state;
+    enum { FIRST = 5 };
+    struct model_spec s = model_spec_default();
+    struct world w;
+    open_world(&w, &s, TOKENS);
+    struct kv_seq *seq = open_seq(&w);
+    struct forward_row rows[TOKENS];
+    size_t bad, first = FIRST, bytes = w.model->config.vocab * sizeof(float);
+    float want[2][256];
+    fill(rows, seq, 20);
+    for (size_t i = 0; i < TOKENS; i++) {
+        rows[i].wants_logits = i == FIRST - 1 || i == TOKENS - 1;
+        rows[i].wants_hidden = i == TOKENS - 1;
+    }
+    assert_int_equal(forward_step(w.forward, rows, TOKENS, NULL, NULL, &bad), 0);
+    memcpy(want[0], forward_logits(w.forward, 0), bytes);
+    memcpy(want[1], forward_logits(w.forward, 1), bytes);
+    memset(forward_logits(w.forward, 0), 0, bytes);
+    assert_int_equal(forward_step(w.forward, rows, TOKENS, fewer_second, &first, &bad), 0);
+    assert_memory_equal(forward_logits(w.forward, 0), want[0], bytes);
+    assert_int_equal(forward_step(w.forward, rows + FIRST, TOKENS - FIRST, NULL, NULL, &bad), 0);
+    assert_memory_equal(forward_logits(w.forward, 0), want[1], bytes);
     kv_seq_close(seq);
     close_world(&w);
 }
@@ -227,6 +264,7 @@ int main(void)
         cmocka_unit_test(a_bad_row_harms_no_other_sequence),
         cmocka_unit_test(a_broken_model_is_noticed),
         cmocka_unit_test(a_step_stops_between_layers),
+        cmocka_unit_test(a_step_goes_on_with_its_first_rows),
         cmocka_unit_test(a_step_allocates_nothing),
         cmocka_unit_test(failing_allocations_leave_nothing),
     };
