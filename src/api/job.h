@@ -128,6 +128,7 @@ struct job {
     bool writing; /* a worker has it to write the answer; constant while he does */
     int answer;   /* that is written: its status of HTTP; 0: nobody has yet */
     atomic_bool cancelled;
+    atomic_bool opened; /* it has its model, and waits for no worker and no load any more */
 
     struct http_exchange *x; /* NULL: a WebSocket's, or the client is gone */
     struct call *call;       /* NULL: not a WebSocket's, or that is closed */
@@ -274,7 +275,9 @@ size_t account_headers(const struct job *j, struct http_header *headers, struct 
 /* prepare.c */
 /* Worker: all of PREPARING, but for what a guest does then. */
 void job_prepare(struct job *j);
-/* Worker: opens the model that ask names; j->named and j->model. */
+/* Worker: opens the model of that name, NULL being the main one's; j->named and j->model. */
+int job_open_named(struct job *j, const char *name, struct api_error *e);
+/* Worker: the same of the model that ask names, if names matter (compat). */
 int job_open_model(struct job *j, struct api_error *e);
 /* Worker: what a name that the tenant said stands for, NULL being the main model's.  What he may
  * not use is to him what does not exist: REALM_E_NOT_FOUND. */

@@ -106,11 +106,24 @@ static void write_rows(struct metrics_out *o, const struct row *rows, size_t n)
         metrics_one(o, rows[i].name, rows[i].type, rows[i].help, rows[i].value);
 }
 
-static void write_engine(struct metrics_out *o, const struct realm_stats *s)
+/* Requests that wait for a worker or for their model, of which the engine knows nothing yet. */
+static uint32_t waiting_jobs(const struct api *a)
+{
+    uint32_t n = 0;
+    for (const struct list *i = a->jobs.next; i != &a->jobs; i = i->next) {
+        struct job *j = CONTAINER_OF(i, struct job, link);
+        n += j->door->counts && j->stage == JOB_PREPARING && !atomic_load(&j->opened);
+    }
+    return n;
+}
+
+static void write_engine(struct metrics_out *o, const struct realm_stats *s, uint32_t waiting)
 {
     const struct row rows[] = {
         {"realm_requests_running", METRICS_GAUGE, "Generations in the batch.", s->running},
-        {"realm_requests_waiting", METRICS_GAUGE, "Generations that wait for pages.", s->waiting},
+        {"realm_requests_waiting", METRICS_GAUGE,
+         "Generations that wait for pages, and requests that wait for their model.",
+         s->waiting + waiting},
         {"realm_kv_pages_used", METRICS_GAUGE, "Pages of keys and values in use.",
          (double)s->kv_pages},
         {"realm_kv_pages_cached", METRICS_GAUGE, "Pages kept for prompts that begin alike.",
@@ -206,7 +219,7 @@ static void write_all(struct api *a, struct metrics_out *o)
     http_stats(a->server, &http);
     write_requests(o, &a->counts);
     write_times(o, &a->counts);
-    write_engine(o, &stats);
+    write_engine(o, &stats, waiting_jobs(a));
     write_store(o, &stats);
     write_http(o, &http);
     metrics_tenants(o, &a->counts, a->options.engine);

@@ -141,8 +141,7 @@ const struct door door_model = {
 
 static int load(struct job *j, struct api_error *e)
 {
-    j->ask.model = j->param;
-    if (job_open_model(j, e))
+    if (job_open_named(j, j->param, e))
         return -1;
     if (j->pin)
         realm_model_pin(j->model, true);

@@ -32,11 +32,10 @@ int job_find_model(const struct job *j, const char *name, struct catalog_model *
     return catalog_unknown(name, err);
 }
 
-int job_open_model(struct job *j, struct api_error *e)
+int job_open_named(struct job *j, const char *name, struct api_error *e)
 {
     struct realm_error err = {0};
     const struct realm_wait wait = job_wait(j);
-    const char *name = atomic_load(&j->api->compat) ? NULL : j->ask.model;
     int status = job_find_model(j, name, &j->named, &err);
     if (!status) {
         status = realm_model_find(&j->model, j->api->options.engine, j->named.path, &err);
@@ -47,7 +46,13 @@ int job_open_model(struct job *j, struct api_error *e)
     if (status)
         return api_from_status(e, status, &err);
     realm_model_info(j->model, &j->info);
+    atomic_store(&j->opened, true);
     return 0;
+}
+
+int job_open_model(struct job *j, struct api_error *e)
+{
+    return job_open_named(j, atomic_load(&j->api->compat) ? NULL : j->ask.model, e);
 }
 
 int job_render(struct job *j, struct api_error *e)

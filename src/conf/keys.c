@@ -133,10 +133,11 @@ static const struct conf_key keys[] = {
            false, "Seconds that a client may take nothing of its answer before it is given up."),
     NUMBER("limits", "body_bytes_per_s", CONF_U32, http.body_bytes_per_s, 1, 1000000000, 1,
            HTTP_BODY_BYTES_PER_S_MIN, false, "A body that comes more slowly is given up."),
-    NUMBER("limits", "keep_alive_s", CONF_U32, http.keep_alive_ms, 1, 3600, 1000,
-           HTTP_KEEP_ALIVE_MS / 1000, false,
-           "Seconds without an event after which a stream gets a comment, for proxies that close "
-           "what is silent."),
+    NUMBER(
+        "limits", "keep_alive_s", CONF_U32, http.keep_alive_ms, 1, 3600, 1000,
+        HTTP_KEEP_ALIVE_MS / 1000, false,
+        "Seconds without an event after which a stream that has begun gets a comment, for proxies "
+        "that close what is silent."),
     NUMBER("limits", "unsent_bytes", CONF_BYTES, http.unsent_bytes_max, 64 * KiB, 64 * GiB, 1,
            HTTP_UNSENT_BYTES_MAX, false,
            "What is kept of a stream for a client that does not read it."),

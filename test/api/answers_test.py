@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import shutil
 import sys
 import tempfile
+import time
 import urllib.error
 import urllib.request
 
@@ -256,6 +258,12 @@ def thought_has_blocks_of_its_own(s):
             assert found[2][1]["delta"]["type"] == "thinking_delta"
             assert [name for name, _ in found[-3:]] == ["content_block_stop", "message_delta",
                                                          "message_stop"]
+            whole = post(other, "/v1/chat/completions", body)["choices"][0]["message"]
+            assert whole["reasoning_content"] == block["thinking"] and whole["content"] == ""
+            deltas = [e["choices"][0]["delta"]
+                      for _, e in events(other, "/v1/chat/completions", body)]
+            assert "".join(d.get("reasoning_content", "") for d in deltas) == block["thinking"]
+            assert not any(d.get("content") for d in deltas), deltas
         finally:
             other.stop()
 
@@ -275,6 +283,44 @@ def a_guest_answers(s):
         assert "timings" not in out and "timings" not in found[-2][1]
     finally:
         other.stop()
+
+
+def wait_models(s, wanted):
+    until = time.monotonic() + 20
+    while True:
+        found = {m["id"]: (m["state"], m["pinned"])
+                 for m in json.loads(s.ask("/v1/models")[1])["data"]}
+        if found == wanted:
+            return
+        assert time.monotonic() < until, found
+        time.sleep(0.02)
+
+
+@test
+def names_do_not_matter_to_clients_of_llama_server(s):
+    """But to the operator they do, who has models loaded and kept."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("main", "early", "kept"):
+            shutil.copy(server.TINY, os.path.join(folder, name + ".gguf"))
+        other = server.Server(sys.argv[1], "--compat", "llama-server", config=(
+            f"models: {{dir: {folder}, default: main, preload: [early], pin: [kept], "
+            "idle_unload_s: 2}\nlog: {format: json}\n"))
+        try:
+            wait_models(other, {"main": ("unloaded", False), "early": ("loaded", False),
+                                "kept": ("loaded", True)})
+            body = {"model": "gpt-4", "prompt": FRANCE, "n_predict": 3, "temperature": 0}
+            out = post(other, "/completion", body)
+            assert out["content"] == " Paris." and out["model"] == "main", out
+            assert post(s, "/completion", body, 404)["error"]["code"] == "model_not_found"
+            # What nobody asks for goes, but for what is pinned.
+            wait_models(other, {"main": ("unloaded", False), "early": ("unloaded", False),
+                                "kept": ("loaded", True)})
+            assert other.admin("POST", "/admin/models/early/load")["id"] == "early"
+            lines = [json.loads(line) for line in other.text().splitlines()]
+            assert any(line.get("endpoint") == "llama_completion" and line["model"] == "main"
+                       and line["request_id"].startswith("req_") for line in lines), lines
+        finally:
+            other.stop()
 
 
 @test

@@ -3,8 +3,13 @@
 
 usage: metrics_test.py REALM
 """
+import json
+import os
+import shutil
 import socket
 import sys
+import tempfile
+import threading
 import urllib.error
 import urllib.request
 
@@ -87,6 +92,41 @@ def metrics_from_elsewhere(_):
             for _ in range(30 if secret else 0):
                 found = scrape(url, "guess")[0]
             assert not secret or found == 429
+        finally:
+            other.stop()
+
+
+@test
+def who_waits_for_a_model_is_counted(_):
+    """What the Kubernetes gateway reads: the second model has no room while the first answers."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("one", "two"):
+            shutil.copy(server.TINY, os.path.join(folder, name + ".gguf"))
+        config = f"models:\n  dir: {folder}\n  kv_bytes: 64MiB\n"
+        other = server.Server(sys.argv[1], config=config)
+        other.admin("POST", "/admin/models/one/load")
+        bytes_ = json.loads(other.ask("/v1/models/one")[1])["memory_bytes"]
+        other.stop()
+        config += f"  memory_bytes: {(64 << 20) + bytes_ * 3 // 2}\n"
+        other = server.Server(sys.argv[1], config=config)
+        answers = []
+
+        def ask(**body):
+            answers.append(other.ask("/v1/completions", body)[0])
+        threads = [threading.Thread(target=ask, kwargs={**server.STORY, "model": "one"}),
+                   threading.Thread(target=ask, kwargs={"model": "two", "prompt": "a"}),
+                   threading.Thread(target=ask, kwargs={"model": "two", "prompt": "b"})]
+        try:
+            threads[0].start()
+            assert other.wait_for("realm_requests_running", 16, 20) is not None
+            for thread in threads[1:]:
+                thread.start()
+            assert other.wait_for("realm_requests_waiting", 2, 5) is not None
+            assert json.loads(other.ask("/v1/models/two")[1])["state"] == "loading"
+            for thread in threads:
+                thread.join()
+            assert answers == [200] * 3, answers
+            assert other.metric("realm_requests_waiting") == 0
         finally:
             other.stop()
 
