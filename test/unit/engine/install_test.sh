@@ -7,7 +7,7 @@ source=$1 build=$2 library=$3 model=$4
 prefix=$(mktemp -d)
 trap 'rm -rf "$prefix"' EXIT
 
-echo 1..5
+echo 1..6
 strangers=$(nm -D --defined-only "$library" | awk '$3 !~ /^realm_/ { print $3 }')
 [ -z "$strangers" ] && echo "ok 1 - exports realm_* alone" ||
     echo "not ok 1 - exports $strangers"
@@ -37,3 +37,15 @@ page=$(sed -n 's|^Documentation=file:.*/||p' "$source/deploy/realm.service")
 [ -n "$page" ] && [ -n "$(find "$prefix" -path "*/doc/realm/$page")" ] &&
     echo "ok 5 - the page that the service names is there" ||
     echo "not ok 5 - deploy/realm.service names $page, which is not installed"
+
+# systemd's @resources, which the service takes away.
+taken='ioprio_set|mbind|migrate_pages|move_pages|nice|sched_set(affinity|attr|param|scheduler)'
+taken="$taken|set_mempolicy(_home_node)?|setpriority|setrlimit"
+given=$(sed -n 's/^SystemCallFilter=\([^@~]*\)$/\1/p' "$source/deploy/realm.service")
+missing=
+called=$(nm -D --undefined-only "$build/realm" | sed 's/.* //; s/@.*//' | grep -xE "$taken")
+for name in $called; do
+    case " $given " in *" $name "*) ;; *) missing="$missing $name" ;; esac
+done
+[ -z "$missing" ] && echo "ok 6 - the service may call what the program calls" ||
+    echo "not ok 6 - deploy/realm.service takes away$missing"
