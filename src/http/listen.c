@@ -131,7 +131,8 @@ static void on_connection(uv_poll_t *poll, int status, int events);
 static bool refuse_with_spare(struct listener *l)
 {
     static const char text[] =
-        "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\n"
+        "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nretry-after-ms: 1000\r\n"
+        "Connection: close\r\n"
         "Content-Type: application/json\r\nContent-Length: 142\r\n\r\n"
         "{\"error\":{\"message\":\"the server has too many connections\","
         "\"type\":\"server_error\",\"param\":null,\"code\":\"too_many_connections\","

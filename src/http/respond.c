@@ -203,8 +203,9 @@ void respond_fault(struct conn *c, const struct http_exchange *x, const struct h
                      "{\"error\":{\"message\":\"%s\",\"type\":\"%s\",\"param\":null,"
                      "\"code\":\"%s\",\"request_id\":\"%s\"}}",
                      fault->message, type_of(fault->status), fault->code, id);
-    static const struct http_header later = {"Retry-After", "1"};
-    head(c, fault->status, "application/json", &later, fault->status == 503, id);
+    static const struct http_header later[] = {{"Retry-After", "1"}, {"retry-after-ms", "1000"}};
+    size_t n_later = fault->status == 503 ? ARRAY_LEN(later) : 0;
+    head(c, fault->status, "application/json", later, n_later, id);
     length(c, (size_t)n);
     end_head(c, true, false);
     if (!x || !x->head.readable || !x->head.is_head)

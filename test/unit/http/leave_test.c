@@ -308,7 +308,7 @@ static void connections_beyond_the_limit_are_refused(void **state)
     put(fd, "GET /echo HTTP/1.1\r\n" HOST "\r\n");
     const char *all = get_all(fd);
     assert_non_null(strstr(all, "HTTP/1.1 503 "));
-    assert_non_null(strstr(all, "\r\nRetry-After: 1\r\n"));
+    assert_non_null(strstr(all, "\r\nRetry-After: 1\r\nretry-after-ms: 1000\r\n"));
     assert_non_null(strstr(all, "\"code\":\"too_many_connections\""));
     close(fd);
     close(fds[0]);
@@ -394,6 +394,7 @@ static void clients_are_told_when_no_descriptor_is_left(void **state)
         connect_socket(a, fds[i]);
         const char *all = get_all(fds[i]);
         assert_non_null(strstr(all, "HTTP/1.1 503 "));
+        assert_non_null(strstr(all, "\r\nRetry-After: 1\r\nretry-after-ms: 1000\r\n"));
         assert_non_null(strstr(all, "too_many_connections"));
     }
     usleep(500000);
