@@ -179,10 +179,13 @@ int ask_read_n_predict(struct ask *a, const struct ask_member *m, const json_t *
     return 0;
 }
 
+/* -1 is how clients of llama-server and vLLM ask for a fresh one. */
 int ask_read_seed(struct ask *a, const struct ask_member *m, const json_t *value,
                   struct api_error *e)
 {
     (void)m, (void)e;
+    if (json_integer_value(value) == -1)
+        return 0;
     a->sampling.has_seed = true;
     a->sampling.seed = (uint64_t)json_integer_value(value);
     return 0;

@@ -114,10 +114,8 @@ static int read_length(struct ask *a, const struct ask_member *m, const json_t *
 static int read_seed(struct ask *a, const struct ask_member *m, const json_t *value,
                      struct api_error *e)
 {
-    /* Its 32 bits of -1 are how some clients ask for a fresh one. */
-    if (json_integer_value(value) == -1 || json_integer_value(value) == UINT32_MAX)
-        return 0;
-    return ask_read_seed(a, m, value, e);
+    /* llama-server's seeds have 32 bits: this is its -1. */
+    return json_integer_value(value) == UINT32_MAX ? 0 : ask_read_seed(a, m, value, e);
 }
 
 static int read_n_probs(struct ask *a, const struct ask_member *m, const json_t *value,

@@ -204,8 +204,9 @@ static const char components[] =
     "\"TextBlock\":{\"type\":\"object\",\"required\":[\"type\",\"text\"],\"properties\":{"
     "\"type\":{\"const\":\"text\"},\"text\":" TEXT_SCHEMA "}},"
     "\"Message\":{\"type\":\"object\",\"required\":[\"role\",\"content\"],\"properties\":{"
-    "\"role\":{\"enum\":[\"system\",\"developer\",\"user\",\"assistant\"]},"
-    "\"content\":{\"anyOf\":[" TEXT_SCHEMA ",{\"type\":\"array\",\"items\":"
+    "\"role\":{\"enum\":[\"system\",\"developer\",\"user\",\"assistant\",\"tool\"]},"
+    "\"tool_call_id\":" TEXT_SCHEMA ",\"content\":{\"anyOf\":[" TEXT_SCHEMA
+    ",{\"type\":\"array\",\"items\":"
     "{\"$ref\":\"#/components/schemas/TextBlock\"}}]}}},"
     "\"AnthropicMessage\":{\"type\":\"object\",\"required\":[\"role\",\"content\"],\"properties\":{"
     "\"role\":{\"enum\":[\"system\",\"user\",\"assistant\"]},"

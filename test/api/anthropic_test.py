@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Anthropic's Python client against the real server.   usage: anthropic_test.py REALM"""
 import asyncio
+import concurrent.futures
 import os
 import sys
 
@@ -164,6 +165,29 @@ def the_client_comes_again_when_it_is_told_to(s):
         assert answer.parse().content[0].text == ANSWER
         return answer.retries_taken
     server.retries(s, call)
+
+
+@test
+def an_error_after_the_first_token_is_raised(_):
+    """Of many at once, which takes longer than they may."""
+    other = server.Server(sys.argv[1], config="api:\n  request_s: 1\n")
+
+    def error(_):
+        begun = False
+        try:
+            for event in client(other).messages.create(**STORY, stream=True):
+                begun = begun or event.type == "content_block_delta"
+        except anthropic.APIStatusError as e:
+            return e if begun else None
+        return None
+    try:
+        with concurrent.futures.ThreadPoolExecutor(32) as pool:
+            errors = [e for e in pool.map(error, range(32)) if e]
+        assert errors
+        for e in errors:
+            assert e.body["error"]["type"] == "timeout_error" and e.body["request_id"], e.body
+    finally:
+        other.stop()
 
 
 @test

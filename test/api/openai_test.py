@@ -3,7 +3,10 @@
 import asyncio
 import base64
 import math
+import os
+import re
 import struct
+import subprocess
 import sys
 import threading
 import time
@@ -371,6 +374,34 @@ def who_does_not_come_again_is_told(s):
         raise AssertionError("a full server answers")
     finally:
         crowd.end()
+
+
+@test
+def an_error_after_the_first_token_is_raised(_):
+    other = server.Server(sys.argv[1], config="api:\n  request_s: 1\n")
+    told = 0
+    try:
+        for chunk in client(other).completions.create(
+                **{k: v for k, v in server.STORY.items() if k != "ignore_eos"}, stream=True,
+                extra_body={"ignore_eos": True}):
+            told += len(chunk.choices)
+    except openai.APIError as e:
+        assert e.code == "timeout" and e.body["request_id"].startswith("req_") and told > 0
+    else:
+        raise AssertionError("the stream ends as if it were whole")
+    finally:
+        other.stop()
+
+
+@test
+def the_readmes_example_prints_what_it_says(s):
+    with open(os.path.join(server.ROOT, "README.md"), encoding="utf-8") as file:
+        code, said = re.search(r"```python\n(.*?)```\s+prints `(.*?)`", file.read(),
+                               re.DOTALL).groups()
+    assert code.count("http://127.0.0.1:8080") == 1
+    ran = subprocess.run([sys.executable, "-c", code.replace("http://127.0.0.1:8080", s.url)],
+                         capture_output=True, text=True, timeout=60, check=True)
+    assert ran.stdout == said + "\n"
 
 
 @test

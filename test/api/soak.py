@@ -4,6 +4,8 @@ reloads; afterwards memory, descriptors, threads and pages are what they were.
 
 usage: soak.py BUILD MODEL [SECONDS]
 
+SECONDS is 15, or with REALM_E2E_FULL=1 (`make e2e`) ten minutes.
+
 Prints TAP.  Needs nothing but Python's standard library.
 """
 import asyncio
@@ -18,7 +20,8 @@ import tempfile
 import time
 
 BUILD, MODEL = sys.argv[1], sys.argv[2]
-SECONDS = float(sys.argv[3]) if len(sys.argv) > 3 else 15
+FULL = os.environ.get("REALM_E2E_FULL") == "1"
+SECONDS = float(sys.argv[3]) if len(sys.argv) > 3 else 600 if FULL else 15
 CLIENTS = 24
 RSS_MIB_MAX = 24  # what allocators may keep
 

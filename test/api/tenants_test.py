@@ -146,8 +146,8 @@ def defaults_have_the_names_of_each_door(s):
             ("/v1/completions", {"prompt": STORY}, 3)):
         usage = ask(s, key, path, {"ignore_eos": True, **body})[0]["usage"]
         assert usage["completion_tokens"] == n, (path, body, usage)
-    out = ask(s, key, "/v1/messages", {"messages": messages, "model": MODEL})[0]
-    assert out["usage"]["output_tokens"] <= 3, out
+    out = ask(s, key, "/v1/messages", {"messages": messages, "model": MODEL, "ignore_eos": True})[0]
+    assert out["usage"]["output_tokens"] == 3, out
 
 
 # ---- limits ----
@@ -367,6 +367,45 @@ def sockets_are_let_in_by_a_message_or_by_their_head(s):
     asyncio.run(talk())
     (row,) = settled(s, "wired", 1)
     assert row["outcome"] == "ok" and row["completion_tokens"] > 0
+
+
+@test
+def calls_on_sockets_meet_limits(s):
+    """Each is told by its code, and where waiting helps for how long."""
+    rated = s.tenant("rated", limits={"requests_per_min": 1})
+    spent = s.tenant("overdrawn", limits={"budget_tokens": 1})
+    busy = s.tenant("calling")
+
+    async def errors(key, calls, wanted, **params):
+        head = {"Authorization": f"Bearer {key}"}
+        async with websockets.connect(f"ws://{s.host}:{s.port}/ws", additional_headers=head) as ws:
+            for i in range(calls):
+                await ws.send(json.dumps({"id": str(i), "function": "generate",
+                                          "params": {"prompt": STORY, **params}}))
+            found = []
+            while len(found) < wanted:
+                got = json.loads(await ws.recv())
+                found += [got["error"]] if got["status"] == "error" else []
+            return found
+
+    async def says_nothing():
+        async with websockets.connect(f"ws://{s.host}:{s.port}/ws") as ws:
+            began = time.monotonic()
+            await ws.wait_closed()
+            return ws.close_code, time.monotonic() - began
+
+    async def talk():
+        silent = asyncio.create_task(says_nothing())
+        (error,) = await errors(rated, 2, 1, max_tokens=2)
+        assert error["code"] == "RATE_LIMIT_EXCEEDED" and 0 < error["retry_after"] <= 61, error
+        (error,) = await errors(spent, 1, 1, max_tokens=2)
+        assert error["code"] == "QUOTA_EXCEEDED", error
+        for error in await errors(busy, 70, 6, max_tokens=900, temperature=2):
+            assert error["code"] == "OVERLOADED" and error["retry_after"] == 1, error
+        code, seconds = await silent
+        assert code == 1008 and 9.9 < seconds < 15, (code, seconds)
+
+    asyncio.run(talk())
 
 
 @test

@@ -389,6 +389,19 @@ static void test_llama_at_other_doors(void **state)
         assert_int_equal(a.sampling.max_tokens, 0);
         ask_free(&a);
     }
+    static const char *const all[] = {TALK, "\"prompt\":\"x\"", "\"prompt\":\"x\"", TALK,
+                                      TALK ",\"max_tokens\":1"};
+    static const int drawing[] = {CHAT, COMPLETION, GENERATE, CALL, MESSAGES};
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        snprintf(text, sizeof(text), "{%s,\"seed\":-1}", all[i]);
+        read_ok(drawing[i], text, &a);
+        assert_false(a.sampling.has_seed);
+        ask_free(&a);
+        snprintf(text, sizeof(text), "{%s,\"seed\":4294967295}", all[i]);
+        read_ok(drawing[i], text, &a);
+        assert_true(a.sampling.has_seed && a.sampling.seed == UINT32_MAX);
+        ask_free(&a);
+    }
     read_ok(CHAT,
             "{" TALK ",\"reasoning_format\":\"auto\",\"include_reasoning\":true,"
             "\"chat_template_kwargs\":{\"add_generation_prompt\":true}}",
@@ -423,6 +436,14 @@ static void test_messages(void **state)
     assert_true(a.n_stop == 1 && a.sampling.max_tokens == 5 && a.stream);
     assert_true(json_is_false(json_object_get(a.variables, "enable_thinking")));
     json_decref(want);
+    ask_free(&a);
+    read_ok(MESSAGES,
+            "{" TALK ",\"max_tokens\":1,\"seed\":7,\"min_p\":0.5,\"repeat_penalty\":1.5,"
+            "\"presence_penalty\":1,\"frequency_penalty\":2,\"ignore_eos\":true}",
+            &a);
+    assert_true(a.sampling.has_seed && a.sampling.seed == 7 && a.sampling.min_p == 0.5f);
+    assert_true(a.sampling.repetition_penalty == 1.5f && a.sampling.presence_penalty == 1);
+    assert_true(a.sampling.frequency_penalty == 2 && a.ignore_end);
     ask_free(&a);
     static const struct bad rows[] = {
         {MESSAGES, "{" TALK "}", "max_tokens", "missing_required_parameter"},

@@ -124,12 +124,36 @@ static void test_whole(void **state)
     json_decref(document);
 }
 
+/* Each role that a message may have, and no other. */
+static void test_roles(void **state)
+{
+    (void)state;
+    static const struct door *chat = &doors[0];
+    json_t *document = openapi_document(), *role;
+    const json_t *node = document;
+    static const char *const way[] = {"components", "schemas", "Message",
+                                      "properties", "role",    "enum"};
+    for (size_t i = 0; i < ARRAY_LEN(way); i++)
+        node = json_object_get(node, way[i]);
+    assert_int_equal(json_array_size(node), 5);
+    size_t i;
+    char text[128];
+    json_array_foreach(node, i, role)
+    {
+        snprintf(text, sizeof(text), "[{\"role\":\"%s\",\"content\":\"x\",\"tool_call_id\":\"y\"}]",
+                 json_string_value(role));
+        assert_true(takes(chat, "messages", text));
+    }
+    json_decref(document);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_whole),
+        cmocka_unit_test(test_roles),
     };
     return cmocka_run_group_tests_name("api/openapi", tests, NULL, NULL);
 }
