@@ -13,7 +13,7 @@
 
 /* Kinds from LATER on have the first bytes from LATER_BYTE on, so that the corpus stays
  * what it was. */
-enum { FROM_GGUF = 6, LATER = 7, KINDS = 23, FLAGS = 4, LATER_BYTE = LATER * FLAGS };
+enum { FROM_GGUF = 6, LATER = 7, KINDS = 27, FLAGS = 4, LATER_BYTE = LATER * FLAGS };
 
 static const struct vocab *built_in(size_t kind)
 {
@@ -39,7 +39,11 @@ static const struct vocab *built_in(size_t kind)
                                             "exaone-moe",
                                             "jais-2",
                                             "viking",
-                                            "minicpm5"};
+                                            "minicpm5",
+                                            "laguna",
+                                            "bailingmoe",
+                                            "seed-coder",
+                                            "bloom"};
     static struct vocab *vocabs[KINDS];
     static struct small s;
     if (!vocabs[kind]) {

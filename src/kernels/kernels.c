@@ -28,8 +28,10 @@ void kernels_init(struct kernels *k, unsigned cpu_mask)
     gemm_init_avx2(k);
     act_init_avx2(k);
     kern_vec_init_avx2(k);
-    if (cpu_mask & CPU_AVXVNNI)
+    if (cpu_mask & CPU_AVXVNNI) {
         gemm_init_avxvnni(k);
+        kern_vec_init_attn_avxvnni(k);
+    }
     if (!(cpu_mask & CPU_AVX512))
         return;
     gemm_init_avx512(k);

@@ -15,6 +15,7 @@ void kern_vec_init_avx512(struct kernels *k);
 /* The parts of the above, one per file of a level. */
 void kern_vec_init_attn_scalar(struct kernels *k);
 void kern_vec_init_attn_avx2(struct kernels *k);
+void kern_vec_init_attn_avxvnni(struct kernels *k); /* Q8_0 */
 void kern_vec_init_attn_avx512(struct kernels *k);
 void kern_vec_init_attn_vnni(struct kernels *k); /* Q8_0 */
 void kern_vec_init_attn_bf16(struct kernels *k); /* bf16 */

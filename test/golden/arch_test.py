@@ -1,11 +1,11 @@
 """Compares each architecture's log-probabilities with arch_ref.py's, and sees that files
 which contradict themselves are refused; prints TAP.
 
-    arch_test.py LOGITS INVARIANCE REUSE [NAME...]
+    arch_test.py LOGITS INVARIANCE REUSE PREFIX [NAME...]
 
-LOGITS is the program of logits.c.  The two others are the unit tests of these names: one
-says whether a model gives the same bits in every batch, the other whether it does with
-whatever is in the cache of pages, which windows could spoil.  Weights, keys and values are F32, so
+LOGITS is the program of logits.c.  The others are the unit tests of these names: one says
+whether a model gives the same bits in every batch, two whether it does with whatever is in
+the cache of pages, which windows could spoil.  Weights, keys and values are F32, so
 only float32 arithmetic differs: no log-probability of any token may be off by 1e-4, or by
 1e-2 where activations are rounded, now and then to the other side of a border.  A
 prompt is cut in steps of 40 rows, and longer than the window where a model has one.
@@ -211,7 +211,7 @@ def compare(tap, logits, path, name):
 
 
 def main():
-    logits, invariance, reuse, *names = sys.argv[1:]
+    logits, invariance, reuse, prefix, *names = sys.argv[1:]
     tap = Tap()
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.gguf")
@@ -220,6 +220,7 @@ def main():
             if name in NUMBERS:
                 continue
             tap.run([invariance, path], f"{name}, the same bits in every batch")
+            tap.run([prefix, path], f"{name}, the same when its beginning was in the cache")
         if not names:
             make("gpt-oss", path, sizes=TINY)
             tap.run([reuse, path], "gpt-oss, the same with pages of the cache")

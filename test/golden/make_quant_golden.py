@@ -258,4 +258,5 @@ def main():
     (OUT / "accuracy.bin").write_bytes(out)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -88,8 +88,9 @@ bool check_same(const void *want, const void *got, size_t bytes, size_t item_siz
 bool check_canary(const void *p, size_t bytes, const char *what);
 
 /* AVX-VNNI's entries over AVX2's, for processors that have AVX2 alone: its own
- * source with other instructions (avxvnni_played.c). */
+ * sources with other instructions (avxvnni_played.h). */
 void gemm_init_avxvnni_played(struct kernels *k);
+void kern_vec_init_attn_avxvnni_played(struct kernels *k);
 
 /* GOP/s of multiply-adds (two each) of int8 that this core can do at most, at this
  * moment, by the instructions of a level. */

@@ -376,7 +376,7 @@ static const struct check_op attn_ops[] = {
     OP("attn_f32", attn[KV_F32], KV_F32, NULL, NULL, F32_PRODUCTS, check_attn, bench_attn),
     OP("attn_f16", attn[KV_F16], KV_F16, NULL, NULL, F32_PRODUCTS, check_attn, bench_attn),
     ATTN("attn_bf16", KV_BF16, "multiplies bf16", NULL, "multiplies bf16", NULL),
-    ATTN("attn_q8_0", KV_Q8_0, "as AVX2 has it: docs/limits.md", NO_SIGN, NULL, NO_BF16),
+    ATTN("attn_q8_0", KV_Q8_0, NULL, NO_SIGN, NULL, NO_BF16),
     OP("attn_merge", attn_merge, 0, NULL, NULL, NO_PRODUCTS, check_attn_merge, bench_attn_merge),
     OP("kv_write_f32", kv_write[KV_F32], KV_F32, COPIES, COPIES, NO_PRODUCTS, check_kv_write, NULL),
     OP("kv_write_f16", kv_write[KV_F16], KV_F16, NULL, NULL, NO_PRODUCTS, check_kv_write, NULL),

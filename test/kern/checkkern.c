@@ -303,6 +303,7 @@ int main(int argc, char **argv)
     if (!level_runs(LEVEL_AVXVNNI) && level_runs(LEVEL_AVX2)) {
         kernels_init(&kern[LEVEL_AVXVNNI], CPU_AVX2);
         gemm_init_avxvnni_played(&kern[LEVEL_AVXVNNI]);
+        kern_vec_init_attn_avxvnni_played(&kern[LEVEL_AVXVNNI]);
     }
 #endif
     return list ? list_all() : bench ? bench_all(&options) : compare_all();

@@ -16,10 +16,7 @@
 
 /* Keys of Q8_0, half a line at a time: vpmaddubsw wants one side unsigned, so signs move
  * to the query. */
-#define Q8_TILE_WIDTH V16_TILE_WIDTH
-#define Q8_LANES 8
-
-typedef __m256i q8_sum;
+#include "kernels/x86/attn_q8_half.inc"
 
 typedef struct {
     __m256i item, size;
@@ -45,14 +42,6 @@ static inline q8_sum q8_dot(q8_sum sum, q8_line line, const int8_t *q)
     __m256i turned = _mm256_sign_epi8(_mm256_set1_epi32(four), line.item);
     __m256i pairs = _mm256_maddubs_epi16(line.size, turned);
     return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-}
-
-static inline void q8_add(float *s, bool begins, q8_sum sum, const uint16_t *scales, float d)
-{
-    __m256 scale = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)scales));
-    __m256 block = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), scale);
-    __m256 before = begins ? _mm256_setzero_ps() : _mm256_loadu_ps(s);
-    _mm256_storeu_ps(s, _mm256_fmadd_ps(block, _mm256_set1_ps(d), before));
 }
 
 #include "kernels/tmpl/attn_q8_0.inc"

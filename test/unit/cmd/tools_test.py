@@ -7,6 +7,7 @@ For `realm bench --compare` a script stands in for llama.cpp's process.
 
 import json
 import os
+import pty
 import subprocess
 import sys
 import tempfile
@@ -230,6 +231,25 @@ def quantize_tells_what_came_of_it():
         assert done.stderr == f"{path}/q4.gguf: {size:.1f} MB, of 4.8 MB\n", done.stderr
 
 
+def quantize_shows_how_far_it_is():
+    with folder() as path:
+        ours, theirs = pty.openpty()
+        p = subprocess.Popen([REALM, "quantize", MODEL, f"{path}/q4.gguf", "Q4_0"], stderr=theirs)
+        os.close(theirs)
+        said = b""
+        try:
+            while more := os.read(ours, 4096):
+                said += more
+        except OSError:  # how Linux says that the other side is closed
+            pass
+        os.close(ours)
+        assert p.wait(120) == 0
+        *shown, last = said.decode().split("\r\033[K")
+        percents = [int(line.removeprefix("quantizing ").removesuffix(" %")) for line in shown[1:]]
+        assert len(percents) > 5 and percents == sorted(percents) and percents[-1] > 50, said
+        assert last.startswith(f"{path}/q4.gguf: "), said
+
+
 def pull_says_how_models_are_named():
     said = realm("pull", "https://huggingface.co/Qwen/Qwen2.5-0.5B-Instruct-GGUF", status=2)
     assert "OWNER/NAME in place of an address" in said, said
@@ -243,7 +263,8 @@ CASES = [doctor_measures_in_seconds, doctor_expects_what_it_measured, doctor_spe
          score_names_what_is_wrong, run_names_a_guest_that_is_none,
          run_knows_a_model_from_a_prompt, help_of_each_command,
          commands_of_other_programs_are_known, files_are_named_with_their_folders,
-         quantize_tells_what_came_of_it, pull_says_how_models_are_named]
+         quantize_tells_what_came_of_it,
+         quantize_shows_how_far_it_is, pull_says_how_models_are_named]
 
 
 def main():

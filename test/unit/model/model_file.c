@@ -290,6 +290,8 @@ static void put_row(struct maker *m, const struct record *r, uint64_t row)
     uint64_t bytes = bytes_of(r) / (r->rows ? r->rows : 1);
     if (r->type == DTYPE_F32) {
         memcpy(m->p + m->n, values, bytes);
+    } else if (!dtype_info(r->type)->runs) {
+        memset(m->p + m->n, 0, bytes);
     } else {
         int rc = quantize_row(r->type, values, m->p + m->n, r->k);
         assert(rc == 0);

@@ -40,7 +40,7 @@ struct model_spec {
     bool nan_norm; /* in the second layer's attention norm */
 };
 
-/* A model of 2 layers, heads sharing keys, that all seven types fit. */
+/* A model of 2 layers, heads sharing keys, that all types fit. */
 struct model_spec model_spec_default(void);
 
 /* The file's bytes, to be freed with free(). */

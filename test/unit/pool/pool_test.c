@@ -1,5 +1,7 @@
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -8,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "pool/pool.h"
@@ -104,6 +107,47 @@ static void an_idle_team_costs_nothing(void **state)
     pool_close(p);
 }
 
+/* As many threads in one phase as it has items. */
+static void meet(void *ctx, size_t item, unsigned worker)
+{
+    atomic_uint *there = ctx;
+    (void)item;
+    (void)worker;
+    const unsigned all = atomic_fetch_add(there, 1) / 2 * 2 + 2;
+    while (atomic_load(there) < all)
+        sched_yield();
+}
+
+static uint64_t meeting_ns(struct pool *p, int phases)
+{
+    atomic_uint there = 0;
+    const uint64_t start = clock_ns(clock_system());
+    for (int i = 0; i < phases; i++)
+        pool_run(p, meet, &there, 2);
+    return (clock_ns(clock_system()) - start) / (uint64_t)phases;
+}
+
+/* Microseconds, where the team is awake, and no millisecond where it sleeps: the least of many
+ * times, for others use the machine, too. */
+static void a_phase_costs_microseconds(void **state)
+{
+    (void)state;
+    uint64_t awake = UINT64_MAX, asleep = UINT64_MAX;
+    struct pool *p;
+    assert_int_equal(pool_open(&p, 2), 0);
+    for (int i = 0; i < 40; i++) {
+        nap(NULL, 0, 0);
+        uint64_t first = meeting_ns(p, 1), others = meeting_ns(p, 20);
+        asleep = first < asleep ? first : asleep;
+        awake = others < awake ? others : awake;
+    }
+    print_message("# a phase of two threads: %.1f us, of sleepers %.1f us\n", (double)awake * 1e-3,
+                  (double)asleep * 1e-3);
+    assert_in_range(awake, 0, 300000);
+    assert_in_range(asleep, 0, 1000000);
+    pool_close(p);
+}
+
 static void failing_allocations_leave_nothing(void **state)
 {
     (void)state;
@@ -131,6 +175,7 @@ int main(void)
         cmocka_unit_test(each_item_runs_once),
         cmocka_unit_test(sleepers_wake),
         cmocka_unit_test(an_idle_team_costs_nothing),
+        cmocka_unit_test(a_phase_costs_microseconds),
         cmocka_unit_test(failing_allocations_leave_nothing),
     };
     return cmocka_run_group_tests_name("pool", tests, NULL, NULL);

@@ -74,22 +74,14 @@ static void make_reference(void)
     pool_close(pool);
 }
 
-static uint64_t page_bytes(void)
-{
-    struct kv_budget budget;
-    struct kv_pool *kv;
-    const struct kv_shape shape = forward_kv_shape(&model->config, KV_F16);
-    kv_budget_init(&budget, UINT64_MAX);
-    assert_int_equal(kv_pool_open(&kv, &shape, &budget), 0);
-    uint64_t bytes = kv_page_bytes(kv);
-    kv_pool_close(kv);
-    return bytes;
-}
-
 static void open_bench(struct bench *b, unsigned threads, uint64_t pages, uint64_t look_ns)
 {
     const struct sched_options options = {
-        .kv_bytes_max = pages * page_bytes(), .kv_type = KV_F16, .poison = true, .audit = true};
+        .kv_bytes_max = pages * bench_page_bytes(model, KV_F16),
+        .kv_type = KV_F16,
+        .poison = true,
+        .audit = true,
+    };
     bench_open(b, model, options, threads, look_ns);
 }
 

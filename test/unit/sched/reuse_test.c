@@ -4,14 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/ckd.h"
 #include "base/rng.h"
 #include "util.h"
 
 enum {
     PROMPTS = 24,
     PROMPT_MAX = 96,
-    ANSWER = 40,
+    ANSWER = ANSWER_MAX,
     SHORT = 6,
     REQUESTS = 10000,
     AT_ONCE = 40,
@@ -20,17 +19,11 @@ enum {
 
 static struct model *model;
 
-/* As PAGE_BYTES_F16: 5 layers, 2 heads of 64. */
-static uint64_t page_bytes(enum kv_type type)
-{
-    return round_up((kv_keys_bytes(type, 64) + kv_values_bytes(type, 64)) * 10, 4096);
-}
-
 static void open_bench(struct bench *b, enum kv_type type, uint64_t pages, bool cache_off,
                        uint64_t ns)
 {
     const struct sched_options options = {
-        .kv_bytes_max = pages * page_bytes(type),
+        .kv_bytes_max = pages * bench_page_bytes(model, type),
         .kv_type = type,
         .cache_off = cache_off,
         .poison = true,
@@ -38,43 +31,6 @@ static void open_bench(struct bench *b, enum kv_type type, uint64_t pages, bool 
         .hash_mask = 255,
     };
     bench_open(b, model, options, 2, ns);
-}
-
-static struct sched_gen *start(struct bench *b, const char *tenant, const uint32_t *ids, size_t n,
-                               size_t n_public, uint32_t max_tokens)
-{
-    struct realm_request request = bench_request(max_tokens);
-    struct sched_gen *g;
-    request.logprobs = true;
-    request.tenant = tenant;
-    assert_int_equal(sched_gen_open(&g, b->model, ids, n, n_public, &request, 1, NULL), 0);
-    return g;
-}
-
-struct answer {
-    uint32_t tokens[ANSWER];
-    float logprobs[ANSWER];
-    uint32_t n;
-    struct realm_usage usage;
-};
-
-static void read_answer(struct sched_gen *g, struct answer *a)
-{
-    struct realm_event e;
-    *a = (struct answer){0};
-    for (;;) {
-        assert_int_equal(sched_gen_next(g, &e, NULL), 0);
-        if (e.kind == REALM_EVENT_END)
-            break;
-        if (a->n < ANSWER) {
-            a->tokens[a->n] = e.token;
-            a->logprobs[a->n] = e.logprob;
-        }
-        a->n++;
-    }
-    assert_int_equal(e.status, 0);
-    a->usage = e.usage;
-    sched_gen_close(g);
 }
 
 /* ---- many tenants ---- */
@@ -110,7 +66,7 @@ static void make_references(enum kv_type type)
     open_bench(&b, type, 100, true, 0);
     for (uint32_t i = 0; i < PROMPTS; i++) {
         struct prompt *p = &prompts[i];
-        read_answer(start(&b, NULL, p->ids, p->n, 0, ANSWER), &p->want);
+        bench_read(bench_start(&b, NULL, p->ids, p->n, 0, ANSWER), &p->want);
         assert_int_equal(p->want.n, ANSWER);
         assert_int_equal(p->want.usage.cached_tokens, 0);
         memcpy(p->ids + p->n, p->want.tokens, sizeof(p->want.tokens));
@@ -153,13 +109,13 @@ static void run_many(enum kv_type type, uint64_t pages, uint32_t requests, uint3
             /* Tenants come one after the other, so that each is new once. */
             whose[i] = r[1] % (1 + done * TENANTS / requests);
             sent[whose[i]][of[i]] = true;
-            gens[i] =
-                start(&b, tenants[whose[i]], prompts[of[i]].ids, prompts[of[i]].n, 0, max_tokens);
+            gens[i] = bench_start(&b, tenants[whose[i]], prompts[of[i]].ids, prompts[of[i]].n, 0,
+                                  max_tokens);
         }
         for (uint32_t i = 0; i < AT_ONCE; i++) {
             struct answer a;
             const struct answer *want = &prompts[of[i]].want;
-            read_answer(gens[i], &a);
+            bench_read(gens[i], &a);
             assert_int_equal(a.n, max_tokens);
             assert_memory_equal(a.tokens, want->tokens, a.n * sizeof(*a.tokens));
             assert_memory_equal(a.logprobs, want->logprobs, a.n * sizeof(*a.logprobs));
@@ -202,17 +158,17 @@ static void equal_prompts_that_come_together_are_computed_once(void **state)
     open_bench(&b, KV_F16, 1000, false, 10 * 1000000u);
     struct sched_gen *gens[N];
     for (unsigned i = 0; i < N; i++)
-        gens[i] = start(&b, "a", long_ids, LONG, 0, ANSWER);
+        gens[i] = bench_start(&b, "a", long_ids, LONG, 0, ANSWER);
     for (unsigned i = 0; i < N; i++) {
-        read_answer(gens[i], &a[i]);
+        bench_read(gens[i], &a[i]);
         assert_memory_equal(a[i].tokens, a[0].tokens, sizeof(a[0].tokens));
         assert_int_equal(a[i].usage.cached_tokens >= (i ? LONG / 16 * 16 : 0), true);
     }
     assert_in_range(bench_stats(&b).prompt_rows, LONG, LONG + (N - 1) * (LONG % 16));
-    read_answer(start(&b, "a", long_ids, LONG, 0, ANSWER), &other);
+    bench_read(bench_start(&b, "a", long_ids, LONG, 0, ANSWER), &other);
     assert_int_equal(other.usage.cached_tokens, LONG - 1);
     uint64_t rows = bench_stats(&b).prompt_rows;
-    read_answer(start(&b, "b", long_ids, LONG, 0, ANSWER), &other);
+    bench_read(bench_start(&b, "b", long_ids, LONG, 0, ANSWER), &other);
     assert_int_equal(other.usage.cached_tokens, 0);
     assert_int_equal(bench_stats(&b).prompt_rows, rows + LONG);
     assert_memory_equal(other.tokens, a[0].tokens, sizeof(other.tokens));
@@ -226,9 +182,9 @@ static void waiting_for_another_ends_with_it(void **state)
     struct bench b;
     struct answer second, third;
     open_bench(&b, KV_F16, 1000, false, 20 * 1000000u);
-    struct sched_gen *first = start(&b, "a", long_ids, LONG, 0, ANSWER);
-    struct sched_gen *same = start(&b, "a", long_ids, LONG, 0, ANSWER);
-    struct sched_gen *own = start(&b, "a", prompts[0].ids, prompts[0].n, 0, ANSWER);
+    struct sched_gen *first = bench_start(&b, "a", long_ids, LONG, 0, ANSWER);
+    struct sched_gen *same = bench_start(&b, "a", long_ids, LONG, 0, ANSWER);
+    struct sched_gen *own = bench_start(&b, "a", prompts[0].ids, prompts[0].n, 0, ANSWER);
     struct sched_stats s;
     do
         s = bench_stats(&b);
@@ -236,8 +192,8 @@ static void waiting_for_another_ends_with_it(void **state)
     assert_int_equal(s.waiting, 1);
     assert_true(s.prompt_rows < LONG / 16 * 16); // it is not the one that waits which runs
     sched_gen_close(first);
-    read_answer(same, &second);
-    read_answer(own, &third);
+    bench_read(same, &second);
+    bench_read(own, &third);
     assert_int_equal(third.usage.cached_tokens, 0);
     assert_true(second.usage.cached_tokens < LONG);
     bench_close(&b);
@@ -250,7 +206,7 @@ static void the_declared_beginning_alone_crosses(void **state)
     struct bench b;
     struct answer a, want;
     open_bench(&b, KV_F16, 1000, false, 0);
-    read_answer(start(&b, "a", long_ids, LONG, 70, ANSWER), &want);
+    bench_read(bench_start(&b, "a", long_ids, LONG, 70, ANSWER), &want);
     assert_int_equal(want.usage.cached_tokens, 0);
     static const struct {
         const char *tenant;
@@ -264,7 +220,7 @@ static void the_declared_beginning_alone_crosses(void **state)
         {"a", 70, LONG - 1}, {"h", LONG, LONG / 16 * 16},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        read_answer(start(&b, cases[i].tenant, long_ids, LONG, cases[i].n_public, ANSWER), &a);
+        bench_read(bench_start(&b, cases[i].tenant, long_ids, LONG, cases[i].n_public, ANSWER), &a);
         assert_int_equal(a.usage.cached_tokens, cases[i].cached);
         assert_memory_equal(a.tokens, want.tokens, sizeof(a.tokens));
         assert_memory_equal(a.logprobs, want.logprobs, sizeof(a.logprobs));
@@ -295,15 +251,15 @@ static void note_order(const char *before, bool alike, uint64_t order[IN_ORDER])
     struct sched_gen *gens[IN_ORDER];
     bench_open(&b, model, options, 2, 10 * 1000000u);
     for (uint32_t i = 0; i < IN_ORDER; i++) {
-        struct sched_gen *g = start(&b, before, ids + i, LONG - 40 * i, 0, 2);
+        struct sched_gen *g = bench_start(&b, before, ids + i, LONG - 40 * i, 0, 2);
         while (sched_turn(b.sched))
             ;
         struct answer a;
-        read_answer(g, &a);
+        bench_read(g, &a);
     }
     const uint64_t first = bench_stats(&b).steps;
     for (uint32_t i = 0; i < IN_ORDER; i++)
-        gens[i] = start(&b, i % 3 ? "a" : "b", long_ids + i, LONG - 40 * i, 0, 4);
+        gens[i] = bench_start(&b, i % 3 ? "a" : "b", long_ids + i, LONG - 40 * i, 0, 4);
     for (uint32_t ended = 0; ended < IN_ORDER;) {
         (void)sched_turn(b.sched);
         for (uint32_t i = 0; i < IN_ORDER; i++) {

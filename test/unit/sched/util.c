@@ -58,6 +58,18 @@ uint64_t bench_scratch(const struct model *model, unsigned threads)
     return bytes;
 }
 
+uint64_t bench_page_bytes(const struct model *model, enum kv_type type)
+{
+    struct kv_budget budget;
+    struct kv_pool *kv;
+    const struct kv_shape shape = forward_kv_shape(&model->config, type);
+    kv_budget_init(&budget, UINT64_MAX);
+    assert_int_equal(kv_pool_open(&kv, &shape, &budget), 0);
+    uint64_t bytes = kv_page_bytes(kv);
+    kv_pool_close(kv);
+    return bytes;
+}
+
 struct realm_request bench_request(uint32_t max_tokens)
 {
     struct realm_request r;
@@ -66,4 +78,34 @@ struct realm_request bench_request(uint32_t max_tokens)
         (struct realm_sampling){.max_tokens = max_tokens, .top_p = 1, .repetition_penalty = 1};
     r.ignore_end = true;
     return r;
+}
+
+struct sched_gen *bench_start(struct bench *b, const char *tenant, const uint32_t *ids, size_t n,
+                              size_t n_public, uint32_t max_tokens)
+{
+    struct realm_request request = bench_request(max_tokens);
+    struct sched_gen *g;
+    request.logprobs = true;
+    request.tenant = tenant;
+    assert_int_equal(sched_gen_open(&g, b->model, ids, n, n_public, &request, 1, NULL), 0);
+    return g;
+}
+
+void bench_read(struct sched_gen *g, struct answer *a)
+{
+    struct realm_event e;
+    *a = (struct answer){0};
+    for (;;) {
+        assert_int_equal(sched_gen_next(g, &e, NULL), 0);
+        if (e.kind == REALM_EVENT_END)
+            break;
+        if (a->n < ANSWER_MAX) {
+            a->tokens[a->n] = e.token;
+            a->logprobs[a->n] = e.logprob;
+        }
+        a->n++;
+    }
+    assert_int_equal(e.status, 0);
+    a->usage = e.usage;
+    sched_gen_close(g);
 }

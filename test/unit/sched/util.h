@@ -11,7 +11,10 @@
 
 #include "sched/sched.h"
 
-enum { PAGE_BYTES_F16 = 40960 }; /* of the tiny model */
+enum {
+    PAGE_BYTES_F16 = 40960, /* of the tiny model */
+    ANSWER_MAX = 40,        /* tokens of an answer that are kept */
+};
 
 struct bench {
     struct pool *pool;
@@ -29,7 +32,24 @@ struct sched_stats bench_stats(const struct bench *b);
 /* Bytes that the forward pass of model takes with so many threads. */
 uint64_t bench_scratch(const struct model *model, unsigned threads);
 
+/* Bytes of a page of model's keys and values. */
+uint64_t bench_page_bytes(const struct model *model, enum kv_type type);
+
 /* Greedy, and the end is not drawn. */
 struct realm_request bench_request(uint32_t max_tokens);
+
+/* Starts such a request of a tenant's with log-probabilities. */
+struct sched_gen *bench_start(struct bench *b, const char *tenant, const uint32_t *ids, size_t n,
+                              size_t n_public, uint32_t max_tokens);
+
+struct answer {
+    uint32_t tokens[ANSWER_MAX];
+    float logprobs[ANSWER_MAX];
+    uint32_t n;
+    struct realm_usage usage;
+};
+
+/* Reads g to its end, which must be a good one, and closes it. */
+void bench_read(struct sched_gen *g, struct answer *a);
 
 #endif

@@ -1,5 +1,8 @@
-/* test/kern/avxvnni_played.c - the products of AVX-VNNI with AVX2's instructions in the place of
- * its own two, so that all else of them is tried on processors that lack it. */
+/* test/kern/avxvnni_played.h - AVX2's instructions in the place of AVX-VNNI's own two, so that all
+ * else of its functions is tried on processors that lack it. */
+#ifndef TEST_KERN_AVXVNNI_PLAYED_H
+#define TEST_KERN_AVXVNNI_PLAYED_H
+
 #include <immintrin.h>
 
 /* Four products of u8 and int8 to each int32: of bytes 0 and 2, and of bytes 1 and 3. */
@@ -19,5 +22,5 @@ static inline __m256i played_dpwssd(__m256i sum, __m256i a, __m256i b)
 
 #define _mm256_dpbusd_avx_epi32 played_dpbusd
 #define _mm256_dpwssd_avx_epi32 played_dpwssd
-#define gemm_init_avxvnni gemm_init_avxvnni_played
-#include "kernels/x86/gemm_avxvnni.c"
+
+#endif
