@@ -201,6 +201,8 @@ static void write_guests(struct metrics_out *o, struct wasm_host *host)
         {"realm_guests_running", METRICS_GAUGE, "Guests at work.", s.running},
         {"realm_guests_computing", METRICS_GAUGE, "Of these, have a turn.", s.computing},
         {"realm_guests_waiting", METRICS_GAUGE, "Of these, wait for a turn.", s.waiting},
+        {"realm_guests_memory_bytes", METRICS_GAUGE, "Memory of those at work.",
+         (double)s.memory_bytes},
         {"realm_guest_requests_total", METRICS_COUNTER, "Requests that guests answered.",
          (double)s.requests},
         {"realm_guest_traps_total", METRICS_COUNTER, "Guests that trapped or broke the ABI.",

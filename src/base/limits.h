@@ -43,8 +43,7 @@ enum {
     POOL_THREADS_MAX = 256,
     BATCH_ROWS_MAX = 512,      /* rows of one step, but for a text that is taken whole: */
     ENCODER_TOKENS_MAX = 8192, /* of an encoder's context */
-    QUEUE_REQUESTS_MAX = 1024, /* that never ran yet */
-    QUEUE_TENANT_MAX = 128,    /* of a tenant while others wait; who is alone leaves so many */
+    QUEUE_REQUESTS_MAX = 2048, /* that never ran yet */
     QUEUE_MS_MAX = 60000,      /* that one waits before it begins */
     TENANTS_IDLE_MAX = 1024,   /* whose accounts are kept */
     TENANT_NAME_MAX = 64,
@@ -68,6 +67,7 @@ enum {
     /* guests */
     GUEST_MODULE_BYTES_MAX = 4 << 20,
     GUEST_MEMORY_BYTES_MAX = 64 << 20,
+    GUESTS_MEMORY_MIB_MAX = 2048, /* of all that run */
     GUEST_STACK_BYTES_MAX = 512 << 10,
     GUEST_HOST_CALLS_MAX = 10000,
     GUEST_OWN_TIME_MS_MAX = 5000,

@@ -116,7 +116,7 @@ uint64_t sched_model_bytes(const struct model_config *config, unsigned threads);
  * the prompt and the seed.
  *   REALM_E_CONTEXT   no room for an answer, both numbers named
  *   REALM_E_NO_ROOM   its keys and values can never fit the budget
- *   REALM_E_LIMIT     the queue is full: the tenant's, or that of all
+ *   REALM_E_LIMIT     the queue is full, or the tenant's part of it is taken
  *   REALM_E_NOMEM, REALM_E_SYS, REALM_E_SHUTDOWN */
 MUST_USE int sched_gen_open(struct sched_gen **out, struct sched_model *m, const uint32_t *ids,
                             size_t n_ids, size_t n_public, const struct realm_request *request,

@@ -102,11 +102,9 @@ int share_enter(struct sched *s, struct sched_gen *g, struct realm_error *err)
     if (s->queued == QUEUE_REQUESTS_MAX)
         return err_set(err, REALM_E_LIMIT, "%d requests are waiting: the queue is full",
                        QUEUE_REQUESTS_MAX);
-    /* What a tenant has beyond its part, as it was alone, it keeps when another comes. */
-    bool alone = a && a->queued == s->queued;
-    uint32_t most = alone ? QUEUE_REQUESTS_MAX - QUEUE_TENANT_MAX : QUEUE_TENANT_MAX;
-    if (a && a->queued >= most)
-        return err_set(err, REALM_E_LIMIT, "%u requests are waiting: the tenant's queue is full",
+    if (a && !fair_fits(a->queued, 1, QUEUE_REQUESTS_MAX - s->queued))
+        return err_set(err, REALM_E_LIMIT,
+                       "%u requests are waiting: the tenant's part of the queue is taken",
                        a->queued);
     a = a ? a : make(shares, g->tenant);
     if (!a)

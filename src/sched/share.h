@@ -20,9 +20,8 @@
  * already, whose youngest then gives way: when it holds less than half of its own, or is
  * further behind them than what they lose by it.
  *
- * Of the queue, of those that never ran yet, a tenant may have QUEUE_TENANT_MAX places while
- * others wait, too.  Who waits alone may have all but that many, which are left to whoever
- * comes next; it gets no more then until it is below its part.
+ * Of the queue, of those that never ran yet, no tenant comes to have more places than are left to
+ * all others (base/fair.h), so that there is one for whoever comes next.
  *
  * Threads: the table of accounts and the numbers for others are under the scheduler's lock;
  * all else belongs to its thread. */

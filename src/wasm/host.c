@@ -13,6 +13,8 @@ static void set_limits(struct wasm_limits *l, const struct wasm_limits *wanted)
     *l = *wanted;
     if (!l->memory_bytes)
         l->memory_bytes = GUEST_MEMORY_BYTES_MAX;
+    if (!l->all_bytes)
+        l->all_bytes = GUESTS_MEMORY_MIB_MAX * MiB;
     if (!l->output_bytes)
         l->output_bytes = GUEST_OUTPUT_BYTES_MAX;
     if (!l->own_ms)
@@ -118,6 +120,7 @@ void wasm_stats(struct wasm_host *h, struct wasm_stats *out)
         .requests = atomic_load(&h->requests),
         .trapped = atomic_load(&h->trapped),
         .limited = atomic_load(&h->limited),
+        .memory_bytes = atomic_load(&h->memory_bytes),
         .running = (uint32_t)atomic_load(&h->running),
         .computing = atomic_load(&h->turns.computing),
         .waiting = atomic_load(&h->turns.waiting),

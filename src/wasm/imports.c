@@ -115,6 +115,8 @@ static wasm_trap_t *enter(void *env, wasmtime_caller_t *caller, wasmtime_val_raw
                 in->host->limits.host_calls);
         return stopped(in);
     }
+    if (!instance_count_memory(in)) // it may wait in the call
+        return stopped(in);
     call(in, import, caller, v, n);
     return in->stop.status || !instance_resume(in) ? stopped(in) : NULL;
 }

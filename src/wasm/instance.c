@@ -62,10 +62,37 @@ bool instance_resume(struct instance *in)
     return !in->stop.status;
 }
 
+/* Those that run at once outnumber the memories that there is room for.  What it takes between two
+ * looks is above the limit; only guests that compute take any, and they are few. */
+bool instance_count_memory(struct instance *in)
+{
+    const uint64_t most = in->host->limits.all_bytes, size = instance_memory(in).size;
+    const uint64_t more = size - in->counted_bytes;
+    if (more == 0)
+        return true;
+    uint64_t all = atomic_fetch_add(&in->host->memory_bytes, more) + more;
+    uint64_t own = atomic_fetch_add(tenant_memory(in->request->tenant), more) + more;
+    in->counted_bytes = size;
+    if (all <= most && own <= most - all)
+        return true;
+    err_set(&in->stop, REALM_E_LIMIT,
+            "the tenant's guests have %llu MiB of memory, and all guests may have %llu",
+            (unsigned long long)(own / MiB), (unsigned long long)(most / MiB));
+    return false;
+}
+
+static void forget_memory(struct instance *in)
+{
+    atomic_fetch_sub(&in->host->memory_bytes, in->counted_bytes);
+    atomic_fetch_sub(tenant_memory(in->request->tenant), in->counted_bytes);
+    in->counted_bytes = 0;
+}
+
 /* Whether the guest must stop now; fills in->stop. */
 static bool expired(struct instance *in)
 {
     const struct wasm_limits *l = &in->host->limits;
+    (void)instance_count_memory(in);
     stop_for(in, wait_given_up(&in->line, NULL));
     if (instance_own_ns(in) >= l->own_ms * 1000000ull)
         err_set(&in->stop, REALM_E_LIMIT, "the guest ran for longer than %u ms", l->own_ms);
@@ -175,7 +202,7 @@ static int instantiate(struct instance *in, struct realm_error *err)
         in->has_memory = true;
         wasmtime_extern_delete(&item);
     }
-    return 0;
+    return instance_count_memory(in) ? 0 : err_set(err, in->stop.status, "%s", in->stop.message);
 }
 
 static void set_waits(struct instance *in)
@@ -221,6 +248,7 @@ void instance_close(struct instance *in)
     if (in->store)
         wasmtime_store_delete(in->store);
     in->store = NULL;
+    forget_memory(in);
     turn_destroy(&in->turn);
     guest_log_close(in);
 }

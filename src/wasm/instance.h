@@ -45,7 +45,8 @@ struct instance {
     struct realm_wait wait; /* the request's deadline and caller; a wait gives the turn back */
     struct realm_wait line; /* the same, of waits for a turn */
     struct turn turn;
-    uint64_t began_ns; /* of the thread's processor time */
+    uint64_t began_ns;      /* of the thread's processor time */
+    uint64_t counted_bytes; /* of the memory: in the host's and the tenant's sums */
     uint32_t host_calls;
     uint64_t streamed_bytes;
     bool streamed;
@@ -80,6 +81,10 @@ struct guest_memory instance_memory(struct instance *in);
 /* Before the guest runs on: takes a turn if a wait has given it back.  false: it must stop, and
  * in->stop says why. */
 MUST_USE bool instance_resume(struct instance *in);
+
+/* Counts what the memory has grown by; false: it is more than the tenant's part of what there is
+ * for all guests, and in->stop says so. */
+bool instance_count_memory(struct instance *in);
 
 /* Processor time that it has taken. */
 uint64_t instance_own_ns(const struct instance *in);

@@ -26,7 +26,8 @@ struct wasm_tenant {
     char *name;
     uint64_t bytes_max;
     struct turn_line line; /* the host's */
-    struct mutex lock;     /* guards all below */
+    atomic_uint_fast64_t memory_bytes;
+    struct mutex lock; /* guards all below */
     struct entry entries[GUEST_MODELS_MAX];
     uint32_t last_id; /* ids are handed out once, so that a stale one is unknown */
     uint64_t bytes;
@@ -83,6 +84,11 @@ const char *tenant_name(const struct wasm_tenant *t)
 struct turn_line *tenant_line(struct wasm_tenant *t)
 {
     return &t->line;
+}
+
+atomic_uint_fast64_t *tenant_memory(struct wasm_tenant *t)
+{
+    return &t->memory_bytes;
 }
 
 /* ---- with the lock held ---- */
@@ -180,7 +186,12 @@ int tenant_open_name(const struct wasm_request *r, const char *name, const struc
         return no_name(err);
     if (status == REALM_E_NOT_FOUND)
         status = realm_model_open(out, engine, path, wait, err);
-    return status == REALM_E_NOT_FOUND ? no_name(err) : status;
+    if (!status)
+        return 0;
+    /* Where the file lies, and how much memory there is, is the operator's to know. */
+    return status == REALM_E_NOT_FOUND ? no_name(err)
+                                       : err_set(err, status, "the model %s cannot be opened: %s",
+                                                 name, realm_status_name(status));
 }
 
 int tenant_model(const struct wasm_request *r, uint32_t id, const struct realm_wait *wait,

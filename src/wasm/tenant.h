@@ -2,6 +2,7 @@
 #ifndef WASM_TENANT_H
 #define WASM_TENANT_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "wasm/lines.h"
@@ -37,6 +38,9 @@ const char *tenant_name(const struct wasm_tenant *t);
 
 /* Where its guests wait for turns. */
 struct turn_line *tenant_line(struct wasm_tenant *t);
+
+/* Bytes of the memories of its guests that run. */
+atomic_uint_fast64_t *tenant_memory(struct wasm_tenant *t);
 
 /* One more line, whole UTF-8 of n bytes, of its guests or about them, if there were not too
  * many of late. */

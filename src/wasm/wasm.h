@@ -30,6 +30,7 @@ struct wasm_tenant;
 /* Zero stands for the default: of base/limits.h, where nothing else is said. */
 struct wasm_limits {
     uint64_t memory_bytes; /* of one guest */
+    uint64_t all_bytes;    /* of the memories of all; those of a tenant: what is left to others */
     uint64_t output_bytes; /* text returned and streamed by one request */
     uint32_t own_ms;       /* processor time of the guest and its host calls; waits have none */
     uint32_t request_ms;   /* of a request with its waits */
@@ -152,6 +153,7 @@ int wasm_compile_work(const struct slice *parts, size_t n_parts, struct buf *out
 struct wasm_stats {
     uint64_t compiled, from_cache;       /* guests prepared */
     uint64_t requests, trapped, limited; /* finished, in all */
+    uint64_t memory_bytes;               /* of those that run */
     uint32_t running;
     uint32_t computing, waiting; /* of these: have a turn, wait for one */
 };

@@ -33,6 +33,8 @@ static int find(void *ctx, const char *name, char *out, size_t max)
         return snprintf(out, max, "%s", world.endless) < (int)max ? 0 : REALM_E_NOT_FOUND;
     if (strcmp(name, "gone") == 0)
         return snprintf(out, max, "%s/gone.gguf", world.dir) < (int)max ? 0 : REALM_E_NOT_FOUND;
+    if (strcmp(name, "damaged") == 0)
+        return snprintf(out, max, "%s/damaged.gguf", world.dir) < (int)max ? 0 : REALM_E_NOT_FOUND;
     return REALM_E_NOT_FOUND; // "theirs", too, which there is
 }
 
@@ -125,6 +127,28 @@ static void an_id_is_looked_up_each_time(void **state)
     script_add(&s, "c realm_get_model_info 1 $64 $72");
     script_add(&s, "e");
     expect_answer(&s, &rules, "-11\nno model has this name\n");
+}
+
+/* What is wrong with the operator's files is told without where they lie. */
+static void a_file_that_is_damaged_has_no_path(void **state)
+{
+    struct rules rules = {0};
+    struct script s;
+    struct reply reply;
+    char path[512];
+    (void)state;
+    snprintf(path, sizeof(path), "%s/damaged.gguf", world.dir);
+    FILE *file = fopen(path, "wb");
+    assert_true(file && fputs("GGUF", file) >= 0 && fclose(file) == 0);
+    script_init(&s);
+    script_add(&s, "s $0 damaged");
+    script_add(&s, "c realm_host_load_model_by_name $0 7");
+    script_add(&s, "e");
+    run(&s, &rules, &reply);
+    assert_int_equal(reply.status, 0);
+    assert_non_null(strstr(reply.result.text, "the model damaged cannot be opened"));
+    assert_null(strstr(reply.result.text, "/"));
+    reply_free(&reply);
 }
 
 /* ---- tokens ---- */
@@ -404,6 +428,7 @@ int e2e_tests(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_are_the_tenants),
         cmocka_unit_test(an_id_is_looked_up_each_time),
+        cmocka_unit_test(a_file_that_is_damaged_has_no_path),
         cmocka_unit_test(tokens_are_reserved_before_they_are_computed),
         cmocka_unit_test(a_refusal_is_the_guests_to_handle),
         cmocka_unit_test(an_answer_ends_where_the_budget_does),

@@ -342,8 +342,7 @@ static void check_account(struct sim *s, const struct account *a, unsigned tenan
               "t%u: %zu run, %zu wait", tenant, a->n_running, a->n_waiting);
     SIM_CHECK(s, a->kv_bytes == bytes && a->stats.kv_pages == pages, "t%u: wrong bytes", tenant);
     SIM_CHECK(s, a->stats.running == running && a->stats.waiting == waiting + fresh, "wrong stats");
-    SIM_CHECK(s, a->queued <= QUEUE_REQUESTS_MAX - QUEUE_TENANT_MAX, "t%u: %u are queued", tenant,
-              a->queued);
+    SIM_CHECK(s, a->queued <= QUEUE_REQUESTS_MAX / 2, "t%u: %u are queued", tenant, a->queued);
 }
 
 /* Whether a would take whatever comes free: who waits for one model alone cannot use the

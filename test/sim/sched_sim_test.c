@@ -44,7 +44,7 @@ static void choose_tenants(struct sim *s)
             t->kv_bytes_max = 4096 * (1 + sim_below(s, s->pages));
     }
     if (sim_below(s, 50) == 0)
-        s->tenants[0].open_max = 2 * QUEUE_TENANT_MAX;
+        s->tenants[0].open_max = 256;
 }
 
 static void choose(struct sim *s)

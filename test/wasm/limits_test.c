@@ -140,6 +140,33 @@ static void test_memory(void **state)
     assert_null(g);
 }
 
+/* W07: a tenant's guests have no more than they leave to others, whatever each of them may have. */
+static void test_memory_of_all(void **state)
+{
+    const struct wasm_limits few = {.memory_bytes = 4 << 20, .all_bytes = 6 << 20};
+    struct rig *rig = rig_open(&few);
+    struct wasm_request r = request_of(rig, "x");
+    struct wasm_stats stats;
+    struct outcome out;
+    void *opened = rig;
+    (void)state;
+    for (int i = 0; i < 3; i++) // what is over is given back
+        assert_int_equal(code_of(rig, &r, "", "(memory.grow (i32.const 40))", &out), 4);
+    for (int i = 0; i < 2; i++) {
+        expect(rig, "",
+               "(drop (memory.grow (i32.const 58)))"
+               "(drop (call $last_error (i32.const 0) (i32.const 0))) (unreachable)",
+               REALM_E_LIMIT, "all guests may have 6");
+        expect(rig, "", "(drop (memory.grow (i32.const 58))) (loop $l (br $l)) (unreachable)",
+               REALM_E_LIMIT, "all guests may have 6");
+    }
+    expect_text(rig, "(module (memory (export \"memory\") 60) " GENERATE "(i32.const 8)))",
+                REALM_E_LIMIT, "all guests may have 6");
+    wasm_stats(rig->host, &stats);
+    assert_int_equal(stats.memory_bytes, 0);
+    rig_teardown(&opened);
+}
+
 /* W11: text without end. */
 static void test_output(void **state)
 {
@@ -308,6 +335,7 @@ int wasm_tests(void)
         cmocka_unit_test(test_traps),          cmocka_unit_test(test_bad_answers),
         cmocka_unit_test(test_answer_is_text), cmocka_unit_test(test_not_waited_for),
         cmocka_unit_test(test_too_late),       cmocka_unit_test(test_left_open),
+        cmocka_unit_test(test_memory_of_all),
     };
     return cmocka_run_group_tests(tests, setup, rig_teardown);
 }
