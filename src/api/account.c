@@ -161,12 +161,36 @@ void account_token(struct job *j)
         cap(j, for_answers > n ? for_answers - n : 0);
 }
 
+/* A prompt that has no answer yet may still wait for the engine, and what nobody computed nobody
+ * is charged for. */
+static uint64_t answered_prompts(const struct job *j)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < j->n_choices; i += j->ask.n) {
+        const struct choice *c = &j->choices[i];
+        n += c->n_drawn || c->over ? c->usage.prompt_tokens : 0;
+    }
+    return n;
+}
+
+static bool is_time_to_note(struct job *j, uint64_t now_ns)
+{
+    if (!j->grant || now_ns - j->noted_ns < NOTE_NS)
+        return false;
+    j->noted_ns = now_ns;
+    return true;
+}
+
 void account_tick(struct job *j, uint64_t now_ns)
 {
-    if (!j->grant || j->stage != JOB_RUNNING || now_ns - j->noted_ns < NOTE_NS)
-        return;
-    j->noted_ns = now_ns;
-    tenant_note(j->grant, job_usage(j).prompt_tokens, drawn(j));
+    if (j->stage == JOB_RUNNING && !j->guest && is_time_to_note(j, now_ns))
+        tenant_note(j->grant, answered_prompts(j), drawn(j));
+}
+
+void account_worked(struct job *j)
+{
+    if (is_time_to_note(j, clock_ns(clock_system())))
+        tenant_note(j->grant, j->worked.prompt_tokens, 0);
 }
 
 /* ---- settling ---- */
@@ -192,7 +216,7 @@ static void settle(struct job *j, enum tenant_outcome outcome,
         .queued_ms = ms_between(0, u.queued_ns),
         .first_token_ms = j->first_ns ? ms_between(j->arrived_ns, j->first_ns) : 0,
         .total_ms = ms_between(j->arrived_ns, now),
-        .by_limit = j->capped && outcome == TENANT_REFUSED,
+        .by_limit = (j->capped && outcome == TENANT_REFUSED) || j->end_error.http == 503,
     };
     struct tenant_grant *g = j->grant;
     j->grant = NULL;

@@ -1,4 +1,5 @@
-/* api/admin_guests.c - /admin/tenants/{id}/guest: the programs of a tenant.
+/* api/admin_guests.c - /admin/tenants/{id}/guest: the programs of a tenant; and /v1/guest/log, what
+ * it sees of them itself.
  *
  * Every function here is a door's work: a worker's, which may wait for the disk and for the
  * helper process that compiles. */
@@ -119,6 +120,16 @@ static int lines(struct job *j, struct api_error *e)
     return admin_result(j, 0, guests_log(j->api->guests, j->param), &err, e);
 }
 
+/* For the tenant itself, with any of its keys. */
+static int own_lines(struct job *j, struct api_error *e)
+{
+    const struct realm_error err = {0};
+    if (!j->api->guests)
+        return no_guests(e);
+    return admin_result(j, 0, guests_log(j->api->guests, tenant_view(&j->pass)->id), &err, e);
+}
+
+const struct door door_own_guest_log = ADMIN_DOOR("guest_log", own_lines);
 const struct door door_guest_log = ADMIN_DOOR("admin_guest_log", lines);
 const struct door door_guest_put = ADMIN_DOOR("admin_guest_put", put);
 const struct door door_guests = ADMIN_DOOR("admin_guests", list);

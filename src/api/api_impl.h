@@ -142,6 +142,6 @@ extern const struct door door_chat, door_completion, door_embeddings, door_messa
 extern const struct door door_tenants, door_tenant_create, door_tenant, door_tenant_change,
     door_tenant_remove, door_keys, door_key_create, door_key_change, door_key_remove, door_usage,
     door_requests, door_audits, door_guest_put, door_guests, door_guest_rollback, door_guest_remove,
-    door_guest_log;
+    door_guest_log, door_own_guest_log;
 
 #endif

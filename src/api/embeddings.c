@@ -107,6 +107,7 @@ static int take(struct job *j, size_t at, struct realm_gen *gen, struct realm_er
     if (!status) {
         j->worked.prompt_tokens += event.usage.prompt_tokens;
         j->worked.cached_tokens += event.usage.cached_tokens;
+        account_worked(j);
     }
     return status ? err_set(err, status, "%s", realm_status_name(status)) : 0;
 }

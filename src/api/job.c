@@ -469,6 +469,9 @@ void job_drop(struct job *j)
     cancel_choices(j);
     while (!all_over(j)) // each ends with the step that runs
         usleep(1000);
+    /* What its guest used nobody took over who was told that the worker is done. */
+    if (j->guest && j->n_choices && !j->returned)
+        guest_used(j);
     account_interrupt(j);
     while (j->settling && !is_committed(j))
         usleep(1000);

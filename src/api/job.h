@@ -258,6 +258,8 @@ int account_refused(const struct job *j, struct api_error *e);
 /* After each token: reserves more, or lets the answers end where the budget does. */
 void account_token(struct job *j);
 void account_tick(struct job *j, uint64_t now_ns);
+/* Worker: after some of door.work is computed. */
+void account_worked(struct job *j);
 /* Hands the row to the ledger; false: there is none to hand over, and committed will not be
  * called. */
 bool account_commit(struct job *j, void (*committed)(void *ctx, int status));

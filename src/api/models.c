@@ -6,6 +6,7 @@
 
 #include "api/api_impl.h"
 #include "base/err.h"
+#include "base/log.h"
 
 static const char *state_name(enum realm_model_state state)
 {
@@ -139,12 +140,22 @@ const struct door door_model = {
 
 /* ---- loading by an admin call, or at the start ---- */
 
+/* What is done is done, even where it cannot be written down who did it. */
+static void audit(const struct job *j, const char *action, const char *subject)
+{
+    struct realm_error err = {0};
+    if (j->who && tenants_audit(j->api->options.tenants, j->who, action, subject, &err))
+        log_line(LOG_ERROR, "%s of %s is missing among the audits: %s", action, subject,
+                 err.message);
+}
+
 static int load(struct job *j, struct api_error *e)
 {
     if (job_open_named(j, j->param, e))
         return -1;
     if (j->pin)
         realm_model_pin(j->model, true);
+    audit(j, j->pin ? "model.pin" : "model.load", j->named.id);
     write_text(&j->w, "{\"id\":");
     write_quoted(&j->w, j->named.id);
     write_f(&j->w, ",\"state\":\"loaded\",\"memory_bytes\":%llu}",
@@ -172,6 +183,7 @@ static int unload(struct job *j, struct api_error *e)
         status = realm_model_unload(j->api->options.engine, j->named.path, &err);
     if (status)
         return api_from_status(e, status, &err);
+    audit(j, "model.unload", j->named.id);
     write_text(&j->w, "{\"id\":");
     write_quoted(&j->w, j->named.id);
     write_text(&j->w, ",\"state\":\"unloaded\"}");
@@ -187,6 +199,7 @@ static int unpin(struct job *j, struct api_error *e)
     if (status)
         return api_from_status(e, status, &err);
     realm_model_pin(j->model, false);
+    audit(j, "model.unpin", j->named.id);
     write_text(&j->w, "{\"id\":");
     write_quoted(&j->w, j->named.id);
     write_text(&j->w, ",\"pinned\":false}");
@@ -196,8 +209,9 @@ static int unpin(struct job *j, struct api_error *e)
 static int clear(struct job *j, struct api_error *e)
 {
     (void)e;
-    write_f(&j->w, "{\"freed_bytes\":%llu}",
-            (unsigned long long)realm_clear(j->api->options.engine));
+    uint64_t freed = realm_clear(j->api->options.engine);
+    audit(j, "cache.clear", "");
+    write_f(&j->w, "{\"freed_bytes\":%llu}", (unsigned long long)freed);
     return 0;
 }
 

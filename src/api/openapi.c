@@ -179,6 +179,8 @@ struct plain {
 static const struct plain plains[] = {
     {"/v1/models", "The models that requests may name", NULL, "application/json"},
     {"/v1/models/{id}", "One model", NULL, "application/json"},
+    {"/v1/guest/log", "What the programs of the tenant wrote last, and how their requests failed",
+     NULL, "application/json"},
     {"/health", "Whether the server lives and its engine steps", NULL, "application/json"},
     {"/ready", "Whether it takes requests", NULL, "application/json"},
     {"/metrics", "Figures for Prometheus", NULL, "text/plain"},

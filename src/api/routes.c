@@ -30,6 +30,7 @@ static const struct route routes[] = {
     {"POST", "/v1/messages", &door_messages, NULL},
     {"POST", "/v1/messages/count_tokens", &door_count_tokens, NULL},
     {"GET", "/v1/models", &door_models, NULL},
+    {"GET", "/v1/guest/log", &door_own_guest_log, NULL},
     {"POST", "/completion", &door_llama, NULL},
     {"POST", "/completions", &door_llama, NULL},
     {"POST", "/embedding", &door_llama_embeddings, NULL},

@@ -60,6 +60,15 @@ int change_audit(struct tenants *t, const char *who, const char *action, const c
     return status;
 }
 
+int tenants_audit(struct tenants *t, const char *who, const char *action, const char *subject,
+                  struct realm_error *err)
+{
+    int status = change_begin(t, err);
+    if (!status)
+        status = change_audit(t, who, action, subject, NULL, err);
+    return change_over(t, change_end(t, status, err), NULL);
+}
+
 static int count(struct tenants *t, const char *id, int64_t *n, struct realm_error *err)
 {
     return db_number(t->sql, "SELECT count(*) FROM tenants WHERE id=?1", DB_ARGS(db_text(id)), n,

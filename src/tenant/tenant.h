@@ -173,11 +173,11 @@ struct tenant_row {
     uint64_t cached_tokens; /* of these */
     uint64_t completion_tokens;
     uint32_t queued_ms, first_token_ms, total_ms;
-    bool by_limit; /* it was refused by a limit, so that it costs nothing */
+    bool by_limit; /* it was refused by a limit, its own or the server's: it costs nothing */
 };
 
 /* Ends the request: limits get back what was reserved and not used (a request without tokens
- * that was refused costs nothing), and the row goes to the ledger.  committed is called once,
+ * that a limit refused costs nothing), and the row goes to the ledger.  committed is called once,
  * from the ledger's thread, with 0 when it is durable, or REALM_E_IO when it is not and is not
  * going to be; it must return soon.  g is dead.  Never fails; quick. */
 void tenant_settle(struct tenant_grant *g, const struct tenant_row *row,
@@ -227,6 +227,10 @@ bool tenant_guest(const struct tenant_pass *pass, const char *model, uint64_t *v
 /* The module of a version, into an empty buffer of at least its size. */
 MUST_USE int tenants_guest_module(struct tenants *t, uint64_t version, struct buf *wasm,
                                   struct realm_error *err);
+
+/* Notes in the table of audits what was done to something else: a model, say. */
+MUST_USE int tenants_audit(struct tenants *t, const char *who, const char *action,
+                           const char *subject, struct realm_error *err);
 
 struct tenant_usage_query {
     const char *tenant, *key, *model; /* NULL: all */

@@ -344,6 +344,19 @@ def everything_is_audited(s):
     assert all("watched" in json.dumps(r) or key in json.dumps(r) for r in rows), rows
 
 
+@test
+def what_is_done_to_models_is_audited(s):
+    for what in ("pin", "unpin", "unload", "load"):
+        good(s, "POST", f"/admin/models/tiny-q8_0/{what}", key=ADMIN_KEY)
+    good(s, "POST", "/admin/cache/clear")
+    bad(s, "POST", "/admin/models/none/load", None, 404, code="model_not_found")
+    rows = audits(s, 5)
+    assert [(r["action"], r["who"]) for r in rows] == [
+        ("cache.clear", "socket"), ("model.load", "key"), ("model.unload", "key"),
+        ("model.unpin", "key"), ("model.pin", "key")], rows
+    assert {r["subject"] for r in rows[1:]} == {"tiny-q8_0"}, rows
+
+
 # ---- the door ----
 
 @test

@@ -6,7 +6,9 @@ SCRIPT does what its prompt says: test/e2e/guests/script.c."""
 import json
 import os
 import shutil
+import signal
 import socket
+import sqlite3
 import struct
 import sys
 import tempfile
@@ -201,6 +203,10 @@ def how_it_failed_can_be_read(s):
     log = s.admin("GET", "/admin/tenants/whole/guest/log")
     assert (log["lines"], log["requests"], log["trapped"]) == ([], 1, 0), log
     s.admin("GET", "/admin/tenants/nobody/guest/log", expect=404)
+    for who, n in ((key, 1), (other, 0)):
+        log = json.loads(s.ask("/v1/guest/log", key=who)[1])
+        assert (len(log["lines"]), log["trapped"], log["requests"]) == (n, n, 1), log
+    assert s.ask("/v1/guest/log")[0] == 401
     assert s.metric('realm_tenant_guest_traps_total{tenant="broken"}') == 1
     assert s.metric('realm_tenant_guest_requests_total{tenant="whole"}') == 1
 
@@ -273,6 +279,31 @@ def a_server_that_ends_waits_for_none_that_waits(_):
     began = time.monotonic()
     assert s.stop() == 0
     assert time.monotonic() - began < 10
+
+
+@test
+def what_a_program_used_is_kept_by_a_stop_in_a_hurry(_):
+    """C10: the second signal gives up what runs, and its row has what it had generated."""
+    s = server.Server(sys.argv[1], "-m", server.TINY)
+    try:
+        key = s.tenant("hurried")
+        put(s, "hurried", SCRIPT)
+        body = json.dumps({"model": MODEL, "prompt": "\n".join((*generate(9), "l")) + "\n"})
+        with socket.create_connection((s.host, s.port)) as c:
+            c.sendall((f"POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+                       f"Authorization: Bearer {key}\r\nContent-Length: {len(body)}\r\n\r\n"
+                       f"{body}").encode())
+            assert s.wait_for("realm_completion_tokens_total", 9, 20) is not None
+            s.process.send_signal(signal.SIGTERM)
+            time.sleep(0.2)
+            s.process.send_signal(signal.SIGTERM)
+            assert s.process.wait(20) == 0
+        sql = sqlite3.connect(os.path.join(s.folder.name, "state", "realm.db"))
+        found = sql.execute("SELECT completion_tokens, prompt_tokens > 0 FROM requests").fetchall()
+        sql.close()
+        assert found == [(9, 1)], found
+    finally:
+        s.stop()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 """How requests end: whatever a client is told stands in the ledger before it is told, and the two
 agree.   usage: outcomes_test.py REALM"""
 import asyncio
+import http.client
 import json
 import os
 import signal
@@ -196,6 +197,64 @@ def ends_of_servers(_):
         assert found == [(3, "shutdown")], found
     finally:
         other.stop()
+
+
+def killed(s):
+    """What the ledger has of the requests that run when the server is killed."""
+    time.sleep(1.6)  # it is told once a second how far they are, and writes within a quarter of one
+    s.process.kill()
+    s.process.wait()
+    sql = database(s)
+    found = sql.execute("SELECT prompt_tokens, completion_tokens FROM requests "
+                        "WHERE outcome = -1").fetchall()
+    sql.close()
+    return found
+
+
+def asks(s, *args):
+    """In the background, whatever comes of it."""
+    def ask():
+        try:
+            s.ask(*args)
+        except (OSError, http.client.HTTPException):
+            pass  # it was killed
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    return thread
+
+
+@test
+def what_a_killed_server_had_embedded(_):
+    """It is paid for as far as it was computed, though no answer is there yet."""
+    other = server.Server(sys.argv[1])
+    asking = asks(other, "/v1/embeddings", {"input": [STORY * 90] * 2048})
+    try:
+        until = time.monotonic() + 20
+        while other.metric("realm_prompt_tokens_total") == 0 and time.monotonic() < until:
+            time.sleep(0.02)
+        ((prompts, _),) = killed(other)
+        assert prompts > 0
+    finally:
+        other.stop()
+        asking.join()
+
+
+@test
+def what_a_killed_server_had_not_begun(_):
+    """A prompt that waits for the engine is nobody's debt."""
+    other = server.Server(sys.argv[1])
+    asking = [asks(other, "/v1/completions", server.STORY) for _ in range(17)]  # 16 of 16 can run
+    try:
+        assert other.wait_for("realm_requests_running", 256, 60) is not None
+        assert other.wait_for("realm_requests_waiting", 16, 60) is not None
+        found = sorted(killed(other))
+        assert len(found) == 17 and found[0] == (0, 0), found[:3]
+        assert all(prompt > 0 and drawn > 0 for prompt, drawn in found[1:]), found[:3]
+    finally:
+        other.stop()
+        for thread in asking:
+            thread.join()
 
 
 if __name__ == "__main__":

@@ -246,6 +246,34 @@ def a_budget_ends_an_answer_where_it_ends(s):
         chat(s, key, expect=429)
 
 
+@test
+def a_server_without_room_takes_nothing_of_the_minute(_):
+    """What the engine's queue has no place for is not counted."""
+    s = server.Server(sys.argv[1])
+    n, most = 110, 120
+    failed = 'realm_tenant_requests_total{tenant="crowd",outcome="failed"}'
+    key = s.tenant("crowd", limits={"requests_per_min": most})
+    body = json.dumps({**server.STORY, "stream": True}).encode()
+    head = (f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}"
+            f"\r\nContent-Length: {len(body)}\r\n\r\n").encode()
+    open_ones = [socket.create_connection((s.host, s.port)) for _ in range(n)]
+    try:
+        for c in open_ones:
+            c.sendall(head + body)
+        before, refused = 0, 0
+        while not refused or refused != before:
+            before = refused
+            time.sleep(1)
+            refused = s.metrics().get(failed, 0)
+        assert refused >= 20, refused
+        left = int(chat(s, key, temperature=-1, expect=400)[1]["x-ratelimit-remaining-requests"])
+        assert left >= most - n - 1 + refused, (left, refused)
+    finally:
+        for c in open_ones:
+            c.close()
+    assert s.stop() == 0
+
+
 # ---- the ledger ----
 
 def counted(client, n):

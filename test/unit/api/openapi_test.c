@@ -94,6 +94,7 @@ static void test_whole(void **state)
         "/v1/embeddings",
         "/v1/models",
         "/v1/models/{id}",
+        "/v1/guest/log",
         "/v1/messages",
         "/completion",
         "/embedding",
