@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What tenants learn of each other.   usage: isolation_test.py REALM"""
+"""What tenants learn of each other.   usage: isolation_test.py REALM GUEST"""
 import json
 import os
 import socket
@@ -116,6 +116,45 @@ def secrets_stay_with_their_tenant(s):
         assert keys[name] not in written, f"{name}'s key was written down"
         for other, text in answers.items():
             assert other == name or secret not in text, f"{other} was told {name}'s secret"
+
+
+@test
+def nothing_crosses_where_room_is_short(_):
+    """I06, I07: with programs, generations that give way and pages that are given up, everybody
+    gets bit for bit what he gets alone."""
+    other = server.Server(sys.argv[1], config="models:\n  kv_bytes: 1638400\n")  # 40 pages
+    wrong = []
+    try:
+        keys = [other.tenant(f"short-{i}") for i in range(8)]
+        with open(sys.argv[2], "rb") as wasm:
+            module = wasm.read()
+        for i in range(0, 8, 2):
+            other.admin("PUT", f"/admin/tenants/short-{i}/guest", module)
+
+        def answer(i, k):
+            body = {"prompt": f"The secret word is zq{i}xkcd{i}canary. Say it {k} times. {STORY}",
+                    "max_tokens": 60, "temperature": 1, "seed": 10 * i + k + 1}
+            return ask(other, keys[i], "/v1/completions", body)[0]["choices"][0]["text"]
+
+        alone = {(i, k): answer(i, k) for i in range(8) for k in range(3)}
+        assert other.metric("realm_preemptions_total") == 0
+
+        def talk(lane):
+            for at in range(6):
+                i, k = lane % 8, (lane // 8 + at) % 3
+                if answer(i, k) != alone[i, k]:
+                    wrong.append((i, k))
+
+        threads = [threading.Thread(target=talk, args=(lane,)) for lane in range(24)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        assert not wrong, wrong[:5]
+        assert other.metric("realm_preemptions_total") > 0
+        assert other.metric("realm_cached_tokens_total") > 0
+    finally:
+        other.stop()
 
 
 def refused(c):

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Mixed load on a real server, with clients that leave, models that come and go, and
-reloads; afterwards memory, descriptors, threads and pages are what they were.
+"""Mixed load on a real server, of tenants with and without a program, with clients that leave,
+models that come and go, and reloads; afterwards memory, descriptors, threads and pages are what
+they were.
 
 usage: soak.py BUILD MODEL [SECONDS]
 
@@ -44,11 +45,12 @@ def start(folder):
     return server, host, int(port), os.path.join(folder, "state", "admin.sock")
 
 
-async def request(opened, method, path, body=None, leave_after=None):
+async def request(opened, method, path, body=None, leave_after=None, key=""):
     """Status and body, or None after leaving when leave_after seconds have passed."""
     reader, writer = await opened
-    data = json.dumps(body).encode() if body is not None else b""
+    data = json.dumps(body).encode() if isinstance(body, dict) else body or b""
     writer.write(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                 f"x-api-key: {key}\r\n"
                  f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
                  .encode() + data)
     try:
@@ -63,21 +65,42 @@ async def request(opened, method, path, body=None, leave_after=None):
         writer.close()
 
 
-def chat(rng, model, stream):
+async def make_tenants(admin):
+    """Keys of tenants, the first of which has a program."""
+    keys = []
+    for name in ("guest", "plain", "limited"):
+        body = {"id": name, "limits": {"tokens_per_min": 10**11, "budget_tokens": 10**11}}
+        for path, sent in (("", body if name == "limited" else {"id": name}),
+                           (f"/{name}/keys", {})):
+            status, text = await request(asyncio.open_unix_connection(admin), "POST",
+                                         "/admin/tenants" + path, sent)
+            assert status == 200, text
+        keys.append(json.loads(text)["key"])
+    with open(os.path.join(BUILD, "guests", "default.wasm"), "rb") as file:
+        status, text = await request(asyncio.open_unix_connection(admin), "PUT",
+                                     "/admin/tenants/guest/guest", file.read())
+    assert status == 200, text
+    return keys
+
+
+def chat(rng, model, stream, n):
     words = " ".join(rng.choices(["red", "blue", "sum", "of", "two"], k=rng.randint(1, 60)))
     return {"model": model, "messages": [{"role": "user", "content": words}],
-            "max_tokens": rng.randint(1, 60), "stream": stream, "n": rng.choice([1, 1, 2])}
+            "max_tokens": rng.randint(1, 60), "stream": stream, "n": n}
 
 
-async def client(seed, host, port, until, counts):
+async def client(seed, host, port, until, keys, counts):
     rng = random.Random(seed)
     while time.monotonic() < until:
         model = rng.choice(["one", "two"])
-        kind = rng.choice(["chat", "stream", "completion", "embed", "models", "wrong"])
+        key = rng.randrange(len(keys))
+        n = rng.choice([1, 1, 2]) if key else 1  # a program gives one answer
+        kind = rng.choice(["chat", "stream", "embed", "models", "wrong",
+                           *(["completion"] if key else [])])
         leave = rng.random() * 0.3 if rng.random() < 0.4 else None
         path, body = {
-            "chat": ("/v1/chat/completions", chat(rng, model, False)),
-            "stream": ("/v1/chat/completions", chat(rng, model, True)),
+            "chat": ("/v1/chat/completions", chat(rng, model, False, n)),
+            "stream": ("/v1/chat/completions", chat(rng, model, True, n)),
             "completion": ("/v1/completions", {"model": model, "prompt": ["a", "b"], "echo": True,
                                                "logprobs": 3, "max_tokens": 5}),
             "embed": ("/v1/embeddings", {"model": model, "input": ["a", "b c", "d"]}),
@@ -85,10 +108,12 @@ async def client(seed, host, port, until, counts):
             "wrong": ("/v1/chat/completions", {"model": "three", "messages": []}),
         }[kind]
         method = "GET" if body is None else "POST"
-        answer = await request(asyncio.open_connection(host, port), method, path, body, leave)
+        answer = await request(asyncio.open_connection(host, port), method, path, body, leave,
+                               keys[key])
         expected = (400, 404) if kind == "wrong" else (200,)
-        key = "left" if answer is None else "ok" if answer[0] in expected else f"{kind} {answer[0]}"
-        counts[key] = counts.get(key, 0) + 1
+        ok = answer is not None and answer[0] in expected
+        what = "ok" if ok else "left" if answer is None else f"{kind} {answer[0]}"
+        counts[what] = counts.get(what, 0) + 1
 
 
 async def disturb(server, admin, until):
@@ -105,17 +130,17 @@ async def disturb(server, admin, until):
         await request(asyncio.open_unix_connection(admin), "POST", path)
 
 
-async def load(server, host, port, admin, seconds, counts):
+async def load(server, host, port, admin, seconds, keys, counts):
     until = time.monotonic() + seconds
     await asyncio.gather(disturb(server, admin, until),
-                         *(client(i, host, port, until, counts) for i in range(CLIENTS)))
+                         *(client(i, host, port, until, keys, counts) for i in range(CLIENTS)))
 
 
-async def state(server, host, port, admin):
+async def state(server, admin):
     """Once nothing runs any more: RSS in MiB, descriptors, threads, pages, connections."""
     await request(asyncio.open_unix_connection(admin), "POST", "/admin/cache/clear")
     await asyncio.sleep(12)  # idle workers leave after ten seconds
-    _, text = await request(asyncio.open_connection(host, port), "GET", "/metrics")
+    _, text = await request(asyncio.open_unix_connection(admin), "GET", "/metrics")
     pages = next(float(line.split()[1]) for line in text.decode().splitlines()
                  if line.startswith("realm_kv_pages_used "))
     proc = f"/proc/{server.pid}"
@@ -130,10 +155,11 @@ def main():
     counts = {}
     with tempfile.TemporaryDirectory() as folder:
         server, host, port, admin = start(folder)
-        asyncio.run(load(server, host, port, admin, 4, {}))
-        before = asyncio.run(state(server, host, port, admin))
-        asyncio.run(load(server, host, port, admin, SECONDS, counts))
-        after = asyncio.run(state(server, host, port, admin))
+        keys = asyncio.run(make_tenants(admin))
+        asyncio.run(load(server, host, port, admin, 4, keys, {}))
+        before = asyncio.run(state(server, admin))
+        asyncio.run(load(server, host, port, admin, SECONDS, keys, counts))
+        after = asyncio.run(state(server, admin))
         server.send_signal(signal.SIGTERM)
         code = server.wait(60)
     print("#", counts, before, after, flush=True)
