@@ -17,18 +17,6 @@ static int read_tools(struct ask *a, const struct ask_member *m, const json_t *v
     return ask_refuse(e, m->name, "tools are not supported by this server");
 }
 
-static int read_response_format(struct ask *a, const struct ask_member *m, const json_t *value,
-                                struct api_error *e)
-{
-    const json_t *type = json_object_get(value, "type");
-    (void)a;
-    if (says(type, "text"))
-        return 0;
-    if (!json_is_string(type))
-        return api_bad(e, "response_format.type", NULL, "response_format.type must be a string");
-    return ask_refuse(e, m->name, "response_format: this server supports no type but text");
-}
-
 static int read_modalities(struct ask *a, const struct ask_member *m, const json_t *value,
                            struct api_error *e)
 {
@@ -109,10 +97,6 @@ static const struct ask_member rows[] = {
      .kind = ASK_NEUTRAL,
      .types = ASK_STRING | ASK_OBJECT,
      .words = "none auto "},
-    {.name = "response_format",
-     .kind = ASK_READ,
-     .types = ASK_OBJECT,
-     .read = read_response_format},
     {.name = "modalities", .kind = ASK_READ, .types = ASK_ARRAY, .read = read_modalities},
     {.name = "audio", .kind = ASK_REFUSE},
     {.name = "moderation", .kind = ASK_REFUSE},

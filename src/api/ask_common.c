@@ -290,6 +290,18 @@ int ask_read_stream_options(struct ask *a, const struct ask_member *m, const jso
                            &a->include_obfuscation, e);
 }
 
+int ask_read_response_format(struct ask *a, const struct ask_member *m, const json_t *value,
+                             struct api_error *e)
+{
+    const char *type = json_string_value(json_object_get(value, "type"));
+    (void)a;
+    if (!type)
+        return api_bad(e, "response_format.type", NULL, "response_format.type must be a string");
+    if (strcmp(type, "text") == 0)
+        return 0;
+    return ask_refuse(e, m->name, "response_format: this server supports no type but text");
+}
+
 /* ---------------------------------------------------- the template's variables -- */
 
 int ask_set_variable(struct ask *a, const char *name, json_t *value, struct api_error *e)

@@ -76,6 +76,9 @@ static const struct ask_member rows[] = {
      .read = read_best_of,
      .schema = "{\"minimum\":1,\"maximum\":16}",
      .help = "no value but that of n is supported"},
+    /* a conversation's */
+    ASK_OFF_AT_ROW("top_logprobs", 0, 0),
+    {.name = "tools", .kind = ASK_NEUTRAL, .types = ASK_ARRAY},
     {.name = "suffix", .kind = ASK_NEUTRAL, .types = ASK_STRING},
     {.name = "n_probs", .kind = ASK_NEUTRAL, .types = ASK_INT},
     {.name = "add_special_tokens", .kind = ASK_NEUTRAL, .types = ASK_BOOL, .words = "true "},

@@ -33,6 +33,9 @@ static const struct ask_member option_rows[] = {
     ASK_FLAG_ROW("stream", stream, "send the answer as it comes"),
     ASK_FLAG_ROW("logprobs", logprobs, "with stream: log-probabilities of the answer's tokens"),
     {.name = "tools", .kind = ASK_NEUTRAL, .types = ASK_ARRAY},
+    ASK_OFF_AT_ROW("n", 1, 1),
+    ASK_OFF_AT_ROW("top_logprobs", 0, 0),
+    ASK_OFF_ROW("logit_bias"),
 };
 
 static const struct ask_member generate_rows[] = {

@@ -76,6 +76,16 @@ struct ask_endpoint {
         .name = name_, .kind = ASK_PASS, .types = types_ \
     }
 
+/* A NEUTRAL of any type; of numbers alone. */
+#define ASK_OFF_ROW(name_)                                   \
+    {                                                        \
+        .name = name_, .kind = ASK_NEUTRAL, .types = ASK_ANY \
+    }
+#define ASK_OFF_AT_ROW(name_, min_, max_)                                                 \
+    {                                                                                     \
+        .name = name_, .kind = ASK_NEUTRAL, .types = ASK_NUMBER, .min = min_, .max = max_ \
+    }
+
 #define ASK_N_PREDICT_ROW                                                               \
     {                                                                                   \
         .name = "n_predict", .kind = ASK_READ, .types = ASK_ANY, .param = "max_tokens", \
@@ -110,7 +120,7 @@ const struct realm_param *ask_param_of(const char *name);
 ask_read_fn ask_read_param, ask_read_model, ask_read_messages, ask_read_prompt, ask_read_stop,
     ask_read_bias, ask_read_seed, ask_read_stream_options, ask_read_template, ask_read_effort,
     ask_read_variables, ask_read_thinking, ask_read_priority, ask_read_n_predict,
-    ask_read_repeat_last_n, ask_read_samplers;
+    ask_read_repeat_last_n, ask_read_samplers, ask_read_response_format;
 
 /* A member of value that must be true or false if it is there; place: "stream_options.x". */
 int ask_nested_flag(const json_t *value, const char *key, const char *place, bool *out,

@@ -304,6 +304,10 @@ static const struct ask_member rows[] = {
     ASK_FLAG_ROW("ignore_eos", ignore_end, "go on where the model would end"),
     ASK_FLAG_ROW("return_tokens", return_tokens, "the answer's ids, too"),
     ASK_FLAG_ROW("timings_per_token", timings, "timings in each event"),
+    /* OpenAI's: here it is n_probs, and there are no conversations */
+    ASK_OFF_ROW("logprobs"),
+    ASK_OFF_AT_ROW("top_logprobs", 0, 0),
+    {.name = "tools", .kind = ASK_NEUTRAL, .types = ASK_ARRAY},
 };
 
 const struct ask_endpoint ask_llama_endpoint = {

@@ -244,6 +244,12 @@ static const struct ask_member answer_rows[] = {
      .read = ask_read_seed,
      .help = "makes draws repeatable; a fresh one is drawn without it, and for -1"},
     ASK_FLAG_ROW("ignore_eos", ignore_end, "go on where the model would end"),
+    /* OpenAI's, which its form has no place for */
+    ASK_OFF_AT_ROW("n", 1, 1),
+    ASK_OFF_ROW("logprobs"),
+    ASK_OFF_AT_ROW("top_logprobs", 0, 0),
+    ASK_OFF_ROW("logit_bias"),
+    ASK_OFF_ROW("stop"),
     {.name = "container", .kind = ASK_REFUSE},
     ASK_PASS_ROW("metadata", ASK_OBJECT),
     ASK_PASS_ROW("service_tier", ASK_STRING),

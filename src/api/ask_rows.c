@@ -64,14 +64,6 @@ static const struct ask_member openai_rows[] = {
 
 const struct ask_group ask_openai_group = ASK_GROUP(openai_rows);
 
-#define OFF(name_)                                           \
-    {                                                        \
-        .name = name_, .kind = ASK_NEUTRAL, .types = ASK_ANY \
-    }
-#define OFF_AT(name_, min_, max_)                                                         \
-    {                                                                                     \
-        .name = name_, .kind = ASK_NEUTRAL, .types = ASK_NUMBER, .min = min_, .max = max_ \
-    }
 #define REFUSED(name_)                    \
     {                                     \
         .name = name_, .kind = ASK_REFUSE \
@@ -94,52 +86,56 @@ static const struct ask_member foreign_rows[] = {
      .read = ask_read_samplers,
      .schema = "{\"items\":{\"type\":\"string\"}}",
      .help = "samplers that are not named are off"},
-    OFF("grammar"),
+    ASK_OFF_ROW("grammar"),
     REFUSED("json_schema"),
-    OFF_AT("typical_p", 1, 1e9),
-    OFF_AT("tfs_z", 1, 1e9),
-    OFF_AT("top_n_sigma", -1e9, 0),
-    OFF_AT("mirostat", 0, 0),
+    {.name = "response_format",
+     .kind = ASK_READ,
+     .types = ASK_OBJECT,
+     .read = ask_read_response_format},
+    ASK_OFF_AT_ROW("typical_p", 1, 1e9),
+    ASK_OFF_AT_ROW("tfs_z", 1, 1e9),
+    ASK_OFF_AT_ROW("top_n_sigma", -1e9, 0),
+    ASK_OFF_AT_ROW("mirostat", 0, 0),
     ASK_PASS_ROW("mirostat_tau", ASK_NUMBER),
     ASK_PASS_ROW("mirostat_eta", ASK_NUMBER),
-    OFF_AT("dynatemp_range", 0, 0),
+    ASK_OFF_AT_ROW("dynatemp_range", 0, 0),
     ASK_PASS_ROW("dynatemp_exponent", ASK_NUMBER),
-    OFF_AT("dry_multiplier", 0, 0),
+    ASK_OFF_AT_ROW("dry_multiplier", 0, 0),
     ASK_PASS_ROW("dry_base", ASK_NUMBER),
     ASK_PASS_ROW("dry_allowed_length", ASK_INT),
     ASK_PASS_ROW("dry_penalty_last_n", ASK_INT),
     ASK_PASS_ROW("dry_sequence_breakers", ASK_ARRAY),
-    OFF_AT("xtc_probability", 0, 0),
+    ASK_OFF_AT_ROW("xtc_probability", 0, 0),
     ASK_PASS_ROW("xtc_threshold", ASK_NUMBER),
-    OFF_AT("adaptive_target", -1e9, -1e-9),
+    ASK_OFF_AT_ROW("adaptive_target", -1e9, -1e-9),
     ASK_PASS_ROW("adaptive_decay", ASK_NUMBER),
-    OFF_AT("min_keep", 0, 0),
-    OFF_AT("n_indent", 0, 0),
-    OFF_AT("n_discard", 0, 0),
-    OFF_AT("t_max_predict_ms", -1, 0),
+    ASK_OFF_AT_ROW("min_keep", 0, 0),
+    ASK_OFF_AT_ROW("n_indent", 0, 0),
+    ASK_OFF_AT_ROW("n_discard", 0, 0),
+    ASK_OFF_AT_ROW("t_max_predict_ms", -1, 0),
     ASK_PASS_ROW("n_keep", ASK_INT),
     ASK_PASS_ROW("n_cache_reuse", ASK_INT),
     ASK_PASS_ROW("id_slot", ASK_INT),
     ASK_PASS_ROW("cache_prompt", ASK_BOOL),
     ASK_PASS_ROW("sse_ping_interval", ASK_INT),
     ASK_PASS_ROW("backend_sampling", ASK_BOOL),
-    OFF("post_sampling_probs"),
-    OFF("return_progress"),
-    OFF("response_fields"),
-    OFF("lora"),
-    OFF("image_data"),
+    ASK_OFF_ROW("post_sampling_probs"),
+    ASK_OFF_ROW("return_progress"),
+    ASK_OFF_ROW("response_fields"),
+    ASK_OFF_ROW("lora"),
+    ASK_OFF_ROW("image_data"),
     /* vLLM */
-    OFF_AT("min_tokens", 0, 0),
-    OFF_AT("length_penalty", 1, 1),
-    OFF("use_beam_search"),
-    OFF("bad_words"),
-    OFF("stop_token_ids"),
-    OFF("allowed_token_ids"),
-    OFF("include_stop_str_in_output"),
+    ASK_OFF_AT_ROW("min_tokens", 0, 0),
+    ASK_OFF_AT_ROW("length_penalty", 1, 1),
+    ASK_OFF_ROW("use_beam_search"),
+    ASK_OFF_ROW("bad_words"),
+    ASK_OFF_ROW("stop_token_ids"),
+    ASK_OFF_ROW("allowed_token_ids"),
+    ASK_OFF_ROW("include_stop_str_in_output"),
     {.name = "skip_special_tokens", .kind = ASK_NEUTRAL, .types = ASK_BOOL, .words = "true "},
-    OFF("logits_processors"),
-    OFF("return_token_ids"),
-    OFF("return_tokens_as_token_ids"),
+    ASK_OFF_ROW("logits_processors"),
+    ASK_OFF_ROW("return_token_ids"),
+    ASK_OFF_ROW("return_tokens_as_token_ids"),
     REFUSED("guided_json"),
     REFUSED("guided_regex"),
     REFUSED("guided_choice"),
@@ -147,7 +143,7 @@ static const struct ask_member foreign_rows[] = {
     REFUSED("structured_outputs"),
     REFUSED("prompt_logprobs"),
     REFUSED("truncate_prompt_tokens"),
-    OFF("documents"),
+    ASK_OFF_ROW("documents"),
 };
 
 const struct ask_group ask_foreign_group = ASK_GROUP(foreign_rows);

@@ -230,6 +230,34 @@ static void test_official_clients(void **state)
     assert_int_equal(n, 37 + 18 + 5 + 31 + 11);
 }
 
+/* What changes an answer at one door is honoured at each of the others, or refused by its name. */
+static void test_nothing_is_passed_over(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *value;
+    } options[] = {{"n", "2"},
+                   {"logprobs", "true"},
+                   {"top_logprobs", "3"},
+                   {"logit_bias", "{\"5\":1}"},
+                   {"stop", "\"x\""},
+                   {"response_format", "{\"type\":\"json_object\"}"},
+                   {"tools", "[{\"type\":\"function\"}]"}};
+    size_t times;
+    for (size_t d = 0; d < ARRAY_LEN(doors); d++)
+        for (size_t i = 0; doors[d].endpoint->defaults && i < ARRAY_LEN(options); i++) {
+            const struct ask_member *m = find_row(&doors[d], options[i].name, &times);
+            if (!m)
+                fail_msg("%s has no row %s", doors[d].name, options[i].name);
+            bool gives = m->kind == ASK_COUNT || m->kind == ASK_FLAG || m->read == ask_read_bias ||
+                         m->read == ask_read_stop;
+            if (strcmp(options[i].name, "top_logprobs") != 0) // which needs logprobs
+                assert_int_equal(takes(&doors[d], options[i].name, options[i].value), gives);
+        }
+    assert_true(takes(&doors[2], "n", "1") && takes(&doors[7], "logit_bias", "{}"));
+    assert_true(takes(&doors[4], "response_format", "{\"type\":\"text\"}"));
+}
+
 /* Every allocation of ours fails once: 503, and nothing is leaked. */
 static void test_memory(void **state)
 {
@@ -267,6 +295,7 @@ int main(void)
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_once),
         cmocka_unit_test(test_official_clients),
+        cmocka_unit_test(test_nothing_is_passed_over),
         cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests_name("api/ask_doors", tests, NULL, NULL);
