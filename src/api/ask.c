@@ -245,30 +245,39 @@ static bool gives(const json_t *body, const char *name)
     return value && !json_is_null(value);
 }
 
-/* The group's name for a parameter: the one that body gives, else the first; NULL: none. */
-static const char *name_in(const struct ask_group *g, const char *param, const json_t *body)
+/* The group's row for a parameter: the one that body gives, else the first; NULL: none. */
+static const struct ask_member *row_in(const struct ask_group *g, const char *param,
+                                       const json_t *body)
 {
-    const char *first = NULL;
+    const struct ask_member *first = NULL;
     for (size_t i = 0; g && i < g->n; i++) {
         const struct ask_member *m = &g->rows[i];
         if ((m->kind != ASK_PARAM && m->kind != ASK_READ) ||
             strcmp(m->param ? m->param : m->name, param) != 0)
             continue;
         if (gives(body, m->name))
-            return m->name;
-        first = first ? first : m->name;
+            return m;
+        first = first ? first : m;
     }
     return first;
 }
 
-/* What the endpoint has no name for keeps its own, for programs that read the request. */
-static const char *name_at(const struct ask_endpoint *endpoint, const char *param,
-                           const json_t *body)
+static const struct ask_member *row_at(const struct ask_endpoint *endpoint, const char *param,
+                                       const json_t *body)
 {
-    const char *name = name_in(&endpoint->own, param, body);
-    for (size_t i = 0; i < ASK_SHARED_MAX && !name; i++)
-        name = name_in(endpoint->shared[i], param, body);
-    return name ? name : param;
+    const struct ask_member *m = row_in(&endpoint->own, param, body);
+    for (size_t i = 0; i < ASK_SHARED_MAX && !m; i++)
+        m = row_in(endpoint->shared[i], param, body);
+    return m;
+}
+
+/* Where a door's range is narrower than the table's, which defaults were checked by, its end
+ * stands for what is beyond it: the request did not ask for that. */
+static int add_default(json_t *body, const char *name, const struct ask_member *m, json_t *value)
+{
+    if (m && m->kind == ASK_PARAM && m->max > 0 && json_number_value(value) > m->max)
+        return json_object_set_new(body, name, json_real(m->max));
+    return json_object_set(body, name, value);
 }
 
 int ask_add_defaults(const struct ask_endpoint *endpoint, json_t *body, const json_t *defaults)
@@ -277,8 +286,10 @@ int ask_add_defaults(const struct ask_endpoint *endpoint, json_t *body, const js
     json_t *value;
     json_object_foreach((json_t *)defaults, param, value)
     {
-        const char *name = name_at(endpoint, param, body);
-        if (!gives(body, name) && json_object_set(body, name, value))
+        const struct ask_member *m = row_at(endpoint, param, body);
+        /* What the endpoint has no row for keeps its name, for programs that read the request. */
+        const char *name = m ? m->name : param;
+        if (!gives(body, name) && add_default(body, name, m, value))
             return REALM_E_NOMEM;
     }
     return 0;

@@ -150,6 +150,18 @@ def defaults_have_the_names_of_each_door(s):
     assert out["usage"]["output_tokens"] == 3, out
 
 
+@test
+def a_default_is_brought_into_the_range_of_the_door(s):
+    """Anthropic's temperatures end at 1; a request that names none must not be refused for it."""
+    key = s.tenant("hot", defaults={"temperature": 1.5, "max_tokens": 3})
+    body = {"messages": [{"role": "user", "content": STORY}], "model": MODEL, "seed": 7}
+    hot = ask(s, key, "/v1/messages", body)[0]["content"]
+    assert hot == ask(s, key, "/v1/messages", {**body, "temperature": 1})[0]["content"]
+    asked = ask(s, key, "/v1/messages", {**body, "temperature": 1.5}, expect=400)[0]["error"]
+    assert "temperature" in asked["message"], asked
+    ask(s, key, "/v1/chat/completions", body)
+
+
 # ---- limits ----
 
 @test
