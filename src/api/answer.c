@@ -65,22 +65,35 @@ static void tell_error(struct job *j, const struct api_error *e)
         log_line(LOG_ERROR, "the model %s cannot be loaded: %s", j->param, e->message);
 }
 
+static void start_stream(struct job *j)
+{
+    struct rate_texts rates;
+    struct http_header headers[1 + RATE_HEADERS_MAX];
+    size_t n = account_headers(j, headers, &rates);
+    n = add_id(j, headers, n);
+    http_stream_start(j->x, 200, "text/event-stream", headers, n);
+    j->streaming = true;
+    j->status = 200;
+}
+
 static void send_event(struct job *j, const char *event, struct slice data)
 {
     if (j->call) {
         call_send(j->call, "streaming", data);
         return;
     }
-    if (!j->streaming) {
-        struct rate_texts rates;
-        struct http_header headers[1 + RATE_HEADERS_MAX];
-        size_t n = account_headers(j, headers, &rates);
-        n = add_id(j, headers, n);
-        http_stream_start(j->x, 200, "text/event-stream", headers, n);
-        j->streaming = true;
-        j->status = 200;
-    }
+    if (!j->streaming)
+        start_stream(j);
     http_stream_event(j->x, event, data);
+}
+
+/* What can be refused has been by then: its generations, or its program, run. */
+void answer_tick(struct job *j)
+{
+    bool runs =
+        j->stage == JOB_RUNNING || (j->stage == JOB_PREPARING && atomic_load(&j->program_runs));
+    if (runs && j->ask.stream && j->x && !j->streaming && http_arrived_long_ago(j->x))
+        start_stream(j);
 }
 
 /* ---- events that are held ---- */

@@ -235,6 +235,7 @@ static int run(struct job *j, const struct guest_lease *lease, struct api_error 
         .deadline_ns = j->deadline_ns,
     };
     struct realm_error err = {0};
+    atomic_store(&j->program_runs, true);
     int status = wasm_run(lease->guest, &request, &j->guest->result, &err);
     j->guest->ran = true;
     j->guest->status = status;

@@ -419,6 +419,8 @@ void job_tick(struct job *j, uint64_t now_ns)
     bool waits = j->stage == JOB_ENDING || j->stage == JOB_SETTLING;
     if (waits && j->outcome != OUTCOME_OK && now_ns >= j->tell_ns)
         tell(j);
+    else
+        answer_tick(j);
 }
 
 /* The worker has let go of it. */

@@ -129,6 +129,7 @@ struct job {
     int answer;   /* that is written: its status of HTTP; 0: nobody has yet */
     atomic_bool cancelled;
     atomic_bool opened; /* it has its model, and waits for no worker and no load any more */
+    atomic_bool program_runs;
 
     struct http_exchange *x; /* NULL: a WebSocket's, or the client is gone */
     struct call *call;       /* NULL: not a WebSocket's, or that is closed */
@@ -217,7 +218,8 @@ void job_look(struct job *j, const struct job_news *news);
 void job_gone(struct job *j);
 /* The client of a call wants it no more; false: its end is on the way already. */
 bool job_cancel(struct job *j);
-/* Now and then: of one that failed the client is not kept waiting for its row for ever. */
+/* Now and then: of one that failed the client is not kept waiting for its row for ever, and of one
+ * that runs not without a byte. */
 void job_tick(struct job *j, uint64_t now_ns);
 /* Frees it whatever its stage; the workers are gone. */
 void job_drop(struct job *j);
@@ -231,6 +233,9 @@ void job_settle(struct job *j);
 /* answer.c */
 /* Tells the client how it ended. */
 void answer_tell(struct job *j);
+/* Now and then: starts the stream of one that has long had nothing to say, for proxies that cut
+ * what is silent; the http layer's comments follow. */
+void answer_tick(struct job *j);
 /* Answers whole with what j->out holds.  For door.finish any thread. */
 void job_answer(struct job *j, int status);
 /* Sends j->out as one event of the stream and clears it. */

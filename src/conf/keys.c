@@ -136,8 +136,8 @@ static const struct conf_key keys[] = {
     NUMBER(
         "limits", "keep_alive_s", CONF_U32, http.keep_alive_ms, 1, 3600, 1000,
         HTTP_KEEP_ALIVE_MS / 1000, false,
-        "Seconds without an event after which a stream that has begun gets a comment, for proxies "
-        "that close what is silent."),
+        "Seconds without an event after which a stream gets a comment, for proxies that close what "
+        "is silent; one that waits for its first token, too, once the engine has it."),
     NUMBER("limits", "unsent_bytes", CONF_BYTES, http.unsent_bytes_max, 64 * KiB, 64 * GiB, 1,
            HTTP_UNSENT_BYTES_MAX, false,
            "What is kept of a stream for a client that does not read it."),

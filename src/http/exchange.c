@@ -1,6 +1,7 @@
 /* http/exchange.c - a request as the handler sees it. */
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/fair.h"
 #include "base/mem.h"
 #include "http/conn.h"
@@ -156,6 +157,12 @@ const uint8_t *http_address(const struct http_exchange *x)
 uint64_t http_arrived_ns(const struct http_exchange *x)
 {
     return x->arrived_ns;
+}
+
+bool http_arrived_long_ago(const struct http_exchange *x)
+{
+    uint64_t ms = (clock_ns(clock_system()) - x->arrived_ns) / 1000000u;
+    return ms >= x->c->s->limits.keep_alive_ms;
 }
 
 void http_set_user(struct http_exchange *x, void *user)

@@ -139,6 +139,8 @@ bool http_crowded(const struct http_exchange *x);
 const uint8_t *http_address(const struct http_exchange *x);
 /* Monotonic time of the request's last byte. */
 uint64_t http_arrived_ns(const struct http_exchange *x);
+/* Whether that is longer ago than a stream may be silent (keep_alive_ms). */
+bool http_arrived_long_ago(const struct http_exchange *x);
 void http_set_user(struct http_exchange *x, void *user);
 void *http_user(const struct http_exchange *x);
 

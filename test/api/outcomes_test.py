@@ -257,5 +257,53 @@ def what_a_killed_server_had_not_begun(_):
             thread.join()
 
 
+def streamed(s, path, body, key):
+    """A request on a connection of its own; its answer's head has not been read."""
+    c = http.client.HTTPConnection(s.host, s.port, timeout=30)
+    c.request("POST", path, json.dumps({**body, "stream": True}),
+              {"Content-Type": "application/json", "Authorization": f"Bearer {key}"})
+    return c
+
+
+@test
+def a_stream_that_waits_says_something(_):
+    """Proxies cut what is silent: the head goes out before the first token, and comments follow.
+    Then it is answered, or the error is an event; what is not streamed keeps its status."""
+    other = server.Server(sys.argv[1], config="limits:\n  keep_alive_s: 1\n")
+    busy = other.tenant("busy")  # another's would not have to wait
+    key = other.admin("POST", "/admin/tenants/busy/keys", {})
+    crowd = [streamed(other, "/v1/completions", server.STORY, busy) for _ in range(17)]
+    short = {"messages": HI, "max_tokens": 4, "temperature": 0, "model": MODEL}
+    try:
+        assert other.wait_for("realm_requests_running", 256, 60) is not None
+        start = time.monotonic()
+        waits = [streamed(other, path, short, busy)
+                 for path in ("/v1/chat/completions", "/v1/messages")]
+        fails = [streamed(other, path, short, key["key"])
+                 for path in ("/v1/chat/completions", "/v1/messages")]
+        told = []
+        whole = threading.Thread(target=lambda: told.append(
+            other.ask("/v1/chat/completions", short, key["key"])[0]))
+        whole.start()
+        answers = [c.getresponse() for c in waits + fails]
+        assert 0.9 < time.monotonic() - start < 5, time.monotonic() - start
+        for answer in answers:
+            assert answer.status == 200 and answer.readline() == b": \n", answer.status
+            assert answer.headers["Content-Type"] == "text/event-stream"
+        assert other.metric("realm_requests_waiting") > 0
+        other.admin("DELETE", f"/admin/keys/{key['id']}")
+        for answer in answers[2:]:
+            text = answer.read().decode()
+            assert '"error"' in text and "not valid any more" in text, text
+        whole.join()
+        assert told == [401], told
+        for c in crowd:
+            c.close()
+        assert answers[0].read().endswith(b"data: [DONE]\n\n")
+        assert b"event: message_stop\n" in answers[1].read()
+    finally:
+        other.stop()
+
+
 if __name__ == "__main__":
     server.main(server.Server(sys.argv[1]))
