@@ -166,6 +166,13 @@ struct row {
     const char *message;
 };
 
+/* Models that others use give their room back some time; what can never fit, or only when the
+ * operator unpins a model, does not. */
+static bool frees_itself(int status, const struct realm_error *err)
+{
+    return status == REALM_E_NO_ROOM && err && strstr(err->message, " in use");
+}
+
 static const struct row *row_of(int status)
 {
     static const struct row rows[] = {
@@ -198,7 +205,7 @@ static const struct row *row_of(int status)
 
 int api_from_status(struct api_error *e, int status, const struct realm_error *err)
 {
-    const struct row *r = row_of(status);
+    const struct row *r = row_of(frees_itself(status, err) ? REALM_E_LIMIT : status);
     char message[REALM_ERROR_MAX];
     int http = r->http;
     without_paths(err && err->message[0] ? err->message : r->message, message, sizeof(message));

@@ -38,6 +38,17 @@ static int no_room(const struct store *s, uint64_t bytes, const char *why, struc
                    (double)bytes / (1 << 20), (double)s->limits.bytes_max / (1 << 20), why);
 }
 
+/* What waiting does not give back. */
+static uint64_t kept_bytes(const struct store *s)
+{
+    uint64_t bytes = 0;
+    for (const struct list *l = s->entries.next; l != &s->entries; l = l->next) {
+        const struct entry *e = CONTAINER_OF(l, const struct entry, all);
+        bytes += e->keep ? e->bytes : 0;
+    }
+    return bytes;
+}
+
 /* Opens what e stands for; called and left with the lock held. */
 static int make_plan(struct store *s, struct entry *e, struct realm_error *err)
 {
@@ -73,7 +84,10 @@ static int reserve(struct store *s, struct entry *e, struct realm_error *err)
             return AGAIN;
         if (clock_ns(clock_system()) < e->room_until_ns)
             return LATER;
-        return no_room(s, bytes, " and the models in it are in use", err);
+        /* By this word callers know that waiting helps. */
+        const char *why = kept_bytes(s) > most ? " and models in it are pinned"
+                                               : " and the models in it are in use";
+        return no_room(s, bytes, why, err);
     }
     e->bytes = bytes;
     s->stats.bytes += bytes;

@@ -3,6 +3,7 @@
 
 usage: metrics_test.py REALM
 """
+import contextlib
 import json
 import os
 import shutil
@@ -96,39 +97,63 @@ def metrics_from_elsewhere(_):
             other.stop()
 
 
-@test
-def who_waits_for_a_model_is_counted(_):
-    """What the Kubernetes gateway reads: the second model has no room while the first answers."""
+@contextlib.contextmanager
+def room_for_one(seconds):
+    """A server with room for one of the models one and two; how many seconds a load waits."""
     with tempfile.TemporaryDirectory() as folder:
         for name in ("one", "two"):
             shutil.copy(server.TINY, os.path.join(folder, name + ".gguf"))
-        config = f"models:\n  dir: {folder}\n  kv_bytes: 64MiB\n"
+        config = f"models:\n  dir: {folder}\n  kv_bytes: 64MiB\n  load_wait_s: {seconds}\n"
         other = server.Server(sys.argv[1], config=config)
         other.admin("POST", "/admin/models/one/load")
         bytes_ = json.loads(other.ask("/v1/models/one")[1])["memory_bytes"]
         other.stop()
         config += f"  memory_bytes: {(64 << 20) + bytes_ * 3 // 2}\n"
         other = server.Server(sys.argv[1], config=config)
-        answers = []
+        try:
+            yield other
+        finally:
+            other.stop()
 
+
+@test
+def who_waits_for_a_model_is_counted(_):
+    """What the Kubernetes gateway reads: the second model has no room while the first answers."""
+    answers = []
+    with room_for_one(30) as other:
         def ask(**body):
             answers.append(other.ask("/v1/completions", body)[0])
         threads = [threading.Thread(target=ask, kwargs={**server.STORY, "model": "one"}),
                    threading.Thread(target=ask, kwargs={"model": "two", "prompt": "a"}),
                    threading.Thread(target=ask, kwargs={"model": "two", "prompt": "b"})]
-        try:
-            threads[0].start()
-            assert other.wait_for("realm_requests_running", 16, 20) is not None
-            for thread in threads[1:]:
-                thread.start()
-            assert other.wait_for("realm_requests_waiting", 2, 5) is not None
-            assert json.loads(other.ask("/v1/models/two")[1])["state"] == "loading"
-            for thread in threads:
-                thread.join()
-            assert answers == [200] * 3, answers
-            assert other.metric("realm_requests_waiting") == 0
-        finally:
-            other.stop()
+        threads[0].start()
+        assert other.wait_for("realm_requests_running", 16, 20) is not None
+        for thread in threads[1:]:
+            thread.start()
+        assert other.wait_for("realm_requests_waiting", 2, 5) is not None
+        assert json.loads(other.ask("/v1/models/two")[1])["state"] == "loading"
+        for thread in threads:
+            thread.join()
+        assert answers == [200] * 3, answers
+        assert other.metric("realm_requests_waiting") == 0
+
+
+@test
+def who_came_while_there_was_no_room_may_come_again(_):
+    """Where others use it up; not where it never will be there."""
+    with room_for_one(1) as other:
+        busy = threading.Thread(target=other.ask, args=("/v1/completions",
+                                                        {**server.STORY, "model": "one"}))
+        busy.start()
+        assert other.wait_for("realm_requests_running", 16, 20) is not None
+        status, text, head = other.ask("/v1/completions", {"model": "two", "prompt": "a"})
+        assert status == 503 and json.loads(text)["error"]["code"] == "overloaded", text
+        assert head["Retry-After"] == "1" and head["retry-after-ms"] == "1000", head
+        busy.join()
+        assert other.ask("/v1/completions", {"model": "two", "prompt": "a"})[0] == 200
+        other.admin("POST", "/admin/models/two/pin")
+        status, text, head = other.ask("/v1/completions", {"model": "one", "prompt": "a"})
+        assert status == 507 and "pinned" in text and not head["Retry-After"], (status, text)
 
 
 @test

@@ -52,6 +52,7 @@ static void test_statuses(void **state)
         {REALM_E_LIMIT, 422, "limit_exceeded", 0, "the helper process reached a limit",
          "the helper process reached a limit", ""},
         {REALM_E_NO_ROOM, 507, "insufficient_memory", 0, NULL, NULL, ""},
+        {REALM_E_NO_ROOM, 503, "overloaded", 1000, "9 MiB, and the models are in use", NULL, ""},
         {REALM_E_NOT_FOUND, 404, "model_not_found", 0,
          "/srv/my models/a.gguf: no such file, or not readable",
          "a.gguf: no such file, or not readable", ""},

@@ -166,9 +166,13 @@ static void leased_and_kept_models_stay(void **state)
     struct store_lease *a = lease(w, "100a"), *b = lease(w, "100b"), *l;
     struct realm_error err;
     assert_int_equal(store_lease_open(&l, w->store, "100c", NULL, &err), REALM_E_NO_ROOM);
+    assert_non_null(strstr(err.message, "in use"));
     store_lease_keep(a, true);
     store_lease_close(a);
     assert_int_equal(store_lease_open(&l, w->store, "100c", NULL, &err), REALM_E_NO_ROOM);
+    assert_non_null(strstr(err.message, "in use")); /* b is, and that would do */
+    assert_int_equal(store_lease_open(&l, w->store, "101d", NULL, &err), REALM_E_NO_ROOM);
+    assert_non_null(strstr(err.message, "pinned"));
     store_lease_close(b);
     touch(w, "100c"); /* in the place of b */
     touch(w, "100a");
