@@ -29,13 +29,13 @@ static void respond(struct job *j, int status, struct slice body, uint32_t retry
     http_respond(j->x, status, "application/json", headers, n, body);
 }
 
-static void respond_error(struct job *j, const struct api_error *e)
+static void respond_error(struct job *j, const struct api_error *error)
 {
-    json_t *body = j->door->error(e, j->shown_id);
-    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
-    json_decref(body);
-    respond(j, e->http, text ? slice_of(text) : slice_of("{}"), e->retry_ms);
-    free(text);
+    struct api_error e = *error;
+    struct api_error_text t;
+    api_error_write(&t, &e, j->door->error, j->shown_id);
+    respond(j, e.http, slice_of(t.text), e.retry_ms);
+    api_error_text_free(&t);
 }
 
 static void clear(struct job *j)

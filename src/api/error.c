@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/utf8.h"
@@ -246,6 +247,41 @@ json_t *api_error_anthropic(const struct api_error *e, const char *request_id)
     return json_pack("{ss s{ss ss} ss?}", "type", "error", "error", "type",
                      kind_of(e->http)->anthropic, "message", e->message, "request_id",
                      or_null(request_id));
+}
+
+/* Nothing in it needs to be escaped: ids are sane (http_shown_id). */
+static void write_spare(struct api_error_text *t, const struct api_error *e, bool theirs,
+                        const char *request_id)
+{
+    if (theirs)
+        snprintf(t->spare, sizeof(t->spare),
+                 "{\"type\":\"error\",\"error\":{\"type\":\"%s\",\"message\":\"%s\"},"
+                 "\"request_id\":\"%s\"}",
+                 kind_of(e->http)->anthropic, e->message, request_id);
+    else
+        snprintf(t->spare, sizeof(t->spare),
+                 "{\"error\":{\"message\":\"%s\",\"type\":\"%s\",\"code\":\"%s\",\"param\":null,"
+                 "\"request_id\":\"%s\"}}",
+                 e->message, e->type, e->code, request_id);
+    t->text = t->spare;
+}
+
+void api_error_write(struct api_error_text *t, struct api_error *e, api_error_form *form,
+                     const char *request_id)
+{
+    json_t *body = form(e, request_id);
+    t->text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+    json_decref(body);
+    if (t->text)
+        return;
+    (void)api_from_status(e, REALM_E_NOMEM, NULL);
+    write_spare(t, e, form == api_error_anthropic, request_id);
+}
+
+void api_error_text_free(struct api_error_text *t)
+{
+    if (t->text != t->spare)
+        free(t->text);
 }
 
 /* The protocol has names of its own for some of what has one status. */

@@ -58,7 +58,7 @@ struct door {
     bool counts;          /* against the tenant's limits, and in the ledger */
     bool keeps;           /* streams, too, keep the whole text */
     const char *id_field; /* of HTTP: a further name of the one with the request's id, or NULL */
-    json_t *(*error)(const struct api_error *e, const char *request_id);
+    api_error_form *error;
     void (*begin)(struct job *j);                                          /* of a stream */
     void (*piece)(struct job *j, struct choice *c, const struct piece *p); /* of a stream */
     void (*end)(struct job *j, struct choice *c); /* of a stream's choice */

@@ -1,5 +1,4 @@
 /* api/messages.c - Anthropic's POST /v1/messages and /v1/messages/count_tokens. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "api/api_impl.h"
@@ -147,13 +146,13 @@ static void finish(struct job *j)
     job_answer(j, 200);
 }
 
-static void fail(struct job *j, const struct api_error *e)
+static void fail(struct job *j, const struct api_error *error)
 {
-    json_t *body = api_error_anthropic(e, j->shown_id);
-    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
-    json_decref(body);
-    http_stream_event(j->x, "error", slice_of(text ? text : "{\"type\":\"error\"}"));
-    free(text);
+    struct api_error e = *error;
+    struct api_error_text t;
+    api_error_write(&t, &e, api_error_anthropic, j->shown_id);
+    http_stream_event(j->x, "error", slice_of(t.text));
+    api_error_text_free(&t);
 }
 
 const struct door door_messages = {

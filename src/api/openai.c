@@ -1,6 +1,5 @@
 #include "api/openai.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "api/api_impl.h"
@@ -122,11 +121,11 @@ void openai_finish_stream(struct job *j, const char *id_prefix, const char *obje
     job_done(j);
 }
 
-void openai_fail(struct job *j, const struct api_error *e)
+void openai_fail(struct job *j, const struct api_error *error)
 {
-    json_t *body = api_error_openai(e, j->shown_id);
-    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
-    json_decref(body);
-    http_stream_event(j->x, NULL, slice_of(text ? text : "{\"error\":{}}"));
-    free(text);
+    struct api_error e = *error;
+    struct api_error_text t;
+    api_error_write(&t, &e, api_error_openai, j->shown_id);
+    http_stream_event(j->x, NULL, slice_of(t.text));
+    api_error_text_free(&t);
 }

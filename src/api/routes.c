@@ -54,13 +54,14 @@ static const char MODELS[] = "/v1/models/";
 void api_answer_json(struct http_exchange *x, int status, json_t *body)
 {
     char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+    struct api_error e = {0};
     json_decref(body);
-    if (text)
+    if (text) {
         http_respond(x, status, "application/json", NULL, 0, slice_of(text));
-    else
-        http_respond(x, 503, "application/json", NULL, 0,
-                     slice_of("{\"error\":{\"message\":\"out of memory\",\"type\":\"server_error\","
-                              "\"param\":null,\"code\":\"out_of_memory\"}}"));
+    } else {
+        (void)api_from_status(&e, REALM_E_NOMEM, NULL);
+        api_refuse(x, &e);
+    }
     free(text);
 }
 
@@ -86,23 +87,23 @@ static bool is_anthropic(const struct http_exchange *x)
 }
 
 /* In the form that the path's clients read.  allow: the methods of a 405; NULL: it is none. */
-static void refuse_as(struct http_exchange *x, const struct api_error *e, const char *allow)
+static void refuse_as(struct http_exchange *x, const struct api_error *error, const char *allow)
 {
     bool theirs = is_anthropic(x);
-    json_t *body = (theirs ? api_error_anthropic : api_error_openai)(e, http_shown_id(x));
-    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+    struct api_error e = *error;
+    struct api_error_text t;
     struct retry_texts texts;
     struct http_header headers[3 + RETRY_HEADERS_MAX];
-    size_t n = api_retry_headers(e->http, e->retry_ms, headers, &texts);
-    json_decref(body);
-    if (e->http == 401)
+    api_error_write(&t, &e, theirs ? api_error_anthropic : api_error_openai, http_shown_id(x));
+    size_t n = api_retry_headers(e.http, e.retry_ms, headers, &texts);
+    if (e.http == 401)
         headers[n++] = (struct http_header){"WWW-Authenticate", "Bearer"};
     if (theirs)
         headers[n++] = (struct http_header){door_messages.id_field, http_shown_id(x)};
     if (allow)
         headers[n++] = (struct http_header){"Allow", allow};
-    http_respond(x, e->http, "application/json", headers, n, slice_of(text ? text : "{}"));
-    free(text);
+    http_respond(x, e.http, "application/json", headers, n, slice_of(t.text));
+    api_error_text_free(&t);
 }
 
 void api_refuse(struct http_exchange *x, const struct api_error *e)

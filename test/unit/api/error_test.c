@@ -5,6 +5,8 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "api/error.h"
@@ -135,6 +137,45 @@ static void test_forms(void **state)
          "\"the server has too much to do\"},\"request_id\":null}");
 }
 
+static size_t allocations_left;
+
+static void *some_bytes(size_t n)
+{
+    return allocations_left && allocations_left-- ? malloc(n) : NULL;
+}
+
+/* X01: when memory is short for the sentence it is that which the client is told. */
+static void test_memory(void **state)
+{
+    (void)state;
+    static api_error_form *const forms[] = {api_error_openai, api_error_anthropic};
+    static const char *const wants[] = {
+        "{\"error\":{\"message\":\"the server is short of memory\",\"type\":\"server_error\","
+        "\"code\":\"out_of_memory\",\"param\":null,\"request_id\":\"req_1\"}}",
+        "{\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":"
+        "\"the server is short of memory\"},\"request_id\":\"req_1\"}"};
+    for (size_t i = 0; i < 2; i++) {
+        bool failed = true;
+        for (size_t n = 0; failed && n < 1000; n++) {
+            struct api_error_text t;
+            struct api_error e;
+            (void)api_bad(&e, "n", NULL, "n is odd");
+            allocations_left = n;
+            json_set_alloc_funcs(some_bytes, free);
+            api_error_write(&t, &e, forms[i], "req_1");
+            json_set_alloc_funcs(malloc, free);
+            failed = e.http != 400;
+            assert_true(!failed || (e.http == 503 && e.retry_ms == 1000));
+            if (failed)
+                same(json_loads(t.text, 0, NULL), wants[i]);
+            else
+                assert_non_null(strstr(t.text, "n is odd"));
+            api_error_text_free(&t);
+        }
+        assert_false(failed);
+    }
+}
+
 static void test_ws_codes(void **state)
 {
     (void)state;
@@ -167,9 +208,8 @@ static void test_ws_codes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bad),
-        cmocka_unit_test(test_statuses),
-        cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_bad),      cmocka_unit_test(test_statuses),
+        cmocka_unit_test(test_forms),    cmocka_unit_test(test_memory),
         cmocka_unit_test(test_ws_codes),
     };
     return cmocka_run_group_tests_name("api/error", tests, NULL, NULL);
