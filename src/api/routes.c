@@ -7,8 +7,9 @@
 #include "api/openapi.h"
 #include "api/query.h"
 
-/* What clients that come again by themselves may be let wait. */
-enum { RETRY_SOON_MS = 60000 };
+/* What clients that come again by themselves may be let wait: a minute, by which rates count, and
+ * what it is rounded up by. */
+enum { RETRY_SOON_MS = 61000 };
 
 /* Either a door, or a function that answers at once. */
 struct route {

@@ -173,6 +173,10 @@ def requests_per_minute(s):
     assert answer["error"]["code"] == "rate_limit_exceeded"
     assert 0 < int(head["Retry-After"]) <= 60 and head["x-ratelimit-limit-requests"] == "3"
     ask(s, key, "/v1/models")  # is not counted
+    slow = s.tenant("slow", limits={"requests_per_min": 1})
+    chat(s, slow)
+    head = chat(s, slow, expect=429)[1]  # who waits for a minute does not come in vain
+    assert 59 <= int(head["Retry-After"]) <= 61 and head["x-should-retry"] is None, head
     assert settled(s, "rpm", 3) and used(s, "rpm")[0] == 3
 
 
