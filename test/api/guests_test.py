@@ -3,6 +3,7 @@
 usage: guests_test.py REALM SCRIPT STREAM DEFAULT HANDLE
 
 SCRIPT does what its prompt says: test/e2e/guests/script.c."""
+import http.client
 import json
 import os
 import shutil
@@ -268,6 +269,24 @@ def fifty_that_compute_are_one_tenant(s):
     assert at_once <= max(1, (os.cpu_count() + 1) // 2) and waiting >= 40, (at_once, waiting)
     assert s.wait_for("realm_guests_running", 0, 10) is not None
     assert s.wait_for("realm_guests_waiting", 0, 1) is not None
+
+
+@test
+def a_stream_of_a_program_that_says_nothing_begins(_):
+    """As one that waits for the engine does; how the program ends is an event then."""
+    s = server.Server(sys.argv[1], "-m", server.TINY,
+                      config="limits: {keep_alive_s: 1}\napi: {request_s: 4}\n")
+    try:
+        key = s.tenant("silent")
+        put(s, "silent", SCRIPT)
+        c = http.client.HTTPConnection(s.host, s.port, timeout=30)
+        c.request("POST", "/v1/completions", json.dumps({"prompt": "l\n", "stream": True}),
+                  {"Content-Type": "application/json", "Authorization": f"Bearer {key}"})
+        answer = c.getresponse()
+        assert answer.status == 200 and answer.readline() == b": \n"
+        assert b'"code":"timeout"' in answer.read()
+    finally:
+        s.stop()
 
 
 @test

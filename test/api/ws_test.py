@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """The dispatch protocol, by the `websockets` package, against the real server.
 
-usage: ws_test.py REALM
+usage: ws_test.py REALM SCRIPT
+
+SCRIPT does what its prompt says: test/e2e/guests/script.c.
 """
 import json
 import signal
@@ -245,6 +247,23 @@ def a_shutdown_that_waits_no_longer_tells_calls(_):
         assert "OVERLOADED" in codes and set(codes) <= {"OVERLOADED", None}, codes
         assert close_code(ws) == 1001
     assert other.stop() == 0
+
+
+@test
+def a_program_that_fails(_):
+    """GUEST_ERROR, and the connection and the program's other calls live on."""
+    other = server.Server(sys.argv[1], "--guest", sys.argv[2])
+    try:
+        with opened(other) as ws:
+            for stream in (False, True):
+                ask(ws, "a", "generate", prompt="t\n", stream=stream)
+                got = answer(ws)
+                assert (got["id"], got["status"]) == ("a", "error"), got
+                assert got["error"]["code"] == "GUEST_ERROR" and got["error"]["message"], got
+            ask(ws, "b", "generate", prompt="s $0 well\nz $0\n")
+            assert answer(ws)["data"]["text"] == "well\n"
+    finally:
+        other.stop()
 
 
 @test
