@@ -322,6 +322,8 @@ static int dispatch(struct socket *s, const char *id, const json_t *message, siz
         (!json_is_string(tenant) ||
          strcmp(json_string_value(tenant), tenant_view(&s->pass)->id) != 0))
         return api_fail(e, 401, "invalid_tenant", "tenant_id is not the key's own");
+    if (json_is_null(params))
+        params = NULL;
     if (params && !json_is_object(params))
         return api_bad(e, "params", NULL, "params must be an object");
     if (find(s, id))

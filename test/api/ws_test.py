@@ -159,6 +159,11 @@ def health_and_metadata(s):
         params = {p["name"]: p for p in functions["generate"]["params"]}
         assert params["prompt"]["required"] and params["max_tokens"]["default"] == 100
         assert params["temperature"]["default"] == 0.7 and params["top_k"]["default"] == 0
+        ask(ws, "g", "generate", prompt="Once", max_tokens=1)
+        told = functions["generate"]["returns"].strip("{}").split(", ")
+        assert told == list(answer(ws)["data"]), told
+        ws.send(json.dumps({"id": "n", "function": "health", "params": None}))
+        assert answer(ws)["status"] == "complete"  # null counts as absent
 
 
 @test
