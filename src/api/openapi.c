@@ -201,8 +201,13 @@ static const struct plain plains[] = {
      "application/json"},
 };
 
+/* Servers without keys take whoever comes; by a key the caller is known. */
+static const char security[] = "[{},{\"key\":[]}]";
+
 static const char components[] =
-    "{\"schemas\":{"
+    "{\"securitySchemes\":{\"key\":{\"type\":\"http\",\"scheme\":\"bearer\",\"description\":"
+    "\"an API key of the server's tenants; wanted once there is one\"}},"
+    "\"schemas\":{"
     "\"TextBlock\":{\"type\":\"object\",\"required\":[\"type\",\"text\"],\"properties\":{"
     "\"type\":{\"const\":\"text\"},\"text\":" TEXT_SCHEMA "}},"
     "\"Message\":{\"type\":\"object\",\"required\":[\"role\",\"content\"],\"properties\":{"
@@ -297,6 +302,7 @@ json_t *openapi_document(void)
         json_pack("{ss ss ss}", "title", "Realm", "version", realm_version(), "summary",
                   "Language models over HTTP, for clients of OpenAI, Anthropic and llama-server"));
     put(&k, document, "paths", all_paths(&k));
+    put(&k, document, "security", json_loads(security, 0, NULL));
     put(&k, document, "components", json_loads(components, 0, NULL));
     if (!k.failed)
         return document;

@@ -111,6 +111,12 @@ static void test_whole(void **state)
     json_t *document = openapi_document();
     for (size_t i = 0; i < ARRAY_LEN(paths); i++)
         assert_non_null(json_object_get(json_object_get(document, "paths"), paths[i]));
+    const json_t *key_scheme =
+        json_object_get(json_object_get(document, "components"), "securitySchemes");
+    key_scheme = json_object_get(json_object_get(key_scheme, "key"), "scheme");
+    assert_string_equal(json_string_value(key_scheme), "bearer");
+    assert_non_null(
+        json_object_get(json_array_get(json_object_get(document, "security"), 1), "key"));
     char *text = json_dumps(document, 0), key[64];
     json_t *schemas = json_object_get(json_object_get(document, "components"), "schemas");
     static const char mark[] = "#/components/schemas/";
