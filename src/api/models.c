@@ -24,18 +24,28 @@ static void write_date(char out[32], int64_t at_s)
     strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
 }
 
+/* A model that comes or goes tells a tenant when others use it. */
+static bool may_see_state(const struct tenant_pass *pass)
+{
+    return !pass->tenant || !pass->key[0];
+}
+
 /* OpenAI's four members, Anthropic's three beside id, and what else there is to know. */
-static json_t *model_json(struct api *a, const struct catalog_model *m, const char *alias_of)
+static json_t *model_json(struct api *a, const struct catalog_model *m, const char *alias_of,
+                          const struct tenant_pass *pass)
 {
     struct realm_model_status status;
     char at[32];
     realm_model_status(a->options.engine, m->path, &status);
     write_date(at, m->created_s);
     json_t *json =
-        json_pack("{s:s,s:s,s:I,s:s,s:s,s:s,s:s,s:s,s:b,s:I}", "id", m->id, "object", "model",
-                  "created", (json_int_t)m->created_s, "owned_by", "realm", "type", "model",
-                  "display_name", m->id, "created_at", at, "state", state_name(status.state),
-                  "pinned", (int)status.pinned, "memory_bytes", (json_int_t)status.bytes);
+        json_pack("{s:s,s:s,s:I,s:s,s:s,s:s,s:s,s:b}", "id", m->id, "object", "model", "created",
+                  (json_int_t)m->created_s, "owned_by", "realm", "type", "model", "display_name",
+                  m->id, "created_at", at, "pinned", (int)status.pinned);
+    if (may_see_state(pass)) {
+        json_object_set_new(json, "state", json_string(state_name(status.state)));
+        json_object_set_new(json, "memory_bytes", json_integer((json_int_t)status.bytes));
+    }
     if (alias_of)
         json_object_set_new(json, "alias_of", json_string(alias_of));
     return json;
@@ -45,7 +55,7 @@ static json_t *model_json(struct api *a, const struct catalog_model *m, const ch
 static bool may_see(const struct tenant_pass *pass, const struct catalog_model *m,
                     const char *alias_of)
 {
-    return !pass || !pass->tenant || tenant_may_use(pass, m->id) ||
+    return !pass->tenant || tenant_may_use(pass, m->id) ||
            (alias_of && tenant_may_use(pass, alias_of));
 }
 
@@ -59,7 +69,7 @@ static void add(void *ctx, const struct catalog_model *m, const char *alias_of)
 {
     struct listing *l = ctx;
     if (may_see(l->pass, m, alias_of))
-        json_array_append_new(l->data, model_json(l->api, m, alias_of));
+        json_array_append_new(l->data, model_json(l->api, m, alias_of, l->pass));
 }
 
 /* Takes over body; NULL: memory. */
@@ -132,7 +142,7 @@ static int show(struct job *j, struct api_error *e)
     snprintf(shown.id, sizeof(shown.id), "%s", id);
     if (!may_see(&j->pass, &shown, alias_of))
         return api_from_status(e, catalog_unknown(id, &err), &err);
-    return write_json(j, model_json(j->api, &shown, alias_of), e);
+    return write_json(j, model_json(j->api, &shown, alias_of, &j->pass), e);
 }
 
 const struct door door_model = {

@@ -111,6 +111,16 @@ def models_that_are_not_allowed_are_not_there(s):
 
 
 @test
+def models_tell_a_tenant_nothing_of_others(s):
+    """When a shared one is loaded says that somebody uses it; administration sees that."""
+    key = s.tenant("watcher")
+    secret = {"state", "memory_bytes"}
+    shown = [*ask(s, key, "/v1/models")[0]["data"], ask(s, key, f"/v1/models/{MODEL}")[0]]
+    assert len(shown) >= 2 and not any(secret & set(m) for m in shown), shown
+    assert all(secret <= set(m) for m in s.admin("GET", "/admin/models")["data"])
+
+
+@test
 def defaults_and_caps_of_a_tenant(s):
     key = s.tenant("caps", defaults={"temperature": 0, "max_tokens": 3},
                    limits={"max_tokens": 5})
