@@ -172,6 +172,12 @@ static void on_request(void *ctx, struct http_exchange *x)
     api_route(ctx, x);
 }
 
+static void on_refusal(void *ctx, const struct http_exchange *x, struct http_refusal *r)
+{
+    (void)ctx;
+    api_write_refusal(x, r);
+}
+
 static void on_gone(void *ctx, struct http_exchange *x)
 {
     (void)ctx;
@@ -262,6 +268,7 @@ struct http_handler api_handler(struct api *a)
     return (struct http_handler){
         .wants_body = on_head,
         .request = on_request,
+        .refusal = on_refusal,
         .gone = on_gone,
         .ws_message = on_ws_message,
         .ws_drain = on_ws_drain,

@@ -62,6 +62,8 @@ struct api {
 void api_route(struct api *a, struct http_exchange *x);
 /* Whether x's body is worth reading: its sender, to whom it is counted, is going to be let in. */
 bool api_wants_body(struct api *a, const struct http_exchange *x, uint32_t *payer);
+/* Puts what the http layer says to x into the form of the path's clients. */
+void api_write_refusal(const struct http_exchange *x, struct http_refusal *r);
 /* When to come again, of an answer with this status: Retry-After, retry-after-ms, and for clients
  * that would come by themselves, in vain, x-should-retry.  Returns how many; texts live in t. */
 enum { RETRY_HEADERS_MAX = 3 };

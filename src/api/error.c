@@ -249,21 +249,19 @@ json_t *api_error_anthropic(const struct api_error *e, const char *request_id)
                      or_null(request_id));
 }
 
-/* Nothing in it needs to be escaped: ids are sane (http_shown_id). */
-static void write_spare(struct api_error_text *t, const struct api_error *e, bool theirs,
-                        const char *request_id)
+void api_error_plain(char *out, size_t max, const struct api_error *e, api_error_form *form,
+                     const char *request_id)
 {
-    if (theirs)
-        snprintf(t->spare, sizeof(t->spare),
+    if (form == api_error_anthropic)
+        snprintf(out, max,
                  "{\"type\":\"error\",\"error\":{\"type\":\"%s\",\"message\":\"%s\"},"
                  "\"request_id\":\"%s\"}",
                  kind_of(e->http)->anthropic, e->message, request_id);
     else
-        snprintf(t->spare, sizeof(t->spare),
+        snprintf(out, max,
                  "{\"error\":{\"message\":\"%s\",\"type\":\"%s\",\"code\":\"%s\",\"param\":null,"
                  "\"request_id\":\"%s\"}}",
                  e->message, e->type, e->code, request_id);
-    t->text = t->spare;
 }
 
 void api_error_write(struct api_error_text *t, struct api_error *e, api_error_form *form,
@@ -275,7 +273,8 @@ void api_error_write(struct api_error_text *t, struct api_error *e, api_error_fo
     if (t->text)
         return;
     (void)api_from_status(e, REALM_E_NOMEM, NULL);
-    write_spare(t, e, form == api_error_anthropic, request_id);
+    api_error_plain(t->spare, sizeof(t->spare), e, form, request_id);
+    t->text = t->spare;
 }
 
 void api_error_text_free(struct api_error_text *t)

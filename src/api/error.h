@@ -46,13 +46,18 @@ static inline uint32_t api_retry_seconds(uint32_t retry_ms)
 json_t *api_error_openai(const struct api_error *e, const char *request_id);
 json_t *api_error_anthropic(const struct api_error *e, const char *request_id);
 
-/* One of the two above as text.  When memory is short for it *e becomes that (503), and the text is
- * one that needs none. */
+/* One of the two above. */
 typedef json_t *api_error_form(const struct api_error *e, const char *request_id);
+/* The same without memory, of an error with a code and no param, whose sentence and code, and the
+ * request's id, have nothing to be escaped. */
+void api_error_plain(char *out, size_t max, const struct api_error *e, api_error_form *form,
+                     const char *request_id);
 struct api_error_text {
     char *text;
     char spare[REALM_ERROR_MAX + 320];
 };
+/* As text.  When memory is short for it *e becomes that (503), and the text is one that needs
+ * none. */
 void api_error_write(struct api_error_text *t, struct api_error *e, api_error_form *form,
                      const char *request_id);
 void api_error_text_free(struct api_error_text *t);

@@ -107,6 +107,16 @@ static void refuse_as(struct http_exchange *x, const struct api_error *error, co
     api_error_text_free(&t);
 }
 
+void api_write_refusal(const struct http_exchange *x, struct http_refusal *r)
+{
+    struct api_error e = {0};
+    if (!is_anthropic(x))
+        return;
+    (void)api_fail(&e, r->status, r->code, "%s", r->message);
+    api_error_plain(r->body, sizeof(r->body), &e, api_error_anthropic, r->id);
+    r->id_field = door_messages.id_field;
+}
+
 void api_refuse(struct http_exchange *x, const struct api_error *e)
 {
     refuse_as(x, e, NULL);

@@ -189,8 +189,8 @@ void exchange_free(struct http_exchange *x);
 /* After the answer: the connection is free for the next request, or closes. */
 void exchange_done(struct http_exchange *x);
 
-/* respond.c: a refusal of this layer, in OpenAI's shape, with `Connection: close`; x may be
- * NULL where no head could be read. */
+/* respond.c: a refusal of this layer, in OpenAI's shape if the handler gives it no other, with
+ * `Connection: close`; x may be NULL where no head could be read. */
 void respond_fault(struct conn *c, const struct http_exchange *x, const struct http_fault *fault);
 /* A comment in an event stream. */
 void respond_comment(struct http_exchange *x);

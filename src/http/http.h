@@ -51,6 +51,16 @@ struct http_options {
     size_t n_hosts;
 };
 
+/* A request that this layer refuses. */
+enum { HTTP_REFUSAL_MAX = 512 };
+struct http_refusal {
+    int status;
+    const char *code, *message; /* nothing in them needs to be escaped, nor in id */
+    const char *id;             /* what x-request-id says */
+    char body[HTTP_REFUSAL_MAX];
+    const char *id_field; /* a further name of the field with the id; NULL: none */
+};
+
 struct http_handler {
     /* Whether the body of x, whose head alone is there, is worth reading; if not, x is handed over
      * without it, and its connection closes after the answer.  So nobody who is going to be
@@ -59,6 +69,9 @@ struct http_handler {
      * (base/fair.h).  NULL: every body is, of payer 0. */
     bool (*wants_body)(void *ctx, const struct http_exchange *x, uint32_t *payer);
     void (*request)(void *ctx, struct http_exchange *x);
+    /* May write another body, as long as that has room, to the refusal of x, whose head could be
+     * read: the form is its clients'.  NULL: none is. */
+    void (*refusal)(void *ctx, const struct http_exchange *x, struct http_refusal *r);
     /* The client of x left before its answer was whole. */
     void (*gone)(void *ctx, struct http_exchange *x);
     /* A whole message, UTF-8 when text. */
@@ -120,8 +133,9 @@ void http_wake(struct http_server *s);
 
 /* Texts are views that live as long as the exchange. */
 const char *http_method(const struct http_exchange *x); /* "GET" */
-const char *http_path(const struct http_exchange *x);   /* decoded but for %2F, without query */
-const char *http_query(const struct http_exchange *x);  /* as it came, without '?'; "" */
+/* Decoded but for %2F, without query; of a request that is refused as it came. */
+const char *http_path(const struct http_exchange *x);
+const char *http_query(const struct http_exchange *x); /* as it came, without '?'; "" */
 /* A header field's value; NULL: absent.  name in lower case. */
 const char *http_field(const struct http_exchange *x, const char *name);
 /* How often the field is there. */

@@ -192,22 +192,37 @@ static const char *type_of(int status)
     return status >= 500 ? "server_error" : "invalid_request_error";
 }
 
+static void write_refusal(struct http_refusal *r, struct conn *c, const struct http_exchange *x)
+{
+    const struct http_handler *h = &c->s->handler;
+    snprintf(r->body, sizeof(r->body),
+             "{\"error\":{\"message\":\"%s\",\"type\":\"%s\",\"param\":null,"
+             "\"code\":\"%s\",\"request_id\":\"%s\"}}",
+             r->message, type_of(r->status), r->code, r->id);
+    if (h->refusal && x && x->head.readable)
+        h->refusal(h->ctx, x, r);
+}
+
 void respond_fault(struct conn *c, const struct http_exchange *x, const struct http_fault *fault)
 {
-    char body[512], made[32];
-    const char *id = x ? http_shown_id(x) : made;
+    struct http_refusal r = {.status = fault->status, .code = fault->code};
+    struct http_header headers[3];
+    size_t n = 0;
+    char made[32];
+    r.message = fault->message;
+    r.id = x ? http_shown_id(x) : made;
     if (!x)
         server_new_id(c->s, made);
-    /* All texts are ours, or have been looked at: nothing needs to be escaped. */
-    int n = snprintf(body, sizeof(body),
-                     "{\"error\":{\"message\":\"%s\",\"type\":\"%s\",\"param\":null,"
-                     "\"code\":\"%s\",\"request_id\":\"%s\"}}",
-                     fault->message, type_of(fault->status), fault->code, id);
-    static const struct http_header later[] = {{"Retry-After", "1"}, {"retry-after-ms", "1000"}};
-    size_t n_later = fault->status == 503 ? ARRAY_LEN(later) : 0;
-    head(c, fault->status, "application/json", later, n_later, id);
-    length(c, (size_t)n);
+    write_refusal(&r, c, x);
+    if (fault->status == 503) {
+        headers[n++] = (struct http_header){"Retry-After", "1"};
+        headers[n++] = (struct http_header){"retry-after-ms", "1000"};
+    }
+    if (r.id_field)
+        headers[n++] = (struct http_header){r.id_field, r.id};
+    head(c, fault->status, "application/json", headers, n, r.id);
+    length(c, strlen(r.body));
     end_head(c, true, false);
     if (!x || !x->head.readable || !x->head.is_head)
-        conn_write(c, (struct slice){(const uint8_t *)body, (size_t)n});
+        text(c, r.body);
 }

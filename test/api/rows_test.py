@@ -4,6 +4,7 @@
 usage: rows_test.py REALM
 """
 import base64
+import json
 import os
 import re
 import socket
@@ -352,6 +353,26 @@ def nothing_is_left(s):
     time.sleep(2.5)
     assert s.metric("realm_http_websockets") == 0
     assert s.metric("realm_http_connections") == 1
+
+
+@test
+def refusals_have_the_form_of_the_paths_clients(s):
+    """Of what never reaches a door, too: Anthropic's clients look for their type and request-id."""
+    for path, theirs in ((b"/v1/messages", True), (b"/v1/messages/count_tokens?beta=true", True),
+                         (b"/v1/completions", False)):
+        for more, code, kind in ((b"Content-Length: 100000000\r\n", b"413", "request_too_large"),
+                                 (b"Content-Length: x\r\n", b"400", "invalid_request_error")):
+            got, closed = raw(s, b"POST " + path + b" HTTP/1.1\r\n" + HOST +
+                              b"x-request-id: mine\r\n" + more + b"\r\n")
+            head, body = got.split(b"\r\n\r\n")
+            said = json.loads(body)
+            assert closed and head.split()[1] == code, got
+            assert (b"\r\nrequest-id: mine" in head) is theirs, head
+            if theirs:
+                assert said["type"] == "error" and said["error"]["type"] == kind, said
+                assert said["request_id"] == "mine" and said["error"]["message"], said
+            else:
+                assert said["error"]["request_id"] == "mine" and said["error"]["code"], said
 
 
 if __name__ == "__main__":
