@@ -38,7 +38,7 @@ enum { CHUNK = 1 << 20, SLICE = 1 << 15 }; /* items; multiples of every block */
 struct job {
     const struct quant_mix *mix;
     struct gguf_file *in;
-    uint32_t layers; /* of it */
+    struct quant_model model; /* of it */
     struct gguf_writer *out;
     struct pool *pool;
     uint8_t *source; /* CHUNK items of any type that runs: 4 bytes each at most */
@@ -96,7 +96,7 @@ static int convert_chunk(struct job *j, const struct gguf_tensor *t, enum dtype 
 
 static int convert_tensor(struct job *j, const struct gguf_tensor *t, struct realm_error *err)
 {
-    enum dtype to = quant_mix_type(j->mix, j->in, j->layers, t);
+    enum dtype to = quant_mix_type(j->mix, &j->model, t);
     uint64_t items = t->dims[0] * t->dims[1] * t->dims[2] * t->dims[3];
     int status = 0;
     for (uint64_t at = 0; at < items && !status; at += CHUNK) {
@@ -131,7 +131,7 @@ static int write_header(struct job *j, const char *path, struct realm_error *err
         status = gguf_writer_u32(j->out, "general.quantization_version", 2);
     for (size_t i = 0; i < gguf_file_tensors(j->in) && !status; i++) {
         struct gguf_tensor t = *gguf_file_tensor(j->in, i);
-        t.dtype = quant_mix_type(j->mix, j->in, j->layers, &t);
+        t.dtype = quant_mix_type(j->mix, &j->model, &t);
         status = gguf_writer_tensor(j->out, &t);
     }
     return status;
@@ -215,7 +215,7 @@ static int quantize(struct job *j, const char *in, const char *out, uint64_t thr
     int status = gguf_file_open(&j->in, io_system(), in, 0, &err);
     if (status)
         return cmd_fail_file("quantize", in, &err);
-    j->layers = quant_mix_layers(j->in);
+    quant_model_read(&j->model, j->in);
     if (is_input(out, in, gguf_file_parts(j->in))) {
         status = cmd_usage("quantize", "OUT must be another file than IN");
     } else {

@@ -1,7 +1,10 @@
 #include "quant_mix.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
+
+#include "base/ckd.h"
 
 static const struct quant_mix mixes[] = {
     {"F32", DTYPE_F32, MIX_NONE, 0},        {"F16", DTYPE_F16, MIX_NONE, 1},
@@ -40,7 +43,7 @@ static const char *layer_part(struct slice name, uint32_t *layer, size_t *n)
     return (const char *)name.p + i + 1;
 }
 
-uint32_t quant_mix_layers(const struct gguf_file *f)
+static uint32_t count_layers(const struct gguf_file *f)
 {
     uint32_t layers = 0, layer;
     size_t n;
@@ -48,6 +51,29 @@ uint32_t quant_mix_layers(const struct gguf_file *f)
         if (layer_part(gguf_file_tensor(f, i)->name, &layer, &n) && layer >= layers)
             layers = layer + 1;
     return layers;
+}
+
+/* 0 where the header has no such number, or one for each layer. */
+static uint32_t number_of(const struct gguf *g, struct slice arch, const char *what)
+{
+    char key[128];
+    uint32_t number = 0;
+    struct realm_error err;
+    snprintf(key, sizeof(key), "%.*s.%s", (int)min_size(arch.n, 64), (const char *)arch.p, what);
+    return gguf_get_u32(g, key, &number, &err) ? 0 : number;
+}
+
+void quant_model_read(struct quant_model *m, const struct gguf_file *f)
+{
+    const struct gguf *g = gguf_file_header(f);
+    struct slice arch = {0};
+    struct realm_error err;
+    *m = (struct quant_model){.file = f, .layers = count_layers(f)};
+    if (gguf_get_string(g, "general.architecture", &arch, &err))
+        return; // a file of tensors alone has none
+    uint32_t kv_heads = number_of(g, arch, "attention.head_count_kv");
+    m->eight_experts = number_of(g, arch, "expert_count") == 8;
+    m->wide = m->layers == 80 && kv_heads && kv_heads < number_of(g, arch, "attention.head_count");
 }
 
 static bool is_part(const char *part, size_t n, const char *want)
@@ -103,19 +129,32 @@ static enum dtype q3_type(const char *part, size_t n, uint32_t layer, uint32_t l
     return DTYPE_Q3_K;
 }
 
+/* What models of some shapes have in place of type: more for what costs them little. */
+static enum dtype type_of_shape(const struct quant_model *m, const char *part, size_t n,
+                                enum dtype type)
+{
+    bool v = is_part(part, n, "attn_v.weight");
+    if (m->eight_experts && (v || is_part(part, n, "attn_k.weight")))
+        return DTYPE_Q8_0;
+    if (m->eight_experts && is_part(part, n, "attn_output.weight"))
+        return DTYPE_Q5_K;
+    return m->wide && v && (type == DTYPE_Q3_K || type == DTYPE_Q4_K) ? DTYPE_Q5_K : type;
+}
+
 /* For a row of any length. */
-static enum dtype wanted_type(const struct quant_mix *mix, const struct gguf_file *f,
-                              uint32_t layers, struct slice name)
+static enum dtype wanted_type(const struct quant_mix *mix, const struct quant_model *m,
+                              struct slice name)
 {
     uint32_t layer;
     size_t n;
     const char *part = layer_part(name, &layer, &n);
     if (mix->rule == MIX_NONE)
         return mix->type;
-    if (is_output(f, name))
+    if (is_output(m->file, name))
         return DTYPE_Q6_K;
-    return mix->rule == MIX_Q3 ? q3_type(part, n, layer, layers)
-                               : more_type(mix, part, n, is_more(layer, layers));
+    enum dtype type = mix->rule == MIX_Q3 ? q3_type(part, n, layer, m->layers)
+                                          : more_type(mix, part, n, is_more(layer, m->layers));
+    return type_of_shape(m, part, n, type);
 }
 
 /* In blocks of 32 with about as many bits; the type itself when there is none. */
@@ -138,7 +177,7 @@ static enum dtype in_blocks_of_32(enum dtype type)
     }
 }
 
-enum dtype quant_mix_type(const struct quant_mix *mix, const struct gguf_file *f, uint32_t layers,
+enum dtype quant_mix_type(const struct quant_mix *mix, const struct quant_model *m,
                           const struct gguf_tensor *t)
 {
     uint32_t layer;
@@ -146,7 +185,7 @@ enum dtype quant_mix_type(const struct quant_mix *mix, const struct gguf_file *f
     const char *part = layer_part(t->name, &layer, &n);
     if (t->n_dims < 2 || is_part(part, n, "ffn_gate_inp.weight") || !is_weight(t->name))
         return DTYPE_F32;
-    enum dtype type = wanted_type(mix, f, layers, t->name);
+    enum dtype type = wanted_type(mix, m, t->name);
     if (t->dims[0] % dtype_info(type)->block_items != 0)
         type = in_blocks_of_32(type);
     return t->dims[0] % dtype_info(type)->block_items == 0 ? type : DTYPE_F16;

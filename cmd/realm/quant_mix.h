@@ -27,10 +27,17 @@ const struct quant_mix *quant_mix_find(const char *name);
 /* All names, for a sentence. */
 const char *quant_mix_names(void);
 
-/* The layers that f's names tell of, which quant_mix_type wants. */
-uint32_t quant_mix_layers(const struct gguf_file *f);
+/* What a mix asks of a model. */
+struct quant_model {
+    const struct gguf_file *file;
+    uint32_t layers; /* that its tensors' names tell of */
+    bool eight_experts;
+    bool wide; /* 80 layers whose heads share keys and values: those of 70 B */
+};
 
-/* The type for tensor t of f:
+void quant_model_read(struct quant_model *m, const struct gguf_file *f);
+
+/* The type for tensor t of m:
  *   vectors, biases, routers   F32
  *   other matrices             the mix's
  * and in a mix:
@@ -41,9 +48,13 @@ uint32_t quant_mix_layers(const struct gguf_file *f);
  *   Q3_K_M                     Q5_K for attn_v in the first two layers and ffn_down in the
  *                              first sixteenth, else Q4_K for these, for attn_output and
  *                              for attn_qkv
+ *   a wide model               Q5_K for attn_v where it would have Q3_K or Q4_K: it is an eighth
+ *                              of attn_q
+ *   eight experts              Q8_0 for attn_k and attn_v, which are small beside the experts,
+ *                              and Q5_K for attn_output
  * A row that is no multiple of 256 falls back from Q6_K to Q8_0, Q5_K to Q5_1, Q4_K to
  * Q5_0, Q3_K and Q2_K to Q4_0, IQ4_XS to IQ4_NL; one that is no multiple of 32 to F16. */
-enum dtype quant_mix_type(const struct quant_mix *mix, const struct gguf_file *f, uint32_t layers,
+enum dtype quant_mix_type(const struct quant_mix *mix, const struct quant_model *m,
                           const struct gguf_tensor *t);
 
 #endif
