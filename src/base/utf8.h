@@ -16,6 +16,9 @@ int utf8_decode(const uint8_t *p, size_t n, uint32_t *cp);
 /* Writes cp's 1 to 4 bytes; cp must be a scalar value. */
 size_t utf8_encode(uint32_t cp, uint8_t out[4]);
 
+/* Whether Unicode calls it White_Space. */
+bool utf8_is_space(uint32_t cp);
+
 /* Length of the longest prefix that does not end within a character.  Bytes
  * that can never become a character count as whole. */
 size_t utf8_whole(const void *p, size_t n);

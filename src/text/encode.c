@@ -129,8 +129,12 @@ static int encode_plain(struct encoder *e, struct slice text, unsigned flags)
 
 static size_t skip_spaces(struct slice text, size_t at)
 {
-    while (at < text.n && (text.p[at] == ' ' || (text.p[at] >= '\t' && text.p[at] <= '\r')))
-        at++;
+    uint32_t c;
+    for (int n; at < text.n; at += (size_t)n) {
+        n = utf8_decode(text.p + at, text.n - at, &c);
+        if (!utf8_is_space(c))
+            break;
+    }
     return at;
 }
 

@@ -75,13 +75,6 @@ int wordpiece_open(struct vocab *v, const struct gguf *g, struct realm_error *er
     return 0;
 }
 
-static bool is_space(uint32_t c)
-{
-    return c == ' ' || (c >= '\t' && c <= '\r') || c == 0x85 || c == 0xA0 || c == 0x1680 ||
-           (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F ||
-           c == 0x205F || c == 0x3000;
-}
-
 /* What is dropped: no text, but for the spaces among it. */
 static bool is_control(uint32_t c)
 {
@@ -122,7 +115,7 @@ static int clean(struct buf *out, struct slice text)
         uint32_t c;
         size_t len = (size_t)utf8_decode(text.p + at, text.n - at, &c);
         if (!is_control(c))
-            status = is_space(c) ? buf_addch(out, ' ') : buf_add(out, text.p + at, len);
+            status = utf8_is_space(c) ? buf_addch(out, ' ') : buf_add(out, text.p + at, len);
         at += len;
     }
     return status;

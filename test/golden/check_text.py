@@ -21,6 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 VENV = ROOT / "build-venv" / "bin" / "python"
 TEXTS = 3000
+TEXTS_WITH_ADDED = 600
 
 try:
     import sentencepiece
@@ -74,27 +75,29 @@ class Tap:
         self.program, self.only = program, only
         self.n = self.failed = 0
 
-    def encode(self, path, texts):
+    def encode(self, path, texts, options):
         data = b"".join(struct.pack("<I", len(t.encode())) + t.encode() for t in texts)
-        out = subprocess.run([self.program, path], input=data, stdout=subprocess.PIPE,
+        out = subprocess.run([self.program, path, *options], input=data, stdout=subprocess.PIPE,
                              check=True).stdout
         for line in out.decode().split("\n")[:-1]:
             ids, text = line.split("|")
             yield [int(x) for x in ids.split()], bytes.fromhex(text).decode()
 
-    def compare(self, name, file, words, encode, decode, unknown=None):
-        """encode gives the ids of many texts, decode the text of ids; packages show a sign
-        for an unknown token, and Realm nothing."""
+    def compare(self, name, file, words, encode, decode, unknown=None, options=(),
+                count=TEXTS):
+        """encode gives the ids of many texts, decode (if any) the text of ids; packages show a
+        sign for an unknown token, and Realm nothing."""
         if not fnmatch.fnmatch(name, self.only):
             return
-        texts = list(random_texts(name, words, TEXTS))
+        texts = list(random_texts(name, words, count))
         with tempfile.NamedTemporaryFile(suffix=".gguf") as copy:
             copy.write(file)
             copy.flush()
-            got = list(self.encode(copy.name, texts))
+            got = list(self.encode(copy.name, texts, options))
         wrong = abs(len(got) - len(texts))
         for text, (ids, back), want in zip(texts, got, encode(texts)):
-            good = ids == want and (unknown in ids or back == decode(ids, text))
+            good = ids == want and (
+                not decode or unknown in ids or back == decode(ids, text))
             wrong += not good
             if not good and wrong <= 5:
                 print(f"# {text!r}\n#   got  {ids}\n#   want {want}\n#   text {back!r}")
@@ -219,6 +222,55 @@ def trained_unigram(tap):
     tap.compare("trained Unigram", file, words, batches(tokenizer), of_pieces(tokenizer), 0)
 
 
+def shown(tokenizer):
+    """Control tokens stand for no text."""
+    return lambda ids, text: tokenizer.decode(ids, skip_special_tokens=True)
+
+
+def with_added(tap, name, added, make, file, words, decodes=True):
+    """Texts with special tokens in them: once spelled by the caller, once by anyone, for whom
+    control tokens are text like any other.  make(tokens) is the reference that has those."""
+    users, texts = sum(not t.special for t in added), [t.content for t in added]
+    broken = [t[:-1] for t in texts if len(t) > 2] + [t[1:] for t in texts if len(t) > 2]
+    words = 6 * texts + broken + random.Random(name).sample(words, 40)
+    for allowed in (True, False):
+        tokenizer = make(None if allowed else users)
+        tap.compare(f"{name}, special tokens {'allowed' if allowed else 'not allowed'}", file,
+                    words, batches(tokenizer), shown(tokenizer) if decodes else None,
+                    options=["--special"] if allowed else [], count=TEXTS_WITH_ADDED)
+
+
+def added_to_bpe(tap):
+    """A GGUF file says of no token that it takes the white space beside it; Phi-3's do, by the
+    model's name."""
+    vocabulary, merges = text_made.train_bpe(list(training_texts("bpe")))
+    words = [w for w in vocabulary if w.isascii() and len(w) > 2]
+    for pre, model in (("gpt-2", "made"), ("gpt-2", "Phi-3 made"), ("qwen2", "made"),
+                       ("llama-bpe", "made"), ("deepseek-v3", "made")):
+        added = text_made.added_tokens(rstrip=model != "made")
+
+        def make(n, pre=pre, added=added):
+            tokenizer = bpe(vocabulary, merges, pre)
+            tokenizer.add_tokens(added[:n])
+            return tokenizer
+        with_added(tap, f"{model}: BPE as {pre}", added, make,
+                   text_made.bpe_file(vocabulary, merges, pre, added, model), words)
+
+
+def added_to_wordpiece(tap):
+    """Ids alone: the package's text has other spaces about added tokens."""
+    trained = text_made.train_wordpiece(list(training_texts("wordpiece")), True, None)
+    words = [w for w in trained.get_vocab() if w.isascii() and w[0] != "["]
+    added = text_made.added_tokens()
+
+    def make(n):
+        tokenizer = Tokenizer.from_str(trained.to_str())
+        tokenizer.add_tokens(added[:n])
+        return tokenizer
+    with_added(tap, "WordPiece", added, make,
+               text_made.wordpiece_file(make(None), True, None, added), words, decodes=False)
+
+
 def bench(program, folder):
     """MB/s of both over the same text, one thread each, in turns."""
     path = folder / "ggml-vocab-gpt-2.gguf"
@@ -258,6 +310,8 @@ def main():
     trained_bpe(tap)
     trained_wordpiece(tap)
     trained_unigram(tap)
+    added_to_bpe(tap)
+    added_to_wordpiece(tap)
     print(f"1..{tap.n}")
     sys.exit(tap.failed > 0)
 

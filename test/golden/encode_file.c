@@ -1,6 +1,7 @@
 /* Encodes texts for check_text.py: encode_file VOCAB.gguf reads texts from standard
  * input, each with its length before it (32 bits, little endian), and prints the ids of
  * each on a line, with a bar and the bytes (in hexadecimal) that they stand for after them.
+ * encode_file VOCAB.gguf --special lets the texts spell special tokens;
  * encode_file VOCAB.gguf --time encodes all that is read as one text and prints MB/s. */
 #include <stdio.h>
 #include <string.h>
@@ -34,12 +35,12 @@ static int decode(const struct vocab *v, const uint32_t *ids, size_t n)
     return 0;
 }
 
-static int encode(const struct vocab *v, struct slice text)
+static int encode(const struct vocab *v, struct slice text, unsigned flags)
 {
     size_t n, max = vocab_bound(v, text.n);
     uint32_t *ids = mem_array(max, sizeof(*ids));
     int status =
-        ids ? vocab_encode(v, (const char *)text.p, text.n, 0, ids, max, &n) : REALM_E_NOMEM;
+        ids ? vocab_encode(v, (const char *)text.p, text.n, flags, ids, max, &n) : REALM_E_NOMEM;
     for (size_t i = 0; !status && i < n; i++)
         printf(i ? " %u" : "%u", ids[i]);
     putchar('|');
@@ -50,13 +51,13 @@ static int encode(const struct vocab *v, struct slice text)
     return status;
 }
 
-static int encode_all(const struct vocab *v, struct bytes texts)
+static int encode_all(const struct vocab *v, struct bytes texts, unsigned flags)
 {
     while (bytes_left(&texts)) {
         uint32_t n;
         struct slice text;
-        int status =
-            rd_u32(&texts, &n) && rd_slice(&texts, n, &text) ? encode(v, text) : REALM_E_FORMAT;
+        int status = rd_u32(&texts, &n) && rd_slice(&texts, n, &text) ? encode(v, text, flags)
+                                                                      : REALM_E_FORMAT;
         if (status)
             return status;
     }
@@ -88,7 +89,7 @@ static int measure(const struct vocab *v, struct slice text)
     return status;
 }
 
-static int run(const char *path, bool timed, struct realm_error *err)
+static int run(const char *path, const char *option, struct realm_error *err)
 {
     static uint8_t texts[64 << 20];
     uint8_t *file;
@@ -107,7 +108,10 @@ static int run(const char *path, bool timed, struct realm_error *err)
     if (status)
         return status;
     n = fread(texts, 1, sizeof(texts), stdin);
-    status = timed ? measure(v, (struct slice){texts, n}) : encode_all(v, bytes_from(texts, n));
+    if (strcmp(option, "--time") == 0)
+        status = measure(v, (struct slice){texts, n});
+    else
+        status = encode_all(v, bytes_from(texts, n), *option ? VOCAB_SPECIAL : 0);
     vocab_close(v);
     return status;
 }
@@ -115,12 +119,13 @@ static int run(const char *path, bool timed, struct realm_error *err)
 int main(int argc, char **argv)
 {
     struct realm_error err = {0};
-    bool timed = argc == 3 && strcmp(argv[2], "--time") == 0;
-    if (argc != 2 && !timed) {
-        fprintf(stderr, "usage: encode_file VOCAB.gguf [--time] < TEXTS\n");
+    const char *option = argc == 3 ? argv[2] : "";
+    bool known = !*option || strcmp(option, "--special") == 0 || strcmp(option, "--time") == 0;
+    if (argc < 2 || argc > 3 || !known) {
+        fprintf(stderr, "usage: encode_file VOCAB.gguf [--special | --time] < TEXTS\n");
         return 2;
     }
-    int status = run(argv[1], timed, &err);
+    int status = run(argv[1], option, &err);
     if (status)
         fprintf(stderr, "%s: %s %s\n", argv[1], realm_status_name(status), err.message);
     return status != 0;

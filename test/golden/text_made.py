@@ -7,7 +7,8 @@ import struct
 
 import sentencepiece
 from mkgguf import BOOL, F32, I32, STRING, U8, U32, array, gguf, value
-from tokenizers import (Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers)
+from tokenizers import (AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers,
+                        trainers)
 
 NORMAL, UNKNOWN, CONTROL, USER, UNUSED, BYTE = range(1, 7)
 BLOCK = "\u2581"
@@ -39,12 +40,31 @@ def train_bpe(texts):
     return vocabulary, kept
 
 
-def bpe_file(vocabulary, merges, pre):
+def bpe_file(vocabulary, merges, pre, added=(), name="made"):
+    """With the AddedTokens `added` behind its own tokens."""
     tokens = sorted(vocabulary, key=vocabulary.get)
     assert [vocabulary[t] for t in tokens] == list(range(len(tokens)))
-    return vocabulary_file("gpt2", tokens, [NORMAL] * len(tokens),
+    return vocabulary_file("gpt2", tokens + [t.content for t in added],
+                           [NORMAL] * len(tokens) + kinds_of(added),
+                           value("general.name", STRING, name),
                            value("tokenizer.ggml.pre", STRING, pre),
                            array("tokenizer.ggml.merges", STRING, [" ".join(m) for m in merges]))
+
+
+def kinds_of(added):
+    return [CONTROL if t.special else USER for t in added]
+
+
+# Some begin others, lie over others, have white space or letters alone, or are not ASCII.
+SPECIALS = ["<|a|>", "<|a|><|b|>", "<|b|>", "<|b|><|", "zq", "<\uff5cend\u2581of\uff5c>",
+            "e\u0301<"]
+USERS = ["<|tool|>", "a|>", "  ", "\n\n\n", "[x]", "\u0439>", "\u4e2d\u4e2d"]
+
+
+def added_tokens(rstrip=False):
+    """The package finds white space twice where one token takes it and another is it."""
+    return [AddedToken(t, special=t in SPECIALS, normalized=False, rstrip=rstrip)
+            for t in USERS + SPECIALS if not rstrip or not t.isspace()]
 
 
 def train_wordpiece(texts, lowers, strips):
@@ -58,10 +78,10 @@ def train_wordpiece(texts, lowers, strips):
     return tokenizer
 
 
-def wordpiece_file(tokenizer, lowers, strips):
+def wordpiece_file(tokenizer, lowers, strips, added=()):
     vocabulary = tokenizer.get_vocab()
     tokens = sorted(vocabulary, key=vocabulary.get)
-    kinds = [NORMAL] * len(tokens)
+    kinds = [NORMAL] * (len(tokens) - len(added)) + kinds_of(added)
     kinds[:4] = CONTROL, UNKNOWN, CONTROL, CONTROL
     spelled = [t if kind != NORMAL else t[2:] if t.startswith("##") else BLOCK + t
                for t, kind in zip(tokens, kinds)]
