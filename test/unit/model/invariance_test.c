@@ -29,6 +29,7 @@ enum {
     OTHERS_MAX = 63,
     ROWS_MAX = 2304,
     LONG = 2100,
+    RANDOM_CUTS = 2,
 };
 
 struct world {
@@ -236,6 +237,12 @@ static void run_and_compare(struct world *w, struct batch *b, const char *what)
     b->n = b->wanted = 0;
 }
 
+/* Of a sequence that may be cut. */
+static uint32_t stream_length(size_t stream)
+{
+    return stream ? OTHER_LENGTH : LENGTH;
+}
+
 static void make_reference(struct world *w, size_t stream, uint32_t length)
 {
     static struct batch b;
@@ -267,6 +274,33 @@ static void compare_chunks(struct world *w, uint32_t chunk)
         run_and_compare(w, &b, what);
     }
     kv_seq_close(s);
+}
+
+/* In chunks of 1 to 33 as the seed has them, beside the other streams in theirs. */
+static void compare_at_random(struct world *w, uint64_t seed)
+{
+    static struct batch b;
+    struct kv_seq *seqs[STREAMS];
+    uint32_t at[STREAMS] = {0}, r[4], drawn = 0;
+    char what[64];
+    snprintf(what, sizeof(what), "in random chunks, seed %llu", (unsigned long long)seed);
+    for (size_t i = 0; i < STREAMS; i++)
+        seqs[i] = open_seq(w, stream_length(i));
+    while (at[0] < LENGTH) {
+        rng_philox(seed, 7, drawn++, r);
+        for (size_t j = 0; j < STREAMS; j++) {
+            size_t i = (j + r[3]) % STREAMS;
+            uint32_t left = stream_length(i) - at[i], n = 1 + (r[0] >> 8 * i & 0xff) % 33;
+            if (!left || (i && r[1] >> i & 1)) // its turn passes
+                continue;
+            n = n < left ? n : left;
+            add_rows(w, &b, seqs[i], i, at[i], n);
+            at[i] += n;
+        }
+        run_and_compare(w, &b, what);
+    }
+    for (size_t i = 0; i < STREAMS; i++)
+        kv_seq_close(seqs[i]);
 }
 
 /* The watched sequence in chunks of 5, among others that come one after the
@@ -336,9 +370,8 @@ static void compare_level(struct model *m, enum kv_type kv, unsigned level)
     bool whole = m->config.encoder;
     struct world w;
     open_world(&w, m, kv, level, 1, 32 << 20);
-    make_reference(&w, 0, LENGTH);
-    for (size_t i = 1; i < STREAMS; i++)
-        make_reference(&w, i, whole ? length_of(i) : OTHER_LENGTH);
+    for (size_t i = 0; i < STREAMS; i++)
+        make_reference(&w, i, whole ? length_of(i) : stream_length(i));
     for (unsigned threads = 1; threads <= 2; threads++) {
         if (threads == 2) {
             forward_close(w.forward);
@@ -350,6 +383,8 @@ static void compare_level(struct model *m, enum kv_type kv, unsigned level)
         }
         for (size_t i = 0; !whole && i < sizeof(chunks) / sizeof(chunks[0]); i++)
             compare_chunks(&w, chunks[i]);
+        for (uint64_t seed = 0; !whole && seed < RANDOM_CUTS; seed++)
+            compare_at_random(&w, threads * 100 + seed);
         for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
             if (whole)
                 compare_texts(&w, others[i]);
@@ -393,7 +428,8 @@ static void keys_and_values_are_invariant(void **state)
 static void an_encoder_is_invariant(void **state)
 {
     (void)state;
-    static const enum dtype types[] = {DTYPE_F32, DTYPE_Q8_0, DTYPE_Q4_K};
+#define DTYPE(type) DTYPE_##type,
+    static const enum dtype types[] = {TYPES(DTYPE)};
     struct model_spec s = model_spec_default();
     s.encoder = true;
     s.kv_heads = s.heads;
@@ -401,6 +437,7 @@ static void an_encoder_is_invariant(void **state)
         s.type = types[i];
         compare_level(make(&s), KV_F16, cpu_detect());
     }
+    s.type = DTYPE_Q4_K;
     compare_level(make(&s), KV_F16, 0);
 }
 
@@ -521,7 +558,6 @@ int main(int argc, char **argv)
 {
     if (argc > 1)
         return compare_files(argv + 1, (size_t)argc - 1);
-#define DTYPE(type) DTYPE_##type,
     static enum dtype types[] = {TYPES(DTYPE)};
     size_t n = 0;
 #define TEST(type) {#type, a_type_is_invariant, NULL, NULL, &types[n++]},
