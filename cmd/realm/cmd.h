@@ -30,6 +30,7 @@ int cmd_score(int argc, char **argv);
 int cmd_embed(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
+int cmd_limits(int argc, char **argv);
 int cmd_quantize(int argc, char **argv);
 int cmd_pull(int argc, char **argv);
 int cmd_helper(int argc, char **argv); /* not listed: the child process that compiles and renders */

@@ -18,6 +18,7 @@ static const struct cmd commands[] = {
     {"embed", "vectors of texts", cmd_embed},
     {"bench", "measure tokens per second", cmd_bench},
     {"doctor", "what this machine has, and what to expect of it", cmd_doctor},
+    {"limits", "the ceilings on everything that grows", cmd_limits},
     {"quantize", "write a model with smaller weights", cmd_quantize},
     {"pull", "fetch a model from a hub", cmd_pull},
     {"tenants", "who may use a running server, and how much", cmd_tenants},

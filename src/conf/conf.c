@@ -114,3 +114,33 @@ int conf_restart_keys(const struct conf *now, const struct conf *next, struct bu
             status = buf_addf(out, "%s%s.%s", out->n ? ", " : "", keys[i].group, keys[i].name);
     return status;
 }
+
+/* As names end. */
+static const char *unit_of(const struct conf_key *k)
+{
+    static const struct {
+        const char *ending, *unit;
+    } units[] = {{"bytes_per_s", "bytes/s"}, {"_s", "s"}};
+    size_t n = strlen(k->name);
+    if (k->type == CONF_BYTES)
+        return "bytes";
+    for (size_t i = 0; i < ARRAY_LEN(units); i++) {
+        size_t length = strlen(units[i].ending);
+        if (n > length && strcmp(k->name + n - length, units[i].ending) == 0)
+            return units[i].unit;
+    }
+    return "connections";
+}
+
+bool conf_limit(size_t i, struct conf_limit *out)
+{
+    size_t n;
+    const struct conf_key *k = conf_keys(&n), *end = k + n;
+    for (; k < end; k++)
+        if (strcmp(k->group, "limits") == 0 && i-- == 0)
+            break;
+    if (k == end)
+        return false;
+    *out = (struct conf_limit){k->name, k->help, unit_of(k), k->number, k->min, k->max};
+    return true;
+}

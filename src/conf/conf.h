@@ -84,6 +84,16 @@ bool conf_is_loopback(const char *host);
  * start takes over.  REALM_E_NOMEM, REALM_E_LIMIT. */
 MUST_USE int conf_restart_keys(const struct conf *now, const struct conf *next, struct buf *out);
 
+/* A key of the group limits. */
+struct conf_limit {
+    const char *name, *help;
+    const char *unit;         /* "bytes", "bytes/s", "s", "connections" */
+    uint64_t value, min, max; /* value: the default */
+};
+
+/* The one at place i; false beyond the last. */
+bool conf_limit(size_t i, struct conf_limit *out);
+
 /* YAML with every key, its sentence, its range and the value that c has; it can be read back. */
 MUST_USE int conf_print(const struct conf *c, struct buf *out);
 

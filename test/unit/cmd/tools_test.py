@@ -8,6 +8,7 @@ For `realm bench --compare` a script stands in for llama.cpp's process.
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,8 @@ import traceback
 from pathlib import Path
 
 REALM = sys.argv[1]
-MODEL = Path(__file__).resolve().parents[3] / "models/tiny/tiny-q8_0.gguf"
+ROOT = Path(__file__).resolve().parents[3]
+MODEL = ROOT / "models/tiny/tiny-q8_0.gguf"
 SANITIZED = "sanitize" in sys.argv[2:]
 
 FAKE = """#!/usr/bin/env python3
@@ -192,6 +194,45 @@ def run_knows_a_model_from_a_prompt():
         realm("run", "hi", "--temperature", 101, status=2)
 
 
+# ---- limits --------------------------------------------------------------------------------------
+
+
+def limits_are_all_there():
+    listed = json.loads(realm("limits", "--json"))
+    limits = {x["name"]: x for x in listed["limits"]}
+    assert len(limits) == len(listed["limits"]) > 100
+    assert all(x["unit"] or x["name"] == "PRIORITY_MAX" for x in limits.values())
+    assert {k: limits["GGUF_STRING_MAX"][k] for k in ("value", "unit", "part")} == \
+        {"value": 16 << 20, "unit": "bytes", "part": "GGUF files"}
+    used = set()
+    for source in ("src", "cmd"):
+        for path in (ROOT / source).rglob("*.[ch]"):
+            used |= set(re.findall(r"\b[A-Z][A-Z0-9]*_[A-Z0-9_]+\b", path.read_text()))
+    assert set(limits) <= used, set(limits) - used
+
+
+def limits_of_the_configuration_are_its_defaults():
+    listed = json.loads(realm("limits", "--json"))["configuration"]
+    group = realm("serve", "--print-config").split("\nlimits:\n")[1].split("\n\n\n")[0]
+    values = re.findall(r"^  ([a-z_]+): (\S+)$", group.split("\ntenants:")[0], re.M)
+    scale = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+    defaults = {f"limits.{name}": int(re.match(r"\d+", text)[0]) * scale.get(text[-3:], 1)
+                for name, text in values}
+    assert {x["key"]: x["default"] for x in listed} == defaults, defaults
+    units = {x["key"]: x["unit"] for x in listed}
+    assert units["limits.body_bytes_per_s"] == "bytes/s" and units["limits.idle_s"] == "s", units
+    assert all(x["min"] <= x["default"] <= x["max"] for x in listed)
+
+
+def limits_are_told_to_people():
+    said = realm("limits")
+    assert re.search(r"^ +16 MiB +GGUF_STRING_MAX +one text in a header$", said, re.M), said
+    assert re.search(r"^ +1024 bytes/s +limits.body_bytes_per_s ", said, re.M), said
+    assert re.search(r"^ +4096 connections +limits.connections ", said, re.M), said
+    assert all(len(line) < 140 for line in said.split("\nthe conf")[0].splitlines())
+    assert "'x' is no option" in realm("limits", "x", status=2)
+
+
 # ---- all -----------------------------------------------------------------------------------------
 
 
@@ -264,7 +305,9 @@ CASES = [doctor_measures_in_seconds, doctor_expects_what_it_measured, doctor_spe
          run_knows_a_model_from_a_prompt, help_of_each_command,
          commands_of_other_programs_are_known, files_are_named_with_their_folders,
          quantize_tells_what_came_of_it,
-         quantize_shows_how_far_it_is, pull_says_how_models_are_named]
+         quantize_shows_how_far_it_is, limits_are_all_there,
+         limits_of_the_configuration_are_its_defaults, limits_are_told_to_people,
+         pull_says_how_models_are_named]
 
 
 def main():
