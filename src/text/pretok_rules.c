@@ -92,6 +92,16 @@ static const struct pretok_rules command_r_rules = {
     .stages = {{ONE_DIGIT, 0}, {GPT2, STAGE_COVERS}},
     .composes = true,
 };
+/* What stands for pictures comes first, then each tab, line end, sign and digit alone. */
+static const struct pretok_rules chameleon_rules = {
+    .stages = {{"<sentinel:[0-9]++>", 0},
+               {"IMGIMG[A-I]{1,4}+Z", 0},
+               {"[\\t\\n]|    |  ", 0},
+               {ONE_DIGIT, 0},
+               {"[\\p{P}!-/:-@\\[-`{-~]", 0},
+               {GPT2, STAGE_COVERS}},
+    .adds_bos = true,
+};
 /* Digits are looked for among the characters that spell bytes, of which those for B2,
  * B3, B9 and BC to BE are numbers to Unicode, too. */
 static const struct pretok_rules falcon_rules = {
@@ -213,6 +223,7 @@ static const struct {
     {"codeshell", &digits_rules}, {"exaone", &digits_rules}, {"minerva-7b", &digits_rules},
     {"mellum2", &digits_rules},
     {"command-r", &command_r_rules},
+    {"chameleon", &chameleon_rules},
     {"falcon", &falcon_rules},
     {"qwen2", &qwen2_rules}, {"deepseek-r1-qwen", &qwen2_rules}, {"kormo", &qwen2_rules},
     {"f2llmv2", &qwen2_rules}, {"megrez", &qwen2_rules},

@@ -69,6 +69,10 @@ RULES = {
     "olmo": (NFC, GPT2),
     "starcoder": (None, pre_tokenizers.Sequence([DIGITS, GPT2])),
     "command-r": (NFC, pre_tokenizers.Sequence([DIGITS, GPT2])),
+    "chameleon": (None, pre_tokenizers.Sequence([
+        *(pre_tokenizers.Split(Regex(p), "isolated") for p in (
+            "<sentinel:[0-9]+>", "(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z", "([\t\n]|    |  )")),
+        DIGITS, pre_tokenizers.Punctuation("isolated"), GPT2])),
     "falcon": (None, pre_tokenizers.Sequence([
         pre_tokenizers.Punctuation("contiguous"), GPT2,
         pre_tokenizers.Digits(individual_digits=False),
@@ -101,3 +105,5 @@ RULES = {
 }
 # A word that is a token is taken whole.
 WHOLE_WORDS = {"llama-bpe", "minicpm5", "granite-embed-multi-97m", "tekken", "youtu"}
+# What some rules look for, beside words.
+SPELLED = {"chameleon": ["<sentinel:7", "<sentinel:70>", "IMGIMGABZ", "IMGIMGABCDEZ", "IMGIMGZ"]}
