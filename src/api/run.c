@@ -60,10 +60,7 @@ static int end_text(struct choice *c)
 static void fail(struct job *j, int status)
 {
     struct api_error e = {0};
-    if (status == REALM_E_LIMIT && (j->capped || j->tight))
-        (void)account_refused(j, &e);
-    else
-        (void)api_from_status(&e, status, NULL);
+    (void)api_from_status(&e, status, NULL);
     job_fail(j, &e);
 }
 
@@ -83,12 +80,22 @@ void choice_over(struct choice *c)
     }
 }
 
+/* What was allowed is drawn, and all of it is there: then it is an answer as at any other limit,
+ * and the next request is told that the budget is spent. */
+static bool ends_with_budget(const struct choice *c, const struct realm_event *end)
+{
+    bool bounded = c->job->capped || c->job->tight;
+    return bounded && end->status == REALM_E_LIMIT && c->n_drawn > 0 &&
+           c->n_drawn == end->usage.completion_tokens;
+}
+
 static void take_end(struct choice *c, const struct realm_event *e)
 {
-    c->finish = e->finish;
+    bool spent = ends_with_budget(c, e);
+    c->finish = spent ? REALM_FINISH_LENGTH : e->finish;
     c->usage = e->usage;
     c->stop_index = e->stop_index;
-    c->status = e->status;
+    c->status = spent ? 0 : e->status;
     if (!c->status)
         c->status = choice_text(c, e->text, e->text_bytes, NULL);
     choice_over(c);

@@ -66,17 +66,47 @@ def refusals(s):
             assert found[0]["completion_tokens"] == 0, found
 
 
+# Path, body, and what says in the door's form that a limit ended the answer.
+SPENDERS = [
+    ("/v1/completions", LONG, '"finish_reason":"length"'),
+    ("/v1/chat/completions", {"messages": HI, "ignore_eos": True}, '"finish_reason":"length"'),
+    ("/v1/messages", {"messages": HI, "max_tokens": 900, "ignore_eos": True,
+                      "model": MODEL}, '"stop_reason":"max_tokens"'),
+    ("/completion", {"prompt": STORY, "ignore_eos": True, "n_predict": 900},
+     '"stop_type":"limit"'),
+]
+
+
 @test
 def ends_of_budgets(s):
-    """A06: tokens delivered are tokens billed, at once."""
-    for stream in (True, False):
-        name = f"spent{stream}".lower()
-        key = s.tenant(name, limits={"budget_tokens": 300, "budget_window": "day"})
-        _, text, _ = s.ask("/v1/completions", {**LONG, "stream": stream}, key)
-        assert '"quota_exceeded"' in text, text[-300:]
-        found = row(s, name)
-        assert (found["outcome"], found["code"]) == ("refused", "quota_exceeded"), found
-        assert found["prompt_tokens"] + found["completion_tokens"] == 300, found
+    """A06: tokens delivered are tokens billed: the answer ends where the budget does, and says so
+    as at any limit; the next request gets the 429."""
+    for i, (path, body, said) in enumerate(SPENDERS):
+        for stream in (True, False):
+            name = f"spent{i}{stream}".lower()
+            key = s.tenant(name, limits={"budget_tokens": 300, "budget_window": "day"})
+            status, text, _ = s.ask(path, {**body, "stream": stream}, key)
+            assert status == 200 and said in text and "error" not in text, text[-300:]
+            found = row(s, name)
+            assert (found["outcome"], found["code"]) == ("ok", None), found
+            assert found["prompt_tokens"] + found["completion_tokens"] == 300, found
+            status, text, _ = s.ask(path, {**body, "stream": stream}, key)
+            assert status == 429 and "the budget of 300 tokens per day is spent" in text, text
+
+
+@test
+def what_a_budget_lets_through_is_delivered(s):
+    """Each token that is billed is in the answer, of several answers each."""
+    key = s.tenant("delivered", limits={"budget_tokens": 300, "budget_window": "day"})
+    body = {**LONG, "n": 3, "logprobs": 0}
+    status, text, _ = s.ask("/v1/completions", body, key)
+    answer = json.loads(text)
+    assert status == 200, text[-300:]
+    assert [c["finish_reason"] for c in answer["choices"]] == ["length"] * 3, text[-300:]
+    delivered = sum(len(c["logprobs"]["tokens"]) for c in answer["choices"])
+    found = row(s, "delivered")
+    assert delivered == found["completion_tokens"] == answer["usage"]["completion_tokens"], found
+    assert 298 <= delivered + found["prompt_tokens"] <= 300, found
 
 
 @test
