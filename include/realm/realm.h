@@ -342,6 +342,12 @@ struct realm_gen;
 REALM_API int realm_gen_start(struct realm_gen **out, struct realm_model *m,
                               const struct realm_request *request, struct realm_error *err);
 
+/* The first half of it: all that the request can be refused for, and request.admit is asked; but
+ * nothing is queued, and no queue looked at.  Whoever starts several for one purpose knows so
+ * that all of them can be before the first is computed.  0, or an error as above. */
+REALM_API int realm_gen_check(const struct realm_model *m, const struct realm_request *request,
+                              struct realm_error *err);
+
 struct realm_logprob {
     uint32_t token;
     float logprob;

@@ -80,13 +80,11 @@ static int reserve(struct job *j, uint64_t tokens, uint64_t least, uint64_t rate
     return REALM_E_LIMIT;
 }
 
-/* The engine asks for each answer; those to one prompt share it, and are reserved with it. */
+/* The answers to one prompt share it, and are reserved with it. */
 static int on_prompt(void *ctx, uint32_t prompt_tokens)
 {
     struct job *j = ctx;
     uint32_t n = j->ask.n;
-    if (j->n_asked++ % n)
-        return 0;
     j->reserved_prompts += prompt_tokens;
     uint64_t prompt = j->reserved + prompt_tokens, answers = n * slice_of_answer(j);
     uint64_t least = answers ? prompt + n : prompt;

@@ -77,20 +77,39 @@ static enum realm_pooling pooling_of(const struct job *j)
     return j->info.pooling ? j->info.pooling : REALM_POOL_MEAN;
 }
 
-static int start(struct job *j, size_t at, struct realm_gen **out, struct realm_error *err)
+static void init_request(const struct job *j, size_t at, struct realm_request *r)
 {
     const struct ask_prompt *p = &j->ask.prompts[at];
-    struct realm_request r;
-    realm_request_init(&r, REALM_DOOR_OPENAI);
-    r.ids = p->ids;
-    r.n_ids = p->n_ids;
-    r.text = p->text;
-    r.text_bytes = p->bytes;
-    r.text_flags =
+    realm_request_init(r, REALM_DOOR_OPENAI);
+    r->ids = p->ids;
+    r->n_ids = p->n_ids;
+    r->text = p->text;
+    r->text_bytes = p->bytes;
+    r->text_flags =
         REALM_TEXT_BOS | REALM_TEXT_END | (j->ask.special ? (unsigned)REALM_TEXT_SPECIAL : 0);
-    r.prompt_only = true;
-    r.pooling = pooling_of(j);
-    account_request(j, &r);
+    r->prompt_only = true;
+    r->pooling = pooling_of(j);
+    account_request(j, r);
+}
+
+/* As check_all of prepare.c. */
+static int check_all(const struct job *j, struct realm_error *err)
+{
+    struct realm_request r;
+    int status = 0;
+    for (size_t i = 0; i < j->ask.n_prompts && !status; i++) {
+        init_request(j, i, &r);
+        status = realm_gen_check(j->model, &r, err);
+    }
+    return status;
+}
+
+static int start(struct job *j, size_t at, struct realm_gen **out, struct realm_error *err)
+{
+    struct realm_request r;
+    init_request(j, at, &r);
+    if (j->ask.n_prompts > 1)
+        r.admit = NULL; // check_all has asked
     return realm_gen_start(out, j->model, &r, err);
 }
 
@@ -131,7 +150,7 @@ static int embed_all(struct job *j, struct realm_error *err)
 {
     struct realm_gen *gens[AT_ONCE] = {NULL};
     size_t n = j->ask.n_prompts, begun = 0;
-    int status = 0;
+    int status = n > 1 ? check_all(j, err) : 0;
     for (size_t i = 0; i < n && !status; i++) {
         for (; begun < n && begun < i + AT_ONCE && !status; begun++)
             status = start(j, begun, &gens[begun % AT_ONCE], err);

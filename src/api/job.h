@@ -146,7 +146,6 @@ struct job {
 
     /* Of the worker while PREPARING, then of the server's thread. */
     uint64_t reserved, reserved_prompts; /* tokens; prompts: of these */
-    size_t n_asked;                      /* answers whose prompt was counted */
     bool tight;                          /* less could be reserved than was wanted */
     bool capped;                         /* no more can be reserved: cap_error says why */
     struct api_error cap_error;

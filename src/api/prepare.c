@@ -263,16 +263,37 @@ static int record_first(struct choice *c, const struct realm_request *r, struct 
     return shown && choice_record(c, &first) ? api_from_status(e, REALM_E_NOMEM, NULL) : 0;
 }
 
+static int not_started(const struct job *j, int status, const struct realm_error *err,
+                       struct api_error *e)
+{
+    if (status == REALM_E_LIMIT && j->capped)
+        return account_refused(j, e);
+    return api_from_status(e, status, err);
+}
+
+/* Of several prompts the last is paid for in advance before the first is computed: a request that
+ * is refused for one of them costs nothing. */
+static int check_all(const struct job *j, struct realm_request *r, struct api_error *e)
+{
+    struct realm_error err = {0};
+    for (size_t i = 0; i < j->ask.n_prompts; i++) {
+        set_prompt(j, r, i);
+        int status = realm_gen_check(j->model, r, &err);
+        if (status)
+            return not_started(j, status, &err, e);
+    }
+    r->admit = NULL;
+    return 0;
+}
+
 static int start_one(struct choice *c, const struct realm_request *r, struct api_error *e)
 {
     struct realm_error err = {0};
     if (r->prompt_logprobs && record_first(c, r, e))
         return -1;
     int status = realm_gen_start(&c->gen, c->job->model, r, &err);
-    if (status == REALM_E_LIMIT && c->job->capped)
-        return account_refused(c->job, e);
     if (status)
-        return api_from_status(e, status, &err);
+        return not_started(c->job, status, &err, e);
     c->usage.prompt_tokens = realm_gen_prompt_tokens(c->gen);
     account_started(c);
     return 0;
@@ -282,6 +303,8 @@ static int start_all(struct job *j, struct api_error *e)
 {
     struct realm_request r;
     job_request(j, &r);
+    if (j->ask.n_prompts > 1 && check_all(j, &r, e))
+        return -1;
     for (size_t i = 0; i < j->n_choices; i++) {
         struct choice *c = &j->choices[i];
         set_prompt(j, &r, i / j->ask.n);
@@ -293,6 +316,7 @@ static int start_all(struct job *j, struct api_error *e)
         }
         if (start_one(c, &r, e))
             return -1;
+        r.admit = NULL; // who asked for all answers to the prompt
     }
     j->prepared_ns = clock_ns(clock_system());
     return 0;

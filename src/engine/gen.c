@@ -177,34 +177,60 @@ static int draw_seed(struct realm_gen *g, const struct realm_sampling *s, struct
     return 0;
 }
 
-static int queue_ids(struct realm_gen *g, const struct realm_model *m,
-                     const struct realm_request *r, const uint32_t *ids, size_t n,
-                     struct realm_error *err)
+static int admit(const struct realm_request *r, uint32_t prompt_tokens, struct realm_error *err)
 {
-    size_t n_public = 0;
-    if (n == 0)
-        return err_set(err, REALM_E_ARG, "the prompt is empty");
-    int status = r->admit && n <= UINT32_MAX ? r->admit(r->admit_ctx, (uint32_t)n) : 0;
+    int status = r->admit(r->admit_ctx, prompt_tokens);
+    return status ? err_set(err, status, "the caller's limit is reached") : 0;
+}
+
+/* The prompt's ids, checked; *made is NULL or for the caller to free. */
+static int read_prompt(const struct realm_model *m, const struct realm_request *r, uint32_t **made,
+                       const uint32_t **ids, size_t *n, struct realm_error *err)
+{
+    *made = NULL;
+    *n = r->n_ids;
+    int status = r->ids || !r->text ? check_ids(m, r->ids, r->n_ids, "prompt", err)
+                                    : tokenize(m, r, made, n, err);
+    *ids = *made ? *made : r->ids;
+    if (!status && *n == 0)
+        status = err_set(err, REALM_E_ARG, "the prompt is empty");
+    if (!status)
+        status = sched_gen_check(m->loaded->run, *n, r, err);
+    if (!status && r->admit)
+        status = admit(r, (uint32_t)*n, err);
     if (status)
-        return err_set(err, status, "the caller's limit is reached");
-    if (ids != r->ids)
-        status = count_public(m, r, ids, n, &n_public, err);
-    if (status)
-        return status;
-    return sched_gen_open(&g->gen, m->loaded->run, ids, n, n_public, r, g->seed, err);
+        mem_free(*made);
+    return status;
 }
 
 static int queue(struct realm_gen *g, const struct realm_model *m, const struct realm_request *r,
                  struct realm_error *err)
 {
-    uint32_t *made = NULL;
-    size_t n = r->n_ids;
-    int status = r->ids || !r->text ? check_ids(m, r->ids, r->n_ids, "prompt", err)
-                                    : tokenize(m, r, &made, &n, err);
+    uint32_t *made;
+    const uint32_t *ids;
+    size_t n, n_public = 0;
+    int status = read_prompt(m, r, &made, &ids, &n, err);
     if (status)
         return status;
-    status = queue_ids(g, m, r, made ? made : r->ids, n, err);
+    if (made)
+        status = count_public(m, r, ids, n, &n_public, err);
+    if (!status)
+        status = sched_gen_open(&g->gen, m->loaded->run, ids, n, n_public, r, g->seed, err);
     mem_free(made);
+    return status;
+}
+
+int realm_gen_check(const struct realm_model *m, const struct realm_request *request,
+                    struct realm_error *err)
+{
+    uint32_t *made;
+    const uint32_t *ids;
+    size_t n;
+    int status = check(m, request, err);
+    if (!status)
+        status = read_prompt(m, request, &made, &ids, &n, err);
+    if (!status)
+        mem_free(made);
     return status;
 }
 

@@ -124,28 +124,41 @@ static int no_room(const struct sched_model *m, uint64_t tokens, struct realm_er
                    (unsigned long long)tokens, (unsigned long long)capacity(m));
 }
 
-/* Sets the limits of g for an answer of max_tokens (0: as long as there is room), or
- * for none. */
-static int set_limits(struct sched_gen *g, uint32_t max_tokens, struct realm_error *err)
+/* How far a prompt and an answer of max_tokens (0: as long as there is room) may go. */
+struct reach {
+    uint32_t tokens, positions;
+};
+
+static int find_reach(const struct sched_model *m, size_t n_ids, const struct realm_request *r,
+                      struct reach *out, struct realm_error *err)
 {
-    g->tokens_max = g->positions_max = g->n_prompt;
-    if (g->prompt_only)
-        return kv_fits(g->model->kv, g->n_prompt) ? 0 : no_room(g->model, g->n_prompt, err);
-    uint32_t context = g->model->model->config.context;
-    if (g->n_prompt >= context)
+    uint32_t context = m->model->config.context, max_tokens = r->sampling.max_tokens;
+    if (n_ids > context)
+        return err_set(err, REALM_E_CONTEXT, "the prompt has %zu tokens and the context %u", n_ids,
+                       context);
+    *out = (struct reach){cast_u32(n_ids), cast_u32(n_ids)};
+    if (r->prompt_only)
+        return kv_fits(m->kv, n_ids) ? 0 : no_room(m, n_ids, err);
+    if (n_ids == context)
         return err_set(err, REALM_E_CONTEXT,
-                       "the prompt has %u tokens and the context %u: no room for an answer",
-                       g->n_prompt, context);
-    uint32_t rest = context - g->n_prompt;
+                       "the prompt has %zu tokens and the context %u: no room for an answer", n_ids,
+                       context);
+    uint64_t rest = context - n_ids;
     uint64_t answer = max_tokens && max_tokens < rest ? max_tokens : rest;
-    if (!max_tokens && capacity(g->model) >= g->n_prompt)
-        answer = min_size(answer, capacity(g->model) - g->n_prompt + 1);
-    uint64_t positions = g->n_prompt + answer - 1;
-    if (!kv_fits(g->model->kv, positions))
-        return no_room(g->model, positions, err);
-    g->tokens_max = cast_u32(positions + 1);
-    g->positions_max = cast_u32(positions);
+    if (!max_tokens && capacity(m) >= n_ids)
+        answer = min_size(answer, capacity(m) - n_ids + 1);
+    uint64_t positions = n_ids + answer - 1;
+    if (!kv_fits(m->kv, positions))
+        return no_room(m, positions, err);
+    *out = (struct reach){cast_u32(positions + 1), cast_u32(positions)};
     return 0;
+}
+
+int sched_gen_check(const struct sched_model *m, size_t n_ids, const struct realm_request *request,
+                    struct realm_error *err)
+{
+    struct reach reach;
+    return find_reach(m, n_ids, request, &reach, err);
 }
 
 static int enqueue(struct sched_gen *g, struct realm_error *err)
@@ -172,15 +185,18 @@ static int open_gen(struct sched_gen **out, struct sched_model *m, const uint32_
                     uint64_t seed, uint32_t n_next, struct realm_error *err)
 {
     *out = NULL;
-    if (n_ids > m->model->config.context)
-        return err_set(err, REALM_E_CONTEXT, "the prompt has %zu tokens and the context %u", n_ids,
-                       m->model->config.context);
+    struct reach reach;
+    int status = find_reach(m, n_ids, request, &reach, err);
+    if (status)
+        return status;
     struct sched_gen *g = gen_alloc(m);
     if (!g)
         return err_nomem(err, "a generation");
     g->seed = seed;
     g->n_public = (uint32_t)min_size(n_public, n_ids);
-    int status = copy_ids(g, ids, n_ids);
+    g->tokens_max = reach.tokens;
+    g->positions_max = reach.positions;
+    status = copy_ids(g, ids, n_ids);
     if (!status)
         status = copy_options(g, request);
     if (!status)
@@ -191,9 +207,7 @@ static int open_gen(struct sched_gen **out, struct sched_model *m, const uint32_
         gen_free(g);
         return err_nomem(err, "a generation");
     }
-    status = set_limits(g, request->sampling.max_tokens, err);
-    if (!status)
-        status = enqueue(g, err);
+    status = enqueue(g, err);
     if (status) {
         gen_free(g);
         return status;

@@ -122,6 +122,10 @@ MUST_USE int sched_gen_open(struct sched_gen **out, struct sched_model *m, const
                             size_t n_ids, size_t n_public, const struct realm_request *request,
                             uint64_t seed, struct realm_error *err);
 
+/* Whether such a prompt would be let in for its length: 0, REALM_E_CONTEXT or REALM_E_NO_ROOM. */
+MUST_USE int sched_gen_check(const struct sched_model *m, size_t n_ids,
+                             const struct realm_request *request, struct realm_error *err);
+
 /* As realm_gen_next, realm_gen_cancel and realm_gen_close; closing waits until
  * the scheduler has let go, for the rest of one step at most, and once the end has
  * been read for no longer than notify takes. */

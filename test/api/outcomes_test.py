@@ -66,6 +66,38 @@ def refusals(s):
             assert found[0]["completion_tokens"] == 0, found
 
 
+# Lists that are refused for their last: name, path, body, status, code, budget.
+TOO_LONG = STORY * 3000
+LISTS = [
+    ("prompts", "/v1/completions", {"prompt": [STORY * 100] * 4 + [TOO_LONG], "max_tokens": 1},
+     400, "context_length_exceeded", None),
+    ("parts", "/completion", {"prompt": [STORY * 100] * 4 + [[999999]], "n_predict": 1},
+     400, None, None),
+    ("inputs", "/v1/embeddings", {"input": [STORY * 20] * 100 + [TOO_LONG]},
+     400, "context_length_exceeded", None),
+    ("vectors", "/embedding", {"input": [STORY * 20] * 100 + [TOO_LONG]},
+     400, "context_length_exceeded", None),
+    ("dear", "/v1/completions", {"prompt": [STORY] * 8, "max_tokens": 1},
+     429, "quota_exceeded", 40),
+    ("dearer", "/v1/embeddings", {"input": [STORY * 20] * 100}, 429, "quota_exceeded", 4000),
+]
+
+
+@test
+def lists_that_are_refused(s):
+    """J06: all of a list is looked at and paid for before any is computed."""
+    for name, path, body, status, code, budget in LISTS:
+        limits = {"budget_tokens": budget, "budget_window": "day"} if budget else {}
+        key = s.tenant(name, limits=limits)
+        before = s.metric("realm_prompt_tokens_total")
+        got, text, _ = s.ask(path, body, key)
+        assert got == status, (name, got, text[-300:])
+        found = row(s, name)
+        assert (found["outcome"], found["prompt_tokens"]) == ("refused", 0), (name, found)
+        assert code is None or found["code"] == code, (name, found)
+        assert s.metric("realm_prompt_tokens_total") == before, name
+
+
 # Path, body, and what says in the door's form that a limit ended the answer.
 SPENDERS = [
     ("/v1/completions", LONG, '"finish_reason":"length"'),

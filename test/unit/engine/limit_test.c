@@ -32,7 +32,12 @@ static void who_asks_may_be_refused(void **state)
     request.admit_ctx = &door;
     assert_int_equal(realm_gen_start(&g, m, &request, NULL), REALM_E_LIMIT);
     assert_null(g);
+    assert_int_equal(realm_gen_check(m, &request, NULL), REALM_E_LIMIT);
     door.max = door.asked;
+    assert_int_equal(realm_gen_check(m, &request, NULL), 0);
+    request.text = NULL; // an empty prompt
+    assert_int_equal(realm_gen_check(m, &request, NULL), REALM_E_ARG);
+    request.text = "The capital of France is";
     assert_int_equal(realm_gen_start(&g, m, &request, NULL), 0);
     assert_int_equal(realm_gen_prompt_tokens(g), door.asked);
     realm_gen_close(g);
