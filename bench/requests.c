@@ -227,7 +227,7 @@ static int open_host(struct bench *b, const char *realm, struct realm_error *err
     if (!status)
         status = wasm_host_open(&b->host, &options, err);
     if (!status)
-        status = wasm_tenant_open(&b->tenant, b->engine, "bench", 0);
+        status = wasm_tenant_open(&b->tenant, b->host, b->engine, "bench", 0);
     return status;
 }
 

@@ -161,7 +161,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     for (size_t i = 0; i < n_calls; i++)
         if (!read_call(&in, &wanted[i]))
             return 0;
-    int status = wasm_tenant_open(&tenant, engine, "fuzz", 0);
+    int status = wasm_tenant_open(&tenant, host, engine, "fuzz", 0);
     ASSERT(status == 0);
     const struct wasm_request request = {
         .tenant = tenant, .model = model, .prompt = "", .on_text = listen, .ctx = &heard};

@@ -34,7 +34,7 @@ static int open_parts(struct run *run, const char *file, const uint8_t *wasm, si
         status = wasm_guest_open(&run->guest, run->host, wasm, n, err);
     if (status)
         return err_prefix(err, status, "the guest %s", file);
-    return wasm_tenant_open(&run->tenant, run->on.engine, "default", 0);
+    return wasm_tenant_open(&run->tenant, run->host, run->on.engine, "default", 0);
 }
 
 int run_guest_open(struct run *run, const char *file)

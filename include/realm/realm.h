@@ -153,10 +153,11 @@ struct realm_model_info {
     float rope_theta;
     float rms_norm_eps;
     uint64_t params;
-    uint64_t tensors;      /* in the file */
-    uint64_t tensor_bytes; /* as the file has them */
-    uint64_t memory_bytes; /* as this process has them */
-    uint64_t step_bytes;   /* weights that computing one token reads */
+    uint64_t tensors;        /* in the file */
+    uint64_t tensor_bytes;   /* as the file has them */
+    uint64_t memory_bytes;   /* as this process has them */
+    uint64_t reserved_bytes; /* of the engine's, with what it needs to compute */
+    uint64_t step_bytes;     /* weights that computing one token reads */
     bool has_tokenizer;
     const char *chat_template; /* Jinja source; NULL: none */
     const char *bos_text;      /* "" : none */

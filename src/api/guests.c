@@ -311,7 +311,7 @@ static struct guest_sandbox *find_sandbox(struct guests *g, const char *tenant)
 static struct guest_sandbox *add_sandbox(struct guests *g, const char *tenant)
 {
     struct guest_sandbox *s = mem_zalloc(sizeof(*s));
-    if (!s || wasm_tenant_open(&s->box, g->options.engine, tenant, 0)) {
+    if (!s || wasm_tenant_open(&s->box, g->options.host, g->options.engine, tenant, 0)) {
         mem_free(s);
         return NULL;
     }

@@ -44,6 +44,7 @@ struct loaded {
     struct model *model;
     struct sched_model *run;
     struct file_id id;
+    uint64_t bytes; /* that the store has reserved for it */
     char *bos_text, *eos_text;
 };
 

@@ -24,6 +24,7 @@ struct plan {
     struct gguf_file *file;
     struct file_id id;
     struct model_plan model;
+    uint64_t bytes; /* what the store reserves */
 };
 
 struct progress {
@@ -107,8 +108,8 @@ static int plan(void *ctx, const char *name, void **out, uint64_t *bytes, struct
         discard(r, p);
         return status;
     }
-    *bytes = p->model.bytes + sched_model_bytes(&p->model.config, pool_threads(r->pool)) +
-             OVERHEAD_BYTES;
+    *bytes = p->bytes = p->model.bytes +
+                        sched_model_bytes(&p->model.config, pool_threads(r->pool)) + OVERHEAD_BYTES;
     *out = p;
     return 0;
 }
@@ -158,6 +159,7 @@ static int load(void *ctx, void *plan, bool (*go_on)(void *arg), void *arg, void
     if (!l)
         return err_nomem(err, "a model");
     l->id = p->id;
+    l->bytes = p->bytes;
     struct progress asked = {go_on, arg};
     struct model_load_options options = {progress, &asked, r->options.threads};
     int status = model_load(&l->model, p->file, &options, err);

@@ -267,6 +267,7 @@ void realm_model_info(const struct realm_model *m, struct realm_model_info *out)
         .tensors = model->tensors,
         .tensor_bytes = model->file_bytes,
         .memory_bytes = model->memory_bytes,
+        .reserved_bytes = m->loaded->bytes,
         .step_bytes = step_bytes(model),
         .has_tokenizer = model->vocab != NULL,
         .chat_template = model->chat_template,

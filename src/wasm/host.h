@@ -27,6 +27,7 @@ struct wasm_host {
     struct turns turns;
     atomic_uint_fast64_t compiled, from_cache, requests, trapped, limited;
     atomic_uint_fast64_t memory_bytes; /* of guests that run */
+    atomic_uint_fast64_t stored_bytes; /* of models that they have stored */
     atomic_uint_fast32_t running;
 };
 

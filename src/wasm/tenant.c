@@ -6,10 +6,12 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/fair.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/thread.h"
+#include "wasm/host.h"
 
 static const uint64_t MODELS_BYTES_DEFAULT = 256 * MiB;
 
@@ -22,6 +24,7 @@ struct entry {
 };
 
 struct wasm_tenant {
+    struct wasm_host *host;
     struct realm *engine;
     char *name;
     uint64_t bytes_max;
@@ -35,13 +38,14 @@ struct wasm_tenant {
     struct lines lines;
 };
 
-int wasm_tenant_open(struct wasm_tenant **out, struct realm *engine, const char *name,
-                     uint64_t models_bytes_max)
+int wasm_tenant_open(struct wasm_tenant **out, struct wasm_host *h, struct realm *engine,
+                     const char *name, uint64_t models_bytes_max)
 {
     *out = NULL;
     struct wasm_tenant *t = mem_zalloc(sizeof(*t));
     if (!t)
         return REALM_E_NOMEM;
+    t->host = h;
     t->engine = engine;
     t->bytes_max = models_bytes_max ? models_bytes_max : MODELS_BYTES_DEFAULT;
     turn_line_init(&t->line);
@@ -61,6 +65,7 @@ static void clear_entry(struct wasm_tenant *t, struct entry *e)
     mem_free(e->name);
     realm_model_close(e->stored);
     t->bytes -= e->bytes;
+    atomic_fetch_sub(&t->host->stored_bytes, e->bytes);
     *e = (struct entry){0};
 }
 
@@ -137,16 +142,36 @@ static int put_name(struct wasm_tenant *t, const char *name, uint32_t *id, struc
     return 0;
 }
 
+/* Whether t may have `more` in the place of `freed`.  What guests store is held until they remove
+ * it, so half of the engine's bytes is for other models whatever all of them store, and of that
+ * half a tenant has no more than is left to the others. */
+static int check_bytes(struct wasm_tenant *t, uint64_t more, uint64_t freed,
+                       struct realm_error *err)
+{
+    struct realm_stats stats;
+    const uint64_t own = t->bytes - freed;
+    if (more > t->bytes_max || own > t->bytes_max - more)
+        return err_set(err, REALM_E_LIMIT,
+                       "the model takes %llu bytes, and the tenant has %llu of %llu left",
+                       (unsigned long long)more, (unsigned long long)(t->bytes_max - own),
+                       (unsigned long long)t->bytes_max);
+    realm_stats(t->engine, &stats);
+    const uint64_t all = atomic_load(&t->host->stored_bytes) - freed, most = stats.bytes_max / 2;
+    if (!fair_fits(own, more, most > all ? most - all : 0))
+        return err_set(err, REALM_E_LIMIT,
+                       "the model takes %llu bytes, more than the tenants leave to each other of"
+                       " what their programs may store",
+                       (unsigned long long)more);
+    return 0;
+}
+
 static int put_stored(struct wasm_tenant *t, struct realm_model *m, uint64_t bytes, uint32_t *id,
                       struct realm_error *err)
 {
     struct entry *e = *id ? find(t, *id) : NULL;
-    uint64_t freed = e ? e->bytes : 0;
-    if (bytes > t->bytes_max || t->bytes - freed > t->bytes_max - bytes)
-        return err_set(
-            err, REALM_E_LIMIT, "the model takes %llu bytes, and the tenant has %llu of %llu left",
-            (unsigned long long)bytes, (unsigned long long)(t->bytes_max - (t->bytes - freed)),
-            (unsigned long long)t->bytes_max);
+    int status = check_bytes(t, bytes, e ? e->bytes : 0, err);
+    if (status)
+        return status;
     if (e)
         clear_entry(t, e);
     else
@@ -158,6 +183,7 @@ static int put_stored(struct wasm_tenant *t, struct realm_model *m, uint64_t byt
         *id = new_id(t);
     *e = (struct entry){.id = *id, .stored = m, .bytes = bytes};
     t->bytes += bytes;
+    atomic_fetch_add(&t->host->stored_bytes, bytes);
     return 0;
 }
 
@@ -239,15 +265,14 @@ static int check_room(struct wasm_tenant *t, size_t bytes, uint32_t id, struct r
 {
     mutex_lock(&t->lock);
     const struct entry *replaced = id ? find(t, id) : NULL;
-    uint64_t used = t->bytes - (replaced ? replaced->bytes : 0);
-    bool full = !replaced && !find(t, 0);
+    int status = 0;
+    if (!replaced && !find(t, 0))
+        status = err_set(err, REALM_E_LIMIT, "this tenant has %d models, and no more are allowed",
+                         GUEST_MODELS_MAX);
+    if (!status)
+        status = check_bytes(t, bytes, replaced ? replaced->bytes : 0, err);
     mutex_unlock(&t->lock);
-    if (full)
-        return err_set(err, REALM_E_LIMIT, "this tenant has %d models, and no more are allowed",
-                       GUEST_MODELS_MAX);
-    if (bytes > t->bytes_max || used > t->bytes_max - bytes)
-        return err_set(err, REALM_E_LIMIT, "the tenant has used up its bytes for models");
-    return 0;
+    return status;
 }
 
 int tenant_add_bytes(struct wasm_tenant *t, const void *gguf, size_t bytes,
@@ -263,7 +288,7 @@ int tenant_add_bytes(struct wasm_tenant *t, const void *gguf, size_t bytes,
         return status;
     realm_model_info(m, &info);
     mutex_lock(&t->lock);
-    status = put_stored(t, m, info.memory_bytes, id, err);
+    status = put_stored(t, m, info.reserved_bytes, id, err);
     mutex_unlock(&t->lock);
     if (status)
         realm_model_close(m);

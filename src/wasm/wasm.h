@@ -68,9 +68,10 @@ json_t *wasm_guest_about(const struct wasm_guest *g);
 size_t wasm_guest_bytes(const struct wasm_guest *g);
 
 /* name: the tenant's id, which generations and lines of the log carry.  models_bytes_max: what
- * models that its guests store may take; 0: the default.  Its guests are those of one host. */
-MUST_USE int wasm_tenant_open(struct wasm_tenant **out, struct realm *engine, const char *name,
-                              uint64_t models_bytes_max);
+ * models that its guests store may take; 0: the default.  Its guests are those of h, which outlives
+ * it. */
+MUST_USE int wasm_tenant_open(struct wasm_tenant **out, struct wasm_host *h, struct realm *engine,
+                              const char *name, uint64_t models_bytes_max);
 void wasm_tenant_close(struct wasm_tenant *t);
 
 struct wasm_tenant_stats {

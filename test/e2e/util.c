@@ -177,7 +177,7 @@ struct wasm_guest *world_guest(const struct world *w, const char *name)
 struct wasm_tenant *world_tenant(const struct world *w, const char *name)
 {
     struct wasm_tenant *t;
-    assert_int_equal(wasm_tenant_open(&t, w->engine, name, 0), 0);
+    assert_int_equal(wasm_tenant_open(&t, w->host, w->engine, name, 0), 0);
     return t;
 }
 

@@ -61,7 +61,7 @@ static int in_host(struct life *life, struct wasm_host *h)
     int status = wasm_guest_open(&g, h, life->wasm, life->wasm_n, NULL);
     if (status)
         return status;
-    status = wasm_tenant_open(&t, life->rig->engine, "somebody", 0);
+    status = wasm_tenant_open(&t, h, life->rig->engine, "somebody", 0);
     if (!status) {
         status = run(life, g, t);
         wasm_tenant_close(t);

@@ -5,6 +5,7 @@
 
 #include "model_file.h"
 #include "util.h"
+#include "wasm/tenant.h"
 
 struct bad {
     const char *body;
@@ -179,8 +180,8 @@ static void test_store_and_remove(void **state)
     struct wasm_request r = request_of(rig, "");
     uint8_t *gguf = model_file_make(&spec, &r.prompt_bytes);
     r.prompt = (const char *)gguf;
-    assert_int_equal(wasm_tenant_open(&r.tenant, rig->engine, "storing", 0), 0);
-    assert_int_equal(wasm_tenant_open(&small, rig->engine, "small", 1000), 0);
+    assert_int_equal(wasm_tenant_open(&r.tenant, rig->host, rig->engine, "storing", 0), 0);
+    assert_int_equal(wasm_tenant_open(&small, rig->host, rig->engine, "small", 1000), 0);
 #define STORE "(call $store_model (local.get $p) (local.get $n) (i32.const 0))"
     int32_t id = code_of(rig, &r, "", STORE, &out);
     assert_true(id > 0);
@@ -232,6 +233,57 @@ static void test_store_and_remove(void **state)
     assert_int_equal(code_of(rig, &r, "", STORE, &out), -12);
     wasm_tenant_close(small);
     wasm_tenant_close(mine);
+    free(gguf);
+}
+
+/* Stores as many as t may have; what they take together. */
+static uint64_t store_all(struct wasm_tenant *t, const void *gguf, size_t n)
+{
+    struct realm_error err;
+    uint32_t id = 0, stored = 0;
+    while (tenant_add_bytes(t, gguf, n, NULL, &id, &err) == 0) {
+        id = 0;
+        stored++;
+    }
+    return stored;
+}
+
+/* However many tenants store all that they may, the operator's models still load. */
+static void test_stores_of_many(void **state)
+{
+    enum { TENANTS = 12 };
+    struct rig *rig = *state;
+    struct model_spec spec = model_spec_default();
+    struct realm_model_info tiny;
+    struct realm_error err = {0};
+    struct wasm_tenant *tenants[TENANTS];
+    struct realm_model *m;
+    struct realm *engine;
+    uint64_t stored[TENANTS];
+    size_t n;
+    spec.width = spec.ffn = spec.vocab = 64;
+    spec.type = DTYPE_F32;
+    uint8_t *gguf = model_file_make(&spec, &n);
+    realm_model_info(rig->model, &tiny);
+    const struct realm_options options = {.threads = 1,
+                                          .bytes_max = 4 * tiny.reserved_bytes + (1 << 20),
+                                          .kv_bytes_max = 1 << 20,
+                                          .load_wait_ms = 100};
+    assert_int_equal(realm_open(&engine, &options, &err), 0);
+    for (int i = 0; i < TENANTS; i++) {
+        assert_int_equal(wasm_tenant_open(&tenants[i], rig->host, engine, "storing", 0), 0);
+        stored[i] = store_all(tenants[i], gguf, n);
+    }
+    assert_true(stored[0] > 1 && stored[1] > 0 && stored[TENANTS - 1] == 0);
+    if (realm_model_open(&m, engine, tiny_path, NULL, &err))
+        fail_msg("%s", err.message);
+    realm_model_close(m);
+    /* What one lets go of another may have. */
+    wasm_tenant_close(tenants[0]);
+    assert_true(store_all(tenants[TENANTS - 1], gguf, n) > 0);
+    for (int i = 1; i < TENANTS; i++)
+        wasm_tenant_close(tenants[i]);
+    realm_close(engine);
     free(gguf);
 }
 
@@ -538,10 +590,10 @@ int wasm_tests(void)
         cmocka_unit_test(test_generate),       cmocka_unit_test(test_generate_in_place),
         cmocka_unit_test(test_generate_codes), cmocka_unit_test(test_generate_chat),
         cmocka_unit_test(test_load_by_name),   cmocka_unit_test(test_store_and_remove),
-        cmocka_unit_test(test_model_info),     cmocka_unit_test(test_tokens),
-        cmocka_unit_test(test_stream),         cmocka_unit_test(test_last_error),
-        cmocka_unit_test(test_chat),           cmocka_unit_test(test_chat_codes),
-        cmocka_unit_test(test_handles),
+        cmocka_unit_test(test_stores_of_many), cmocka_unit_test(test_model_info),
+        cmocka_unit_test(test_tokens),         cmocka_unit_test(test_stream),
+        cmocka_unit_test(test_last_error),     cmocka_unit_test(test_chat),
+        cmocka_unit_test(test_chat_codes),     cmocka_unit_test(test_handles),
     };
     return cmocka_run_group_tests(tests, rig_setup, rig_teardown);
 }

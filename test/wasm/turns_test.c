@@ -34,7 +34,7 @@ static int setup(void **state)
     assert_int_equal(guest_from_text(rig->host, spins, &spinning, &err), 0);
     assert_int_equal(guest_from_text(rig->host, answers, &answering, &err), 0);
     assert_int_equal(guest_from_text(rig->host, draws, &drawing, &err), 0);
-    assert_int_equal(wasm_tenant_open(&crowd, rig->engine, "crowd", 0), 0);
+    assert_int_equal(wasm_tenant_open(&crowd, rig->host, rig->engine, "crowd", 0), 0);
     return 0;
 }
 

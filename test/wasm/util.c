@@ -79,7 +79,7 @@ struct rig *rig_open(const struct wasm_limits *limits)
     realm_sampling_init(&rig->sampling, REALM_DOOR_GUEST);
     rig->sampling.temperature = 0;
     rig->sampling.max_tokens = 12;
-    assert_int_equal(wasm_tenant_open(&rig->tenant, rig->engine, "tester", 0), 0);
+    assert_int_equal(wasm_tenant_open(&rig->tenant, rig->host, rig->engine, "tester", 0), 0);
     return rig;
 }
 
