@@ -153,7 +153,7 @@ void metrics_ledger(struct metrics_out *o, struct tenants *tenants)
     metrics_one(o, "realm_tenants", METRICS_GAUGE, "Tenants that there are.", s.tenants);
     metrics_one(o, "realm_keys", METRICS_GAUGE, "Keys that there are.", s.keys);
     metrics_family(o, "realm_limit_refusals_total", METRICS_COUNTER,
-                   "Requests over a tenant's limit, by the limit.");
+                   "Requests that met a tenant's limit, by the first one, each once.");
     for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
         const struct metrics_label label = {"limit", limits[i]};
         metrics_sample(o, "realm_limit_refusals_total", &label, 1, (double)s.refused[i]);

@@ -12,6 +12,7 @@ struct tenant_grant {
     struct tenants *tenants;
     struct tenant *tenant; /* a reference: the account stays */
     struct taken taken;    /* under tenants->lock */
+    bool refused;          /* under tenants->lock: it is counted among those that a limit met */
     struct ledger_row row; /* as it was when it began */
     struct ledger_entry entry;
 };
@@ -207,8 +208,10 @@ int tenant_reserve(struct tenant_grant *g, uint64_t tokens, uint64_t rated,
     mutex_lock(&t->lock);
     int refused = limits_reserve(&g->tenant->account->counters, spec_now(g->tenant), at, &g->taken,
                                  tokens, rated, why);
-    if (refused)
+    if (refused && !g->refused) {
+        g->refused = true;
         t->refused[why->limit]++;
+    }
     mutex_unlock(&t->lock);
     return refused;
 }

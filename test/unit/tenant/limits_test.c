@@ -145,6 +145,10 @@ static void test_budget_and_the_wall_clock(void **state)
     assert_int_equal(why.limit, TENANT_BUDGET);
     assert_int_equal(why.retry_ms, 3600 * 1000);
     assert_int_equal(why.left, 100);
+    assert_int_equal(tenant_reserve(g, 101, 101, &why), -1);
+    struct tenants_stats stats;
+    tenants_stats(w->t, &stats);
+    assert_int_equal(stats.refused[TENANT_BUDGET], 1); /* of requests, not of tries */
     assert_int_equal(tenant_reserve(g, 100, 100, &why), 0);
     assert_null(try_admit(w, &pass, &why));
     assert_int_equal(settle(g, TENANT_OK, 60, 40), 0);
