@@ -39,8 +39,12 @@ static const char fold_text[] =
     " prompt_tokens = prompt_tokens + excluded.prompt_tokens,"
     " cached_tokens = cached_tokens + excluded.cached_tokens,"
     " completion_tokens = completion_tokens + excluded.completion_tokens";
-static const char unspend_text[] = "DELETE FROM spent WHERE hour < ?3 AND tenant IN"
-                                   " (SELECT tenant FROM (SELECT tenant" OLDEST "))";
+/* The last hours of a tenant stay, as many as the longest windows have: were they judged by the
+ * clock alone, one that is a year ahead for a moment would make this month's budget free. */
+static const char unspend_text[] =
+    "DELETE FROM spent WHERE hour < ?3 AND tenant IN (SELECT tenant FROM (SELECT tenant" OLDEST
+    ")) AND hour < (SELECT s.hour FROM spent AS s WHERE s.tenant = spent.tenant"
+    " ORDER BY s.hour DESC LIMIT 1 OFFSET 62 * 24 - 1)";
 static const char forget_text[] = "DELETE FROM requests WHERE seq IN (SELECT seq" OLDEST ")";
 
 /* No window of a budget is longer, nor the one before it. */

@@ -98,10 +98,12 @@ void limits_roll(struct counters *c, int64_t wall_s)
     for (int i = 0; i < BUDGET_WINDOWS; i++) {
         struct window *w = c->windows[i];
         int64_t start = limits_window_start((enum budget_window)i, wall_s);
-        if (start <= w[0].start_s)
+        /* The one before is looked for, too: a clock that was put forward comes back. */
+        if (start <= w[0].start_s && start != w[1].start_s)
             continue;
+        struct window next = start == w[1].start_s ? w[1] : (struct window){.start_s = start};
         w[1] = w[0];
-        w[0] = (struct window){.start_s = start};
+        w[0] = next;
     }
 }
 

@@ -14,14 +14,16 @@ struct bucket {
     uint64_t rest;  /* of the last division, so that nothing is lost by looking often */
 };
 
-/* A window of the calendar, UTC.  It never goes back, whatever the clock does. */
+/* A window of the calendar, UTC.  A clock that goes back finds the one that it came from; one that
+ * goes back further than that stays in the one that it has. */
 struct window {
     int64_t start_s;
     uint64_t used, reserved;
 };
 
 /* All windows are counted for every tenant, so that a budget may be set at any time.  [1] is the
- * one before: a request belongs to the window in which it began, and once that is gone to none. */
+ * one before, or that from which a clock came back: a request belongs to the window in which it
+ * began, and once that is gone to none. */
 struct counters {
     struct bucket requests, tokens;
     uint32_t running;

@@ -201,6 +201,30 @@ static void test_a_request_outlives_its_window(void **state)
     assert_true(c.windows[BUDGET_DAY][0].used == 290 && c.running == 0);
 }
 
+/* A07: a clock that is a day ahead for a while gives nothing away, and takes nothing. */
+static void test_a_clock_comes_back(void **state)
+{
+    (void)state;
+    struct counters c = {0};
+    const struct spec s = {.weight = 1, .budget_tokens = 100, .budget_window = BUDGET_DAY};
+    struct taken taken;
+    struct tenant_refusal why;
+    const struct limits_now today = {1, WALL_S}, ahead = {1, WALL_S + 86400};
+    const struct limits_now *times[] = {&today, &ahead, &today, &ahead};
+    static const int left[] = {100, 100, 40, 70};
+    static const int used[] = {60, 30, 10, 10};
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(limits_admit(&c, &s, *times[i], &taken, &why), 0);
+        assert_int_equal(limits_reserve(&c, &s, *times[i], &taken, 101, 0, &why), -1);
+        assert_int_equal(why.left, left[i]);
+        limits_settle(&c, &s, *times[i], &taken, (uint64_t)used[i], false);
+    }
+    assert_int_equal(limits_admit(&c, &s, today, &taken, &why), 0);
+    assert_int_equal(limits_reserve(&c, &s, today, &taken, 30, 30, &why), 0);
+    limits_settle(&c, &s, today, &taken, 30, false);
+    assert_int_equal(limits_admit(&c, &s, today, &taken, &why), -1);
+}
+
 /* A07: windows of UTC. */
 static void test_windows(void **state)
 {
@@ -308,6 +332,7 @@ int main(void)
         cmocka_unit_test(test_the_rest_of_an_answer_is_owed),
         cmocka_unit_test(test_budget_and_the_wall_clock),
         cmocka_unit_test(test_a_request_outlives_its_window),
+        cmocka_unit_test(test_a_clock_comes_back),
         cmocka_unit_test(test_windows),
         cmocka_unit_test(test_counts_saturate),
         cmocka_unit_test(test_of_a_hundred_five_come_in),
