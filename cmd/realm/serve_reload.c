@@ -101,6 +101,7 @@ void serve_reload(struct serve *s)
         return;
     }
     api_set_limits(s->api, next.compat_llama_server, next.request_s * 1000);
+    api_audit_reload(s->api);
     tenants_keep(s->tenants, next.keep_days);
     preload_new(s, next.preload, next.n_preload, s->conf.preload, s->conf.n_preload, false);
     preload_new(s, next.pin, next.n_pin, s->conf.pin, s->conf.n_pin, true);

@@ -133,7 +133,12 @@ int api_set_shared(struct api *a, const char *const *texts, size_t n)
 void api_preload(struct api *a, const char *const *ids, size_t n, bool pin)
 {
     for (size_t i = 0; i < n; i++)
-        job_open_load(a, ids[i], pin);
+        job_open_own(a, pin ? &door_pin : &door_load, ids[i]);
+}
+
+void api_audit_reload(struct api *a)
+{
+    job_open_own(a, &door_reload, "");
 }
 
 void api_set_limits(struct api *a, bool compat_llama_server, uint32_t request_ms)

@@ -76,6 +76,8 @@ MUST_USE int api_set_models(struct api *a, const struct api_models *models,
 MUST_USE int api_set_shared(struct api *a, const char *const *texts, size_t n);
 /* Starts loading the models of these ids, pinned or not, without waiting. */
 void api_preload(struct api *a, const char *const *ids, size_t n, bool pin);
+/* Has it stand among the audits that the configuration was taken over, without waiting. */
+void api_audit_reload(struct api *a);
 void api_set_limits(struct api *a, bool compat_llama_server, uint32_t request_ms);
 
 /* Whether the engine stands still, for /health.  Any thread. */

@@ -138,7 +138,7 @@ MUST_USE int models_read_id(const char *name, char id[MODEL_NAME_MAX + 1]);
 extern const struct door door_chat, door_completion, door_embeddings, door_messages,
     door_count_tokens, door_llama, door_llama_embeddings, door_tokenize, door_detokenize,
     door_apply_template, door_props, door_generate_call, door_chat_call, door_models, door_model,
-    door_load, door_pin, door_unpin, door_unload, door_clear;
+    door_load, door_pin, door_unpin, door_unload, door_clear, door_reload;
 
 /* admin_tenants.c, admin_guests.c */
 extern const struct door door_tenants, door_tenant_create, door_tenant, door_tenant_change,

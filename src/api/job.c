@@ -245,14 +245,14 @@ void job_open_call(struct api *a, struct call *call, const struct door *door,
     start(j);
 }
 
-void job_open_load(struct api *a, const char *id, bool pin)
+void job_open_own(struct api *a, const struct door *door, const char *param)
 {
     struct job *j;
-    int status = job_alloc(&j, a, pin ? &door_pin : &door_load, NULL, "start", 0);
-    if (!status && !(j->param = mem_strdup(id)))
+    int status = job_alloc(&j, a, door, NULL, "start", 0);
+    if (!status && !(j->param = mem_strdup(param)))
         status = REALM_E_NOMEM;
     if (status) {
-        log_line(LOG_ERROR, "the model %s cannot be loaded: %s", id, realm_status_name(status));
+        log_line(LOG_ERROR, "%s %s: %s", door->name, param, realm_status_name(status));
         if (j)
             job_free(j);
         return;

@@ -206,8 +206,8 @@ struct call_message {
 };
 void job_open_call(struct api *a, struct call *call, const struct door *door,
                    const struct tenant_pass *pass, const struct call_message *message);
-/* Loads a model for nobody. */
-void job_open_load(struct api *a, const char *id, bool pin);
+/* The server's own work, whose answer nobody waits for. */
+void job_open_own(struct api *a, const struct door *door, const char *param);
 /* Has the server's thread look at j soon.  Any thread; the engine's notify. */
 void job_wake(void *j);
 /* After j was woken: does what there is to do, and frees it when it is over.  news: as the

@@ -316,6 +316,12 @@ def old_requests_are_added_up(_):
             out.write(config % 400)
         s.process.send_signal(signal.SIGHUP)
         assert s.wait_for("realm_ledger_folded_rows_total", 300, 20) is not None
+        for _ in range(200):
+            done = [(a["who"], a["action"]) for a in good(s, "GET", "/admin/audits")["rows"]]
+            if done:
+                break
+            time.sleep(0.02)
+        assert done == [("signal", "config.reload")], done
         assert [good(s, "GET", path) for path in paths] == before
         assert good(s, "GET", "/admin/requests?tenant=old")["rows"] == []
         for name in ("from", "to"):
