@@ -203,6 +203,15 @@ void admin_show_record(json_t *answer, bool json, const struct admin_column *col
 
 /* ---- for programs ---- */
 
+static void print_quoted(const char *text)
+{
+    putchar('"');
+    for (; *text; text++)
+        fputs(*text == '"' ? "\"\"" : (char[]){*text, '\0'}, stdout);
+    putchar('"');
+}
+
+/* Lists and objects as JSON. */
 static void print_field(const json_t *value)
 {
     const char *text = json_string_value(value);
@@ -211,10 +220,11 @@ static void print_field(const json_t *value)
     } else if (text && !text[strcspn(text, ",\"\r\n")]) {
         fputs(text, stdout);
     } else if (text) {
-        putchar('"');
-        for (; *text; text++)
-            fputs(*text == '"' ? "\"\"" : (char[]){*text, '\0'}, stdout);
-        putchar('"');
+        print_quoted(text);
+    } else if (json_is_array(value) || json_is_object(value)) {
+        char *json = json_dumps(value, JSON_COMPACT | ADMIN_REALS);
+        print_quoted(json ? json : "null");
+        free(json);
     }
 }
 

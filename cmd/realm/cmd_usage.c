@@ -57,6 +57,7 @@ static const struct admin_column one_by_one[] = {
     {"CACHED", "cached_tokens", ADMIN_COUNT},
     {"COMPLETION", "completion_tokens", ADMIN_COUNT},
     {"MS", "total_ms", ADMIN_COUNT},
+    {"PARTS", "parts", ADMIN_TEXT}, // too wide for a table
 };
 
 static bool has_word(const char *list, const char *word)
@@ -159,7 +160,7 @@ static int requests(void *ctx, struct admin *a, char **operands)
     int status = call(a, &path, failed, &out);
     if (status >= 0)
         return status;
-    show(c, out, one_by_one, ARRAY_LEN(one_by_one));
+    show(c, out, one_by_one, ARRAY_LEN(one_by_one) - !c->csv);
     return EXIT_DONE;
 }
 

@@ -171,6 +171,14 @@ static uint64_t answered_prompts(const struct job *j)
     return n;
 }
 
+static void note(const struct job *j, uint64_t prompt_tokens, uint64_t completion_tokens)
+{
+    const struct tenant_part part = {.model = j->named.id,
+                                     .prompt_tokens = prompt_tokens,
+                                     .completion_tokens = completion_tokens};
+    tenant_note(j->grant, &part, 1);
+}
+
 static bool is_time_to_note(struct job *j, uint64_t now_ns)
 {
     if (!j->grant || now_ns - j->noted_ns < NOTE_NS)
@@ -182,13 +190,13 @@ static bool is_time_to_note(struct job *j, uint64_t now_ns)
 void account_tick(struct job *j, uint64_t now_ns)
 {
     if (j->stage == JOB_RUNNING && !j->guest && is_time_to_note(j, now_ns))
-        tenant_note(j->grant, answered_prompts(j), drawn(j));
+        note(j, answered_prompts(j), drawn(j));
 }
 
 void account_worked(struct job *j)
 {
     if (is_time_to_note(j, clock_ns(clock_system())))
-        tenant_note(j->grant, j->worked.prompt_tokens, 0);
+        note(j, j->worked.prompt_tokens, 0);
 }
 
 /* ---- settling ---- */
@@ -202,15 +210,16 @@ static void settle(struct job *j, enum tenant_outcome outcome,
                    void (*committed)(void *ctx, int status))
 {
     struct realm_usage u = job_usage(j);
+    struct tenant_part parts[REQUEST_MODELS_MAX] = {
+        {j->named.id, u.prompt_tokens, u.cached_tokens, u.completion_tokens}};
+    size_t n_parts = guest_parts(j, parts);
     uint64_t now = j->ended_ns ? j->ended_ns : clock_ns(clock_system());
     const struct tenant_row row = {
         .outcome = outcome,
         .code = j->code,
-        .model = j->named.id,
         .guest = j->guest_name,
-        .prompt_tokens = u.prompt_tokens,
-        .cached_tokens = u.cached_tokens,
-        .completion_tokens = u.completion_tokens,
+        .parts = parts,
+        .n_parts = n_parts ? n_parts : 1,
         .queued_ms = ms_between(0, u.queued_ns),
         .first_token_ms = j->first_ns ? ms_between(j->arrived_ns, j->first_ns) : 0,
         .total_ms = ms_between(j->arrived_ns, now),

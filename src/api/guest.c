@@ -20,6 +20,7 @@ struct guest_run {
     int status;         /* of wasm_run */
     bool ran;
     struct wasm_result result;
+    bool used;                /* guest_used took it over */
     enum realm_finish finish; /* as `handle` said; else STOP */
     bool filtered;            /* it said so */
 };
@@ -135,15 +136,15 @@ static struct guest_run *guest_alloc(void)
 /* ---- what a guest asks of the job ---- */
 
 /* A name says what it says at the door. */
-static int find(void *ctx, const char *name, char *path, size_t max)
+static int find(void *ctx, const char *name, struct wasm_found *out)
 {
     struct catalog_model model;
     int status = job_find_model(ctx, name, &model, NULL);
-    if (!status && strlen(model.path) >= max)
-        return REALM_E_NOT_FOUND;
-    if (!status)
-        memcpy(path, model.path, strlen(model.path) + 1);
-    return status;
+    if (status)
+        return status;
+    memcpy(out->id, model.id, sizeof(out->id));
+    memcpy(out->path, model.path, sizeof(out->path));
+    return 0;
 }
 
 static int reserve(void *ctx, uint64_t tokens, bool growth, struct realm_error *err)
@@ -151,11 +152,25 @@ static int reserve(void *ctx, uint64_t tokens, bool growth, struct realm_error *
     return account_reserve(ctx, tokens, growth, err);
 }
 
-static void used(void *ctx, uint32_t prompt_tokens, uint32_t completion_tokens)
+/* Models that were asked and computed nothing are left out, but for the request's own. */
+static size_t parts_of(const struct wasm_use *uses, size_t n, struct tenant_part *parts)
+{
+    size_t n_parts = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct wasm_use *u = &uses[i];
+        if (i == 0 || u->prompt_tokens || u->completion_tokens)
+            parts[n_parts++] = (struct tenant_part){u->model, u->prompt_tokens, u->cached_tokens,
+                                                    u->completion_tokens};
+    }
+    return n_parts;
+}
+
+static void used(void *ctx, const struct wasm_use *uses, size_t n)
 {
     const struct job *j = ctx;
+    struct tenant_part parts[REQUEST_MODELS_MAX];
     if (j->grant)
-        tenant_note(j->grant, prompt_tokens, completion_tokens);
+        tenant_note(j->grant, parts, parts_of(uses, n, parts));
 }
 
 /* ---- running ---- */
@@ -205,9 +220,16 @@ void guest_used(struct job *j)
 {
     const struct wasm_result *r = &j->guest->result;
     struct realm_usage *u = &j->choices[0].usage;
+    j->guest->used = true;
     u->prompt_tokens = r->prompt_tokens;
     u->cached_tokens = r->cached_tokens;
     u->completion_tokens = r->completion_tokens;
+}
+
+size_t guest_parts(const struct job *j, struct tenant_part *parts)
+{
+    const struct guest_run *g = j->guest;
+    return g && g->used ? parts_of(g->result.uses, g->result.n_uses, parts) : 0;
 }
 
 static int run(struct job *j, const struct guest_lease *lease, struct api_error *e)
@@ -217,6 +239,7 @@ static int run(struct job *j, const struct guest_lease *lease, struct api_error 
     const struct wasm_request request = {
         .tenant = lease->tenant,
         .model = j->model,
+        .model_id = j->named.id,
         .weight = view->weight,
         .kv_bytes_max = view->kv_bytes_max,
         .priority = a->priority,

@@ -322,6 +322,8 @@ int guest_run(struct job *j, struct api_error *e);
 void guest_take(struct job *j);
 /* Takes over what the guest used, however it ended; the worker is done with it. */
 void guest_used(struct job *j);
+/* By model, what guest_used took over; 0: nothing. */
+size_t guest_parts(const struct job *j, struct tenant_part *parts);
 /* Adds what a job's guest did, if it had one. */
 struct tenant_counts;
 void guest_count(const struct job *j, struct tenant_counts *t);

@@ -76,6 +76,11 @@ static void enqueue(struct ledger *l, struct ledger_entry *e, uint64_t within_ms
     }
 }
 
+static void copy_row(struct ledger_row *to, const struct ledger_row *from)
+{
+    memcpy(to, from, ledger_row_bytes(from));
+}
+
 void ledger_begin(struct ledger *l, struct ledger_entry *e)
 {
     mutex_lock(&l->lock);
@@ -84,12 +89,10 @@ void ledger_begin(struct ledger *l, struct ledger_entry *e)
     mutex_unlock(&l->lock);
 }
 
-void ledger_note(struct ledger *l, struct ledger_entry *e, uint64_t prompt_tokens,
-                 uint64_t completion_tokens)
+void ledger_note(struct ledger *l, struct ledger_entry *e, const struct ledger_row *row)
 {
     mutex_lock(&l->lock);
-    e->row.prompt_tokens = prompt_tokens;
-    e->row.completion_tokens = completion_tokens;
+    copy_row(&e->row, row);
     enqueue(l, e, LEDGER_NOTE_MS_MAX);
     mutex_unlock(&l->lock);
 }
@@ -97,7 +100,7 @@ void ledger_note(struct ledger *l, struct ledger_entry *e, uint64_t prompt_token
 void ledger_end(struct ledger *l, struct ledger_entry *e, const struct ledger_row *row)
 {
     mutex_lock(&l->lock);
-    e->row = *row;
+    copy_row(&e->row, row);
     l->n_open--;
     enqueue(l, e, l->n_open ? LEDGER_GROUP_MS_MAX : 0); // nobody else's row could join it
     mutex_unlock(&l->lock);
@@ -142,7 +145,8 @@ static void take_group(struct ledger *l, bool closed_alone)
         list_remove(i);
         e->queued = false;
         l->n_queued--;
-        l->group[l->n_group++] = (struct member){e, e->row};
+        l->group[l->n_group].entry = e;
+        copy_row(&l->group[l->n_group++].row, &e->row);
     }
     l->due_ns = list_empty(&l->queue) ? UINT64_MAX : now_ns();
 }

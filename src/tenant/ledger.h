@@ -16,6 +16,12 @@
 
 enum { ROW_CODE_MAX = 64, ROW_GUEST_MAX = 320, ROW_ENDPOINT_MAX = 32, OUTCOME_RUNS = -1 };
 
+/* What a row has of one model. */
+struct ledger_part {
+    char model[MODEL_NAME_MAX + 1];
+    uint64_t prompt_tokens, cached_tokens, completion_tokens;
+};
+
 /* One row; texts that are too long are cut. */
 struct ledger_row {
     char id[REQUEST_ID_MAX + 1];
@@ -23,19 +29,25 @@ struct ledger_row {
     char key[KEY_ID_MAX + 1];
     char endpoint[ROW_ENDPOINT_MAX + 1];
     char code[ROW_CODE_MAX + 1]; /* "": none */
-    char model[MODEL_NAME_MAX + 1];
     char guest[ROW_GUEST_MAX + 1];
     int64_t started_s;
     int32_t outcome; /* enum tenant_outcome, or OUTCOME_RUNS */
     uint32_t queued_ms, first_token_ms, total_ms;
-    uint64_t prompt_tokens, cached_tokens, completion_tokens;
+    uint32_t n_parts;                             /* 1 or more */
+    struct ledger_part parts[REQUEST_MODELS_MAX]; /* first, of the model that it named */
 };
+
+/* Of it in use; the rest says nothing. */
+static inline size_t ledger_row_bytes(const struct ledger_row *row)
+{
+    return offsetof(struct ledger_row, parts) + row->n_parts * sizeof(row->parts[0]);
+}
 
 /* A row with its way through the queue.  Of whoever runs the request until it is closed, then
  * of the ledger, which hands it to `done`. */
 struct ledger_entry {
     struct list link;      /* of the queue */
-    struct ledger_row row; /* under the ledger's lock, once it is in */
+    struct ledger_row row; /* once it is in, written under the ledger's lock by its owner alone */
     bool queued;
     void (*committed)(void *ctx, int status);
     void *ctx;
@@ -65,8 +77,8 @@ bool ledger_writable(const struct ledger *l);
 /* Whether one more row may wait. */
 bool ledger_has_room(const struct ledger *l);
 void ledger_begin(struct ledger *l, struct ledger_entry *e);
-void ledger_note(struct ledger *l, struct ledger_entry *e, uint64_t prompt_tokens,
-                 uint64_t completion_tokens);
+/* row: as e's, but for its parts. */
+void ledger_note(struct ledger *l, struct ledger_entry *e, const struct ledger_row *row);
 /* e is the ledger's from now on. */
 void ledger_end(struct ledger *l, struct ledger_entry *e, const struct ledger_row *row);
 

@@ -16,6 +16,16 @@ struct rows {
 MUST_USE int rows_open(struct rows *r, const char *path, struct realm_error *err);
 void rows_close(struct rows *r);
 
+/* The same for each model that the rows of this table or subquery name; a request is one of the
+ * first's. */
+#define ROWS_BY_MODEL(rows)                                                            \
+    "SELECT tenant, key, model, guest, started_at, 1 AS requests, prompt_tokens,"      \
+    " cached_tokens, completion_tokens FROM " rows " WHERE parts IS NULL"              \
+    " UNION ALL SELECT tenant, r.key, part.value->>'model', guest, started_at,"        \
+    " part.key = 0, part.value->>'prompt_tokens', part.value->>'cached_tokens',"       \
+    " part.value->>'completion_tokens' FROM " rows " AS r, json_each(r.parts) AS part" \
+    " WHERE r.parts IS NOT NULL"
+
 /* Within a transaction.  A row that is closed stays as it is, however often it comes. */
 MUST_USE int rows_write(struct rows *r, const struct ledger_row *row, struct realm_error *err);
 

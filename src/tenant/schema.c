@@ -99,5 +99,10 @@ static const char version_3[] = "CREATE TABLE totals ("
                                 ") STRICT, WITHOUT ROWID;"
                                 "CREATE INDEX totals_day ON totals(day);";
 
-const char *const db_versions[] = {version_1, version_2, version_3};
+/* What a request had of each of several models; its own columns are of the first and of all. */
+static const char version_4[] =
+    "ALTER TABLE requests ADD COLUMN parts TEXT;" /* JSON; NULL: all is of one model */
+    "CREATE INDEX requests_parts ON requests(seq) WHERE parts IS NOT NULL;";
+
+const char *const db_versions[] = {version_1, version_2, version_3, version_4};
 const int db_version = ARRAY_LEN(db_versions);

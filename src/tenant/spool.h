@@ -9,7 +9,7 @@
 
 struct spool {
     int fd;
-    uint32_t n; /* rows in it */
+    uint32_t n; /* slots in use; a row has one, or some that follow each other */
 };
 
 /* Opens or makes it; spool.n says what a process that is gone left.
@@ -18,7 +18,8 @@ MUST_USE int spool_open(struct spool *s, const char *dir, struct realm_error *er
 void spool_close(struct spool *s);
 /* REALM_E_IO: it is not there, nor will it be. */
 MUST_USE int spool_add(struct spool *s, const struct ledger_row *row);
-MUST_USE int spool_read(const struct spool *s, uint32_t at, struct ledger_row *row);
+/* The row that begins in slot *at, which becomes the next one's. */
+MUST_USE int spool_read(const struct spool *s, uint32_t *at, struct ledger_row *row);
 MUST_USE int spool_clear(struct spool *s);
 
 #endif

@@ -151,8 +151,17 @@ MUST_USE int tenants_admit(struct tenant_grant **out, struct tenants *t,
 MUST_USE int tenant_reserve(struct tenant_grant *g, uint64_t tokens, uint64_t rated,
                             struct tenant_refusal *why);
 
-/* What was used so far, for the case that the process is killed; written with the next group. */
-void tenant_note(struct tenant_grant *g, uint64_t prompt_tokens, uint64_t completion_tokens);
+/* What a request had of one model. */
+struct tenant_part {
+    const char *model;      /* "": none was opened */
+    uint64_t prompt_tokens; /* each prompt once */
+    uint64_t cached_tokens; /* of these */
+    uint64_t completion_tokens;
+};
+
+/* What was used so far, for the case that the process is killed; written with the next group.
+ * parts: 1 to REQUEST_MODELS_MAX, each of another model, the one that the request named first. */
+void tenant_note(struct tenant_grant *g, const struct tenant_part *parts, size_t n);
 
 enum tenant_outcome {
     TENANT_OK,
@@ -166,12 +175,10 @@ enum tenant_outcome {
 /* How a request ended. */
 struct tenant_row {
     enum tenant_outcome outcome;
-    const char *code;       /* of its error; NULL: none */
-    const char *model;      /* "": none was opened */
-    const char *guest;      /* "alias@version"; "": none answered */
-    uint64_t prompt_tokens; /* each prompt once */
-    uint64_t cached_tokens; /* of these */
-    uint64_t completion_tokens;
+    const char *code;                /* of its error; NULL: none */
+    const char *guest;               /* "alias@version"; "": none answered */
+    const struct tenant_part *parts; /* as tenant_note has them */
+    size_t n_parts;
     uint32_t queued_ms, first_token_ms, total_ms;
     bool by_limit; /* it was refused by a limit, its own or the server's: it costs nothing */
 };
@@ -239,8 +246,8 @@ struct tenant_usage_query {
 };
 
 /* {"rows":[{…,"requests","prompt_tokens","cached_tokens","completion_tokens"}]} of what is
- * durable; requests that run are not in it.  REALM_E_ARG: "from" or "to" parts a day that is
- * folded. */
+ * durable; requests that run are not in it.  Tokens are their model's; a request is one of the
+ * model that it named.  REALM_E_ARG: "from" or "to" parts a day that is folded. */
 MUST_USE int tenants_usage(struct tenants *t, const struct tenant_usage_query *query, json_t **out,
                            struct realm_error *err);
 /* {"rows":[…]}, newest first; tenant NULL: all; limit 1 to 1000. */

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/rng.h"
@@ -12,8 +13,7 @@ struct tenant_grant {
     struct tenants *tenants;
     struct tenant *tenant; /* a reference: the account stays */
     struct taken taken;    /* under tenants->lock */
-    bool refused;          /* under tenants->lock: it is counted among those that a limit met */
-    struct ledger_row row; /* as it was when it began */
+    bool refused; /* under tenants->lock: it is counted among those that a limit met */
     struct ledger_entry entry;
 };
 
@@ -150,14 +150,14 @@ static struct tenant_grant *grant_new(struct tenants *t, const struct tenant_pas
     g->tenants = t;
     g->tenant = pass->tenant;
     atomic_fetch_add(&g->tenant->refs, 1);
-    struct ledger_row *r = &g->row;
+    struct ledger_row *r = &g->entry.row;
     snprintf(r->id, sizeof(r->id), "%s", request->id);
     snprintf(r->tenant, sizeof(r->tenant), "%s", pass->tenant->account->id);
     snprintf(r->key, sizeof(r->key), "%s", pass->key);
     snprintf(r->endpoint, sizeof(r->endpoint), "%s", request->endpoint);
     r->started_s = wall_s;
     r->outcome = OUTCOME_RUNS;
-    g->entry.row = *r;
+    r->n_parts = 1;
     g->entry.done = entry_done;
     list_init(&g->entry.link);
     return g;
@@ -216,14 +216,33 @@ int tenant_reserve(struct tenant_grant *g, uint64_t tokens, uint64_t rated,
     return refused;
 }
 
-void tenant_note(struct tenant_grant *g, uint64_t prompt_tokens, uint64_t completion_tokens)
-{
-    ledger_note(g->tenants->ledger, &g->entry, prompt_tokens, completion_tokens);
-}
-
 static uint64_t sum(uint64_t a, uint64_t b)
 {
     return a > INT64_MAX || b > INT64_MAX - a ? INT64_MAX : a + b;
+}
+
+/* All tokens of the parts. */
+static uint64_t set_parts(struct ledger_row *r, const struct tenant_part *parts, size_t n)
+{
+    uint64_t tokens = 0;
+    ASSERT(n >= 1 && n <= REQUEST_MODELS_MAX);
+    for (size_t i = 0; i < n; i++) {
+        struct ledger_part *to = &r->parts[i];
+        snprintf(to->model, sizeof(to->model), "%s", parts[i].model ? parts[i].model : "");
+        to->prompt_tokens = parts[i].prompt_tokens;
+        to->cached_tokens = parts[i].cached_tokens;
+        to->completion_tokens = parts[i].completion_tokens;
+        tokens = sum(tokens, sum(parts[i].prompt_tokens, parts[i].completion_tokens));
+    }
+    r->n_parts = (uint32_t)n;
+    return tokens;
+}
+
+void tenant_note(struct tenant_grant *g, const struct tenant_part *parts, size_t n)
+{
+    struct ledger_row r = g->entry.row;
+    (void)set_parts(&r, parts, n);
+    ledger_note(g->tenants->ledger, &g->entry, &r);
 }
 
 void tenant_settle(struct tenant_grant *g, const struct tenant_row *row,
@@ -231,8 +250,8 @@ void tenant_settle(struct tenant_grant *g, const struct tenant_row *row,
 {
     struct tenants *t = g->tenants;
     struct limits_now at = now(t);
-    struct ledger_row r = g->row;
-    uint64_t used = sum(row->prompt_tokens, row->completion_tokens);
+    struct ledger_row r = g->entry.row;
+    uint64_t used = set_parts(&r, row->parts, row->n_parts);
     bool free_of_charge = row->by_limit && used == 0;
     mutex_lock(&t->lock);
     limits_settle(&g->tenant->account->counters, spec_now(g->tenant), at, &g->taken, used,
@@ -241,11 +260,7 @@ void tenant_settle(struct tenant_grant *g, const struct tenant_row *row,
     snapshot_drop(g->tenant);
     r.outcome = (int32_t)row->outcome;
     snprintf(r.code, sizeof(r.code), "%s", row->code ? row->code : "");
-    snprintf(r.model, sizeof(r.model), "%s", row->model ? row->model : "");
     snprintf(r.guest, sizeof(r.guest), "%s", row->guest ? row->guest : "");
-    r.prompt_tokens = row->prompt_tokens;
-    r.cached_tokens = row->cached_tokens;
-    r.completion_tokens = row->completion_tokens;
     r.queued_ms = row->queued_ms;
     r.first_token_ms = row->first_token_ms;
     r.total_ms = row->total_ms;

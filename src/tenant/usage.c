@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "tenant/ledger_rows.h"
 #include "tenant/tenant_impl.h"
 
 enum { REPORT_LIMIT_MAX = 1000 };
@@ -17,6 +18,11 @@ static const char *outcome_name(int64_t outcome)
     return outcome >= 0 && outcome < TENANT_OUTCOMES ? outcomes[outcome] : "unknown";
 }
 
+static bool is_json(const char *column)
+{
+    return strcmp(column, "detail") == 0 || strcmp(column, "parts") == 0;
+}
+
 /* Each column under its name. */
 static int add_row(void *ctx, sqlite3_stmt *stmt)
 {
@@ -28,7 +34,7 @@ static int add_row(void *ctx, sqlite3_stmt *stmt)
         json_t *value = json_null();
         if (strcmp(name, "outcome") == 0)
             value = json_string(outcome_name(sqlite3_column_int64(stmt, i)));
-        else if (strcmp(name, "detail") == 0 && type != SQLITE_NULL)
+        else if (is_json(name) && type != SQLITE_NULL)
             value = json_loads(db_column_text(stmt, i), JSON_DECODE_ANY, NULL);
         else if (type == SQLITE_INTEGER)
             value = json_integer(sqlite3_column_int64(stmt, i));
@@ -84,17 +90,17 @@ static int check_bound(struct tenants *t, const char *name, int64_t at_s, struct
                    name);
 }
 
+#define CLOSED_BY_MODEL ROWS_BY_MODEL("(SELECT * FROM requests WHERE outcome <> -1)")
+
 /* Rows and totals alike. */
-#define USED                                                                             \
-    " FROM (SELECT tenant, key, model, started_at AS at, 1 AS requests, prompt_tokens,"  \
-    " cached_tokens, completion_tokens FROM requests WHERE outcome <> -1"                \
-    " UNION ALL SELECT tenant, key, model, day, requests, prompt_tokens, cached_tokens," \
-    " completion_tokens FROM totals)"
+#define USED                                                                      \
+    " FROM (" CLOSED_BY_MODEL " UNION ALL SELECT tenant, key, model, guest, day," \
+    " requests, prompt_tokens, cached_tokens, completion_tokens FROM totals)"
 
 static int sum_up(struct tenants *t, const struct tenant_usage_query *query, json_t **out,
                   struct realm_error *err)
 {
-    char text[1200], groups[96];
+    char text[2048], groups[96];
     snprintf(groups, sizeof(groups), "%s%s%s%s", query->by_tenant ? "tenant, " : "",
              query->by_key ? "key, " : "", query->by_model ? "model, " : "",
              query->by_day ? "day, " : "");
@@ -105,13 +111,13 @@ static int sum_up(struct tenants *t, const struct tenant_usage_query *query, jso
              " coalesce(sum(completion_tokens), 0) AS completion_tokens" USED
              " WHERE (?1 IS NULL OR tenant = ?1)"
              " AND (?2 IS NULL OR key = ?2) AND (?3 IS NULL OR model = ?3)"
-             " AND (?4 = 0 OR at >= ?4) AND (?5 = 0 OR at < ?5)"
+             " AND (?4 = 0 OR started_at >= ?4) AND (?5 = 0 OR started_at < ?5)"
              "%s%.*s%s%.*s LIMIT %d",
              query->by_tenant ? "tenant, " : "", query->by_key ? "key, " : "",
              query->by_model ? "model, " : "",
-             query->by_day ? "date(at, 'unixepoch') AS day, " : "", groups[0] ? " GROUP BY " : "",
-             groups[0] ? (int)strlen(groups) - 2 : 0, groups, groups[0] ? " ORDER BY " : "",
-             groups[0] ? (int)strlen(groups) - 2 : 0, groups,
+             query->by_day ? "date(started_at, 'unixepoch') AS day, " : "",
+             groups[0] ? " GROUP BY " : "", groups[0] ? (int)strlen(groups) - 2 : 0, groups,
+             groups[0] ? " ORDER BY " : "", groups[0] ? (int)strlen(groups) - 2 : 0, groups,
              USAGE_ROWS_MAX + 1); // one more tells that there are more
     return report(t, text,
                   DB_ARGS(db_text(query->tenant), db_text(query->key), db_text(query->model),
@@ -152,7 +158,7 @@ int tenants_requests(struct tenants *t, const char *tenant, uint32_t limit, json
     return report(t,
                   "SELECT id AS request_id, tenant, key, endpoint, model, guest, started_at,"
                   " outcome, code, prompt_tokens, cached_tokens, completion_tokens, queued_ms,"
-                  " first_token_ms, total_ms FROM requests"
+                  " first_token_ms, total_ms, parts FROM requests"
                   " WHERE outcome <> -1 AND (?1 IS NULL OR tenant = ?1) ORDER BY seq DESC LIMIT ?2",
                   DB_ARGS(db_text(tenant), db_int(limit)), out, err);
 }

@@ -19,12 +19,12 @@
 struct ask {
     json_t *json; /* owns what wish points to */
     struct json_wish wish;
-    struct realm_model *model;
+    struct lease model;
 };
 
 static void ask_free(struct ask *k)
 {
-    realm_model_close(k->model);
+    realm_model_close(k->model.model);
     json_decref(k->json);
 }
 
@@ -94,7 +94,7 @@ static char *answer_json(const struct ask *k, const struct buf *text, const stru
     struct realm_model_info info;
     uint64_t random;
     char id[32];
-    realm_model_info(k->model, &info);
+    realm_model_info(k->model.model, &info);
     if (rng_system(&random, sizeof(random)))
         return NULL;
     snprintf(id, sizeof(id), "chatcmpl-%016llx", (unsigned long long)random);
@@ -128,7 +128,7 @@ int32_t call_chat(struct instance *in, const uint32_t *a)
     if (!code)
         code = call_check_out(in, out, out_max);
     if (!code)
-        code = generation_whole(in, k.model, &from, &r, &text, &end);
+        code = generation_whole(in, &k.model, &from, &r, &text, &end);
     if (!code) {
         char *json = answer_json(&k, &text, &end);
         code = json ? call_write(in, out, out_max, json, strlen(json))
@@ -174,7 +174,7 @@ int32_t call_generate_start(struct instance *in, const uint32_t *a)
     if (code)
         return code;
     ask_request(&k, &from, &r);
-    code = generation_start(in, k.model, &from, &r, &h->g);
+    code = generation_start(in, &k.model, &from, &r, &h->g);
     ask_free(&k);
     if (code)
         return code;

@@ -9,9 +9,10 @@
 #include "wasm/gen_options.h"
 #include "wasm/generation.h"
 #include "wasm/imports.h"
+#include "wasm/tenant.h"
 
 /* The text with its NUL, written where it fits. */
-static int32_t generate_to(struct instance *in, struct realm_model *m,
+static int32_t generate_to(struct instance *in, const struct lease *m,
                            const struct gen_source *from, const struct gen_wish *wish, uint32_t out,
                            uint32_t out_max)
 {
@@ -44,22 +45,22 @@ int32_t call_generate(struct instance *in, const uint32_t *a)
 {
     const uint32_t id = a[0], prompt_at = a[1], prompt_n = a[2], options = a[3];
     const uint32_t out = a[4], out_max = a[5];
-    struct realm_model *m;
+    struct lease m;
     struct gen_wish wish;
     char *prompt = NULL;
     int32_t code = call_model(in, id, &m);
     if (code)
         return code;
-    code = read_options(in, m, options, &wish);
+    code = read_options(in, m.model, options, &wish);
     if (!code)
         code = call_text(in, prompt_at, prompt_n, PROMPT_BYTES_MAX, ABI_TOO_LONG, &prompt);
     if (!code)
         code = call_check_out(in, out, out_max);
     if (!code)
-        code = generate_to(in, m, &(struct gen_source){.prompt = prompt, .bytes = prompt_n}, &wish,
+        code = generate_to(in, &m, &(struct gen_source){.prompt = prompt, .bytes = prompt_n}, &wish,
                            out, out_max);
     mem_free(prompt);
-    realm_model_close(m);
+    realm_model_close(m.model);
     return code;
 }
 

@@ -49,13 +49,13 @@ int32_t call_remove_model(struct instance *in, const uint32_t *a)
 int32_t call_model_info(struct instance *in, const uint32_t *a)
 {
     const uint32_t id = a[0], tensors_at = a[1], bytes_at = a[2];
-    struct realm_model *m;
+    struct lease m;
     struct realm_model_info info;
     int32_t code = call_model(in, id, &m);
     if (code)
         return code;
-    realm_model_info(m, &info);
-    realm_model_close(m);
+    realm_model_info(m.model, &info);
+    realm_model_close(m.model);
     const uint32_t tensors = (uint32_t)info.tensors;
     code = call_check_out(in, bytes_at, sizeof(info.tensor_bytes));
     if (!code)
@@ -82,17 +82,17 @@ static int add_metadata(struct buf *out, const struct realm_model_info *i)
 int32_t call_model_metadata(struct instance *in, const uint32_t *a)
 {
     const uint32_t id = a[0], out = a[1], out_max = a[2];
-    struct realm_model *m;
+    struct lease m;
     struct realm_model_info info;
     struct buf json;
     int32_t code = call_model(in, id, &m);
     if (code)
         return code;
-    realm_model_info(m, &info);
+    realm_model_info(m.model, &info);
     buf_init(&json, 4 * KiB);
     code = add_metadata(&json, &info) ? call_fail(in, ABI_FAILED, "out of memory")
                                       : call_write(in, out, out_max, json.p, json.n);
-    realm_model_close(m);
+    realm_model_close(m.model);
     buf_free(&json);
     return code;
 }

@@ -4,6 +4,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "wasm/imports.h"
+#include "wasm/tenant.h"
 
 enum { IDS_MAX = 1 << 20 };
 
@@ -40,7 +41,7 @@ static int32_t encode(struct instance *in, const struct realm_model *m, const ch
 int32_t call_encode_tokens(struct instance *in, const uint32_t *a)
 {
     const uint32_t id = a[0], text_at = a[1], text_n = a[2], out = a[3], out_max = a[4];
-    struct realm_model *m;
+    struct lease m;
     char *text;
     int32_t code = call_model(in, id, &m);
     if (code)
@@ -49,9 +50,9 @@ int32_t call_encode_tokens(struct instance *in, const uint32_t *a)
     if (!code)
         code = call_check_out(in, out, (uint64_t)out_max * sizeof(uint32_t));
     if (!code)
-        code = encode(in, m, text, text_n, out, out_max);
+        code = encode(in, m.model, text, text_n, out, out_max);
     mem_free(text);
-    realm_model_close(m);
+    realm_model_close(m.model);
     return code;
 }
 
@@ -73,7 +74,7 @@ int32_t call_decode_tokens(struct instance *in, const uint32_t *a)
 {
     const uint32_t id = a[0], ids_at = a[1], ids_n = a[2], out = a[3], out_max = a[4];
     const uint64_t ids_bytes = (uint64_t)ids_n * sizeof(uint32_t);
-    struct realm_model *m;
+    struct lease m;
     int32_t code = call_model(in, id, &m);
     if (code)
         return code;
@@ -90,8 +91,8 @@ int32_t call_decode_tokens(struct instance *in, const uint32_t *a)
     if (!code && !guest_copy_in(&memory, ids_at, ids, (size_t)ids_bytes))
         code = call_fail(in, ABI_INPUT, "the ids are out of bounds");
     if (!code)
-        code = decode(in, m, ids, ids_n, out, out_max);
+        code = decode(in, m.model, ids, ids_n, out, out_max);
     mem_free(ids);
-    realm_model_close(m);
+    realm_model_close(m.model);
     return code;
 }

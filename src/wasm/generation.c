@@ -1,6 +1,7 @@
 /* wasm/generation.c - generations of a guest, by whichever call it asked for them. */
 #include "wasm/generation.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -94,7 +95,7 @@ static int hold(struct instance *in, struct generation *g, uint32_t prompt, uint
         in->granted = all;
     }
     in->held = held;
-    in->open_prompts += prompt - g->prompt;
+    g->use->open_prompts += prompt - g->prompt;
     g->prompt = prompt;
     g->reserved = answer;
     return 0;
@@ -103,8 +104,8 @@ static int hold(struct instance *in, struct generation *g, uint32_t prompt, uint
 static void let_go(struct instance *in, struct generation *g)
 {
     in->held -= g->prompt + (uint64_t)g->reserved;
-    in->open_prompts -= g->prompt;
-    in->open_drawn -= g->drawn;
+    g->use->open_prompts -= g->prompt;
+    g->use->open_drawn -= g->drawn;
     *g = (struct generation){0};
 }
 
@@ -128,7 +129,7 @@ static int on_prompt(void *ctx, uint32_t prompt_tokens)
 static void count_token(struct instance *in, struct generation *g)
 {
     g->drawn++;
-    in->open_drawn++;
+    g->use->open_drawn++;
     if (!in->request->reserve || g->capped || g->reserved >= g->most ||
         g->drawn + SLICE_TOKENS / 2 <= g->reserved)
         return;
@@ -147,9 +148,25 @@ static int32_t refused(struct instance *in)
 
 /* ---- starting ---- */
 
-static int32_t queue(struct instance *in, struct realm_model *m, struct realm_request *r,
+/* Where what is had of that model is counted; NULL: it is one too many. */
+static struct use *use_of(struct instance *in, const char *id)
+{
+    size_t i = 0;
+    while (i < in->n_uses && strcmp(in->uses[i].over.model, id) != 0)
+        i++;
+    if (i == REQUEST_MODELS_MAX)
+        return NULL;
+    if (i == in->n_uses)
+        snprintf(in->uses[in->n_uses++].over.model, sizeof(in->uses[i].over.model), "%s", id);
+    return &in->uses[i];
+}
+
+static int32_t queue(struct instance *in, const struct lease *m, struct realm_request *r,
                      struct generation *g)
 {
+    struct use *use = use_of(in, m->id);
+    if (!use)
+        return call_fail(in, ABI_LIMIT, "one request can use %d models", REQUEST_MODELS_MAX);
     const struct wasm_request *for_whom = in->request;
     struct starting starting = {in, g, false};
     r->tenant = tenant_name(for_whom->tenant);
@@ -161,28 +178,29 @@ static int32_t queue(struct instance *in, struct realm_model *m, struct realm_re
     const uint32_t cap = for_whom->max_tokens;
     if (cap && (r->sampling.max_tokens == 0 || r->sampling.max_tokens > cap))
         r->sampling.max_tokens = cap;
-    *g = (struct generation){.most = r->sampling.max_tokens ? r->sampling.max_tokens : UINT32_MAX};
-    int status = realm_gen_start(&g->gen, m, r, &in->last);
+    *g = (struct generation){.use = use,
+                             .most = r->sampling.max_tokens ? r->sampling.max_tokens : UINT32_MAX};
+    int status = realm_gen_start(&g->gen, m->model, r, &in->last);
     if (!status)
         return 0;
     let_go(in, g);
     return starting.refused ? refused(in) : call_status(in, status);
 }
 
-int32_t generation_start(struct instance *in, struct realm_model *m, const struct gen_source *from,
+int32_t generation_start(struct instance *in, const struct lease *m, const struct gen_source *from,
                          struct realm_request *r, struct generation *g)
 {
     struct chat_prompt rendered = {0};
     struct realm_model_info info;
     g->gen = NULL;
-    realm_model_info(m, &info);
+    realm_model_info(m->model, &info);
     if (!info.has_tokenizer)
         return call_fail(in, ABI_NO_TOKENIZER, "the model has no tokenizer");
     r->text = from->prompt;
     r->text_bytes = from->bytes;
     r->text_flags = REALM_TEXT_BOS;
     if (from->messages || in->request->messages) {
-        int32_t code = render_source(in, m, from, &rendered);
+        int32_t code = render_source(in, m->model, from, &rendered);
         if (code)
             return code;
         r->text = rendered.text;
@@ -215,6 +233,16 @@ int32_t generation_next(struct instance *in, struct generation *g, struct realm_
     return status == REALM_E_ARG ? ABI_FAILED : call_status(in, status);
 }
 
+static void count_over(struct instance *in, struct wasm_use *over, const struct realm_usage *u)
+{
+    over->prompt_tokens += u->prompt_tokens;
+    over->cached_tokens += u->cached_tokens;
+    over->completion_tokens += u->completion_tokens;
+    in->prompt_tokens += u->prompt_tokens;
+    in->cached_tokens += u->cached_tokens;
+    in->completion_tokens += u->completion_tokens;
+}
+
 void generation_end(struct instance *in, struct generation *g)
 {
     const struct realm_wait wait = instance_rest(in);
@@ -223,16 +251,14 @@ void generation_end(struct instance *in, struct generation *g)
     while (realm_gen_next(g->gen, &event, &wait) == 0) {
         if (event.kind != REALM_EVENT_END)
             continue;
-        in->prompt_tokens += event.usage.prompt_tokens;
-        in->cached_tokens += event.usage.cached_tokens;
-        in->completion_tokens += event.usage.completion_tokens;
+        count_over(in, &g->use->over, &event.usage);
         break;
     }
     realm_gen_close(g->gen);
     let_go(in, g);
 }
 
-int32_t generation_whole(struct instance *in, struct realm_model *m, const struct gen_source *from,
+int32_t generation_whole(struct instance *in, const struct lease *m, const struct gen_source *from,
                          struct realm_request *r, struct buf *text, struct realm_event *end)
 {
     struct generation g = {0};
@@ -268,14 +294,26 @@ static void take(struct instance *in, struct handle *h)
     }
 }
 
+void generations_used(const struct instance *in, struct wasm_use *out)
+{
+    for (size_t i = 0; i < in->n_uses; i++) {
+        const struct use *u = &in->uses[i];
+        out[i] = u->over;
+        out[i].prompt_tokens += u->open_prompts;
+        out[i].completion_tokens += u->open_drawn;
+    }
+}
+
 static void tell(struct instance *in)
 {
+    struct wasm_use uses[REQUEST_MODELS_MAX];
     const struct wasm_request *r = in->request;
     const uint64_t now = clock_ns(clock_system());
     if (!r->used || now - in->told_ns < TELL_NS)
         return;
     in->told_ns = now;
-    r->used(r->ctx, in->prompt_tokens + in->open_prompts, in->completion_tokens + in->open_drawn);
+    generations_used(in, uses);
+    r->used(r->ctx, uses, in->n_uses);
 }
 
 void generations_take(struct instance *in)
@@ -292,6 +330,9 @@ void generations_take(struct instance *in)
 
 void generations_init(struct instance *in)
 {
+    const char *id = in->request->model_id;
+    snprintf(in->uses[0].over.model, sizeof(in->uses[0].over.model), "%s", id ? id : "");
+    in->n_uses = 1;
     for (size_t i = 0; i < HANDLES_MAX; i++)
         buf_init(&in->handles[i].pending, GUEST_OUTPUT_BYTES_MAX);
 }

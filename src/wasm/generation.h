@@ -3,6 +3,7 @@
 #define WASM_GENERATION_H
 
 #include "wasm/instance.h"
+#include "wasm/tenant.h"
 
 /* Either a conversation, or a prompt; in a request that is a conversation, a
  * prompt takes the place of its last user message. */
@@ -14,7 +15,7 @@ struct gen_source {
 
 /* Queues a generation from `from` under the sampling and stops of r, whose text and tenant
  * are set here.  0, or a code with its sentence in in->last, and no generation. */
-MUST_USE int32_t generation_start(struct instance *in, struct realm_model *m,
+MUST_USE int32_t generation_start(struct instance *in, const struct lease *m,
                                   const struct gen_source *from, struct realm_request *r,
                                   struct generation *g);
 
@@ -27,7 +28,7 @@ MUST_USE int32_t generation_next(struct instance *in, struct generation *g,
 void generation_end(struct instance *in, struct generation *g);
 
 /* All of it at once: appends the text, and *end says how it ended. */
-MUST_USE int32_t generation_whole(struct instance *in, struct realm_model *m,
+MUST_USE int32_t generation_whole(struct instance *in, const struct lease *m,
                                   const struct gen_source *from, struct realm_request *r,
                                   struct buf *text, struct realm_event *end);
 

@@ -360,10 +360,15 @@ int32_t call_write(struct instance *in, uint32_t at, uint32_t max, const void *d
     return (int32_t)n;
 }
 
-int32_t call_model(struct instance *in, uint32_t id, struct realm_model **out)
+int32_t call_model(struct instance *in, uint32_t id, struct lease *out)
 {
-    int status = id == 0 ? realm_model_share(out, in->request->model)
-                         : tenant_model(in->request, id, &in->wait, out, &in->last);
+    int status;
+    if (id == 0) {
+        memcpy(out->id, in->uses[0].over.model, sizeof(out->id));
+        status = realm_model_share(&out->model, in->request->model);
+    } else {
+        status = tenant_model(in->request, id, &in->wait, out, &in->last);
+    }
     if (!status)
         return 0;
     if (status == REALM_E_ARG)

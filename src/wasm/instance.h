@@ -12,15 +12,22 @@
 
 enum { HANDLES_MAX = 16 };
 
+/* What was had of one model. */
+struct use {
+    struct wasm_use over;              /* by generations that are over */
+    uint32_t open_prompts, open_drawn; /* tokens of those that run */
+};
+
 /* A generation, and what is reserved for it. */
 struct generation {
     struct realm_gen *gen; /* NULL: none */
-    uint32_t most;         /* tokens that it may draw, as it was asked for */
-    uint32_t drawn;        /* of these, taken so far */
-    uint32_t reserved;     /* of these */
-    uint32_t prompt;       /* tokens that are reserved for its prompt */
-    bool capped;           /* no more could be reserved */
-    bool waited_for;       /* somebody is in realm_gen_next */
+    struct use *use;
+    uint32_t most;     /* tokens that it may draw, as it was asked for */
+    uint32_t drawn;    /* of these, taken so far */
+    uint32_t reserved; /* of these */
+    uint32_t prompt;   /* tokens that are reserved for its prompt */
+    bool capped;       /* no more could be reserved */
+    bool waited_for;   /* somebody is in realm_gen_next */
 };
 
 /* A generation between realm_generate_start and realm_generate_end. */
@@ -58,8 +65,9 @@ struct instance {
 
     struct handle handles[HANDLES_MAX];
     uint32_t prompt_tokens, cached_tokens, completion_tokens; /* of generations that are over */
-    uint32_t open_prompts, open_drawn;                        /* tokens of those that run */
-    uint64_t told_ns;           /* when the caller was last told of both */
+    struct use uses[REQUEST_MODELS_MAX];                      /* the request's model's first */
+    size_t n_uses;
+    uint64_t told_ns;           /* when the caller was last told of them */
     uint64_t held;              /* tokens reserved for those that run */
     uint64_t granted;           /* tokens of the request that were reserved last */
     struct realm_error refusal; /* why no more were; status 0: nobody said no */
@@ -92,7 +100,9 @@ uint64_t instance_own_ns(const struct instance *in);
 /* For waits that nothing ends but what they wait for: they give the turn back, too. */
 struct realm_wait instance_rest(struct instance *in);
 
-/* generation.c: takes what generations have that nobody waits for, so that none runs on
+/* generation.c: what was used so far, with what runs. */
+void generations_used(const struct instance *in, struct wasm_use *out);
+/* Takes what generations have that nobody waits for, so that none runs on
  * without a reservation while its guest does something else, and tells what was used. */
 void generations_take(struct instance *in);
 
@@ -120,6 +130,7 @@ MUST_USE int32_t call_write(struct instance *in, uint32_t at, uint32_t max, cons
                             size_t n);
 
 /* A lease on the model of that id, 0 being the request's own: 0, or a code. */
-MUST_USE int32_t call_model(struct instance *in, uint32_t id, struct realm_model **out);
+struct lease;
+MUST_USE int32_t call_model(struct instance *in, uint32_t id, struct lease *out);
 
 #endif

@@ -266,6 +266,8 @@ int wasm_run(struct wasm_guest *g, const struct wasm_request *request, struct wa
     out->prompt_tokens = in.prompt_tokens;
     out->cached_tokens = in.cached_tokens;
     out->completion_tokens = in.completion_tokens;
+    out->n_uses = in.n_uses;
+    generations_used(&in, out->uses);
     out->host_calls = in.host_calls;
     out->own_ns = instance_own_ns(&in);
     log_failure(request->tenant, status, err);

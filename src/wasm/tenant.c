@@ -1,7 +1,7 @@
 /* wasm/tenant.c - the models that a tenant's guests may name. */
 #include "wasm/tenant.h"
 
-#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -196,24 +196,28 @@ static int no_name(struct realm_error *err)
 }
 
 int tenant_open_name(const struct wasm_request *r, const char *name, const struct realm_wait *wait,
-                     struct realm_model **out, struct realm_error *err)
+                     struct lease *out, struct realm_error *err)
 {
     struct realm *engine = r->tenant->engine;
-    char path[PATH_MAX];
-    *out = NULL;
-    if (!r->find)
-        return realm_model_open_name(out, engine, name, wait, err);
-    int status = r->find(r->ctx, name, path, sizeof(path));
+    struct wasm_found found;
+    *out = (struct lease){0};
+    if (!r->find) {
+        snprintf(out->id, sizeof(out->id), "%s", name);
+        return realm_model_open_name(&out->model, engine, name, wait, err);
+    }
+    int status = r->find(r->ctx, name, &found);
     if (status && status != REALM_E_NOT_FOUND)
         return err_set(err, status, "%s", realm_status_name(status));
     if (!status)
-        status = realm_model_find(out, engine, path, err);
+        status = realm_model_find(&out->model, engine, found.path, err);
     else
         return no_name(err);
     if (status == REALM_E_NOT_FOUND)
-        status = realm_model_open(out, engine, path, wait, err);
-    if (!status)
+        status = realm_model_open(&out->model, engine, found.path, wait, err);
+    if (!status) {
+        memcpy(out->id, found.id, sizeof(out->id));
         return 0;
+    }
     /* Where the file lies, and how much memory there is, is the operator's to know. */
     return status == REALM_E_NOT_FOUND ? no_name(err)
                                        : err_set(err, status, "the model %s cannot be opened: %s",
@@ -221,16 +225,16 @@ int tenant_open_name(const struct wasm_request *r, const char *name, const struc
 }
 
 int tenant_model(const struct wasm_request *r, uint32_t id, const struct realm_wait *wait,
-                 struct realm_model **out, struct realm_error *err)
+                 struct lease *out, struct realm_error *err)
 {
     struct wasm_tenant *t = r->tenant;
     char *name = NULL;
-    *out = NULL;
+    *out = (struct lease){.id = WASM_STORED};
     mutex_lock(&t->lock);
     struct entry *e = id ? find(t, id) : NULL;
     int status = e ? 0 : REALM_E_ARG;
     if (e && e->stored)
-        status = realm_model_share(out, e->stored);
+        status = realm_model_share(&out->model, e->stored);
     else if (e && !(name = mem_strdup(e->name)))
         status = REALM_E_NOMEM;
     mutex_unlock(&t->lock);
@@ -249,11 +253,11 @@ int tenant_add_name(const struct wasm_request *r, const char *name, const struct
                     uint32_t *id, struct realm_error *err)
 {
     struct wasm_tenant *t = r->tenant;
-    struct realm_model *m;
-    int status = tenant_open_name(r, name, wait, &m, err);
+    struct lease found;
+    int status = tenant_open_name(r, name, wait, &found, err);
     if (status)
         return status;
-    realm_model_close(m);
+    realm_model_close(found.model);
     mutex_lock(&t->lock);
     status = put_name(t, name, id, err);
     mutex_unlock(&t->lock);

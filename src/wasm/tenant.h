@@ -9,15 +9,21 @@
 #include "wasm/turn.h"
 #include "wasm/wasm.h"
 
+/* A model, and the id that its tokens are counted under. */
+struct lease {
+    struct realm_model *model; /* for realm_model_close */
+    char id[MODEL_NAME_MAX + 1];
+};
+
 /* A lease on the model of that id of r's tenant.  REALM_E_ARG: the tenant has no such id (and
  * whether somebody else has one is not told); else as tenant_open_name. */
 MUST_USE int tenant_model(const struct wasm_request *r, uint32_t id, const struct realm_wait *wait,
-                          struct realm_model **out, struct realm_error *err);
+                          struct lease *out, struct realm_error *err);
 
 /* A lease on the model of a name that r's tenant may say, without an id.
  * REALM_E_NOT_FOUND, in the same words whether there is none or it is not the tenant's. */
 MUST_USE int tenant_open_name(const struct wasm_request *r, const char *name,
-                              const struct realm_wait *wait, struct realm_model **out,
+                              const struct realm_wait *wait, struct lease *out,
                               struct realm_error *err);
 
 /* An id for a model by its name; the same for the same name.  It holds no lease: an idle model

@@ -13,11 +13,13 @@
 #define WASM_WASM_H
 
 #include <jansson.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/compiler.h"
+#include "base/limits.h"
 #include "chat/chat.h"
 #include "realm/realm.h"
 
@@ -87,9 +89,24 @@ void wasm_tenant_stats(struct wasm_tenant *t, struct wasm_tenant_stats *out);
  * where dropped counts those that came too fast.  A new reference; NULL when memory is short. */
 MUST_USE json_t *wasm_tenant_log(struct wasm_tenant *t);
 
+/* What a name of a model stands for. */
+struct wasm_found {
+    char id[MODEL_NAME_MAX + 1]; /* the same for all names of one model: what it is counted under */
+    char path[PATH_MAX];         /* of its file */
+};
+
+/* What a request had of one model. */
+struct wasm_use {
+    char model[MODEL_NAME_MAX + 1]; /* its id; WASM_STORED: all that guests stored */
+    uint32_t prompt_tokens, cached_tokens, completion_tokens;
+};
+
+#define WASM_STORED "(stored)"
+
 struct wasm_request {
     struct wasm_tenant *tenant;
     struct realm_model *model; /* the current one: model id 0 */
+    const char *model_id;      /* its id, as find has it; NULL: "" */
 
     /* Of its generations, which are for the tenant of that name: see struct realm_request. */
     uint32_t weight;
@@ -112,17 +129,18 @@ struct wasm_request {
     /* Pieces of realm_stream_token, as they come; false ends the request.  May be NULL. */
     bool (*on_text)(void *ctx, const char *text, size_t bytes);
     bool (*cancelled)(void *ctx); /* asked while waiting; may be NULL */
-    /* Where the file of a model lies that the guest names; asked each time that it is opened.
+    /* What a model is that the guest names; asked each time that it is opened.
      * REALM_E_NOT_FOUND: there is none of this name, or none that the tenant may use, which to
      * a guest is the same.  NULL: names are those of the engine's models_dir. */
-    int (*find)(void *ctx, const char *name, char *path, size_t max);
+    int (*find)(void *ctx, const char *name, struct wasm_found *out);
     /* Whether the request may take so many tokens in all, prompts and answers together: asked
      * before a generation starts, when its prompt is counted, and before it is out of what was
      * granted; it never falls.  growth: for an answer that has begun.  REALM_E_LIMIT, and a
      * sentence for the guest: it may not, and has what was granted last.  NULL: it may. */
     int (*reserve)(void *ctx, uint64_t tokens, bool growth, struct realm_error *err);
-    /* Told now and then, at most once a second, what was used so far.  May be NULL. */
-    void (*used)(void *ctx, uint32_t prompt_tokens, uint32_t completion_tokens);
+    /* Told now and then, at most once a second, what was used so far, as the result has it.  May
+     * be NULL. */
+    void (*used)(void *ctx, const struct wasm_use *uses, size_t n);
     void *ctx;
     uint64_t deadline_ns; /* 0: the limit alone */
 };
@@ -135,6 +153,8 @@ struct wasm_result {
     bool refused;  /* it gave up after request.reserve had said no */
     uint32_t prompt_tokens, completion_tokens; /* of all its generations */
     uint32_t cached_tokens;                    /* of the prompts' */
+    struct wasm_use uses[REQUEST_MODELS_MAX];  /* the same by model, the current one's first */
+    size_t n_uses;                             /* 1 or more */
     uint32_t host_calls;
     uint64_t own_ns; /* processor time that it took */
 };

@@ -304,7 +304,7 @@ def old_requests_are_added_up(_):
         day = int(time.time()) // 86400 * 86400 - 500 * 86400
         for i in range(300):
             sql.execute("INSERT INTO requests VALUES (NULL, ?, 'old', ?, 'chat', ?, 0, NULL, 'm',"
-                        " '', ?, 0, 1, 0, 0, 0)", (f"req_{i}", f"k{i % 3}", day + i * 600, i))
+                        " '', ?, 0, 1, 0, 0, 0, NULL)", (f"req_{i}", f"k{i % 3}", day + i * 600, i))
         sql.commit()
         sql.close()
         next_day = day + 86400

@@ -3,7 +3,9 @@
 usage: guests_test.py REALM SCRIPT STREAM DEFAULT HANDLE
 
 SCRIPT does what its prompt says: test/e2e/guests/script.c."""
+import csv
 import http.client
+import io
 import json
 import os
 import shutil
@@ -11,6 +13,7 @@ import signal
 import socket
 import sqlite3
 import struct
+import subprocess
 import sys
 import tempfile
 import threading
@@ -49,6 +52,17 @@ def run(s, key, *lines, expect=200, **more):
 def generate(tokens):
     options = struct.pack("<IffIfIBxxxI", tokens, 0.0, 1.0, 0, 1.0, 0, 0, 0).hex()
     return (f"w $512 {options}", "s $600 Once", "c realm_host_generate 0 $600 4 $512 $1024 60000")
+
+
+def chat(model, tokens):
+    body = json.dumps({"model": model, "max_tokens": tokens, "temperature": 2,
+                       "messages": [{"role": "user", "content": "Once"}]})
+    return f"s $200 {body}", f"c realm_chat $200 {len(body)} $1024 60000", "p $1024 %"
+
+
+def by_model(s, tenant):
+    rows = s.admin("GET", f"/admin/usage?tenant={tenant}&group_by=model")["rows"]
+    return {row.pop("model"): row for row in rows}
 
 
 def last_row(s, tenant, n):
@@ -141,6 +155,43 @@ def tokens_of_a_program_are_its_tenants(s):
     assert error["code"] == "tenant_program_error", error
     row = last_row(s, "spender", 2)
     assert (row["completion_tokens"], row["outcome"]) == (7, "failed"), row
+
+
+@test
+def each_model_has_what_a_program_had_of_it(s):
+    """Whichever the request names, and by whichever name the program calls it."""
+    key = s.tenant("router", limits={"budget_tokens": 1000})
+    put(s, "router", SCRIPT)
+    told = run(s, key, *generate(9), *chat("dear", 11), *chat("short", 4))
+    dear, short = (json.loads(line)["usage"] for line in told.split("\n") if line[:1] == "{")
+    own = 9 + short["completion_tokens"]
+    row, used = last_row(s, "router", 1), by_model(s, "router")
+    assert [(p["model"], p["completion_tokens"]) for p in row["parts"]] == [
+        (MODEL, own), ("dear", dear["completion_tokens"])], row
+    assert set(used) == {MODEL, "dear"}, used
+    assert (used[MODEL]["requests"], used["dear"]["requests"]) == (1, 0), used
+    assert used[MODEL]["completion_tokens"] == own, used
+    for name in ("prompt_tokens", "completion_tokens"):
+        assert used["dear"][name] == dear[name] > 0, (name, used)
+    for name in ("prompt_tokens", "cached_tokens", "completion_tokens"):
+        assert sum(of[name] for of in used.values()) == row[name], (name, used, row)
+        assert s.metric(f'realm_tenant_{name}_total{{tenant="router"}}') == row[name]
+    prices = {MODEL: 1, "dear": 100}
+    cost = sum(prices[name] * of["completion_tokens"] for name, of in used.items())
+    assert cost == own + 100 * dear["completion_tokens"], used
+    run(s, key, *chat("dear", 3), "t", expect=502)
+    assert by_model(s, "router")["dear"]["prompt_tokens"] == 2 * dear["prompt_tokens"]
+    spent = sum(of["prompt_tokens"] + of["completion_tokens"]
+                for of in by_model(s, "router").values())
+    s.admin("PATCH", "/admin/tenants/router", {"limits": {"budget_tokens": spent}})
+    assert run(s, key, "s $0 x", expect=429)["code"] == "quota_exceeded"
+    s.admin("PATCH", "/admin/tenants/router", {"limits": {"budget_tokens": spent + 1}})
+    assert run(s, key, "s $0 x", "z $0") == "x\n"
+    out = subprocess.run([sys.argv[1], "usage", "requests", "--tenant", "router", "--csv",
+                          "--state", os.path.join(s.folder.name, "state")],
+                         check=True, stdout=subprocess.PIPE, text=True).stdout
+    found = list(csv.DictReader(io.StringIO(out)))
+    assert found[0]["parts"] == "" and json.loads(found[2]["parts"]) == row["parts"], out
 
 
 @test
@@ -301,6 +352,40 @@ def a_server_that_ends_waits_for_none_that_waits(_):
 
 
 @test
+def what_a_killed_server_had_of_each_model(_):
+    """The program is told of once a second, and its row is written soon after."""
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copy(server.TINY, os.path.join(folder, "dear.gguf"))
+        s = server.Server(sys.argv[1], "-m", server.TINY, config=f"models: {{dir: {folder}}}\n")
+        try:
+            key = s.tenant("killed")
+            put(s, "killed", SCRIPT)
+            ask_dear, again, _ = chat("dear", 200)
+            lines = (*generate(9), ask_dear, *[again] * 4000)
+            body = json.dumps({"model": MODEL, "prompt": "\n".join(lines) + "\n"})
+            with socket.create_connection((s.host, s.port)) as c:
+                c.sendall((f"POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+                           f"Authorization: Bearer {key}\r\nContent-Length: {len(body)}\r\n\r\n"
+                           f"{body}").encode())
+                sql = sqlite3.connect(os.path.join(s.folder.name, "state", "realm.db"))
+                until = time.monotonic() + 20
+                while time.monotonic() < until and not sql.execute(
+                        "SELECT 1 FROM requests WHERE parts LIKE '%dear%' AND "
+                        "completion_tokens > 9").fetchall():
+                    time.sleep(0.01)
+                s.process.kill()
+                s.process.wait()
+            (parts, total), = sql.execute(
+                "SELECT parts, completion_tokens FROM requests WHERE outcome = -1").fetchall()
+            sql.close()
+        finally:
+            s.stop()
+    own, dear = json.loads(parts)
+    assert (own["model"], own["completion_tokens"]) == (MODEL, 9), parts
+    assert dear["model"] == "dear" and 0 < dear["completion_tokens"] == total - 9, parts
+
+
+@test
 def what_a_program_used_is_kept_by_a_stop_in_a_hurry(_):
     """C10: the second signal gives up what runs, and its row has what it had generated."""
     s = server.Server(sys.argv[1], "-m", server.TINY)
@@ -328,11 +413,14 @@ def what_a_program_used_is_kept_by_a_stop_in_a_hurry(_):
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         secret = os.path.join(folder, "secret.gguf")
-        shutil.copy(server.TINY, secret)
+        dear = os.path.join(folder, "dear.gguf")
+        for path in (secret, dear):
+            shutil.copy(server.TINY, path)
         server.main(server.Server(sys.argv[1], config=f"""\
 models:
   default: {server.TINY}
   aliases:
     short: {MODEL}
     hidden: {secret}
+    dear: {dear}
 """))

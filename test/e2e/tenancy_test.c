@@ -22,20 +22,24 @@ struct rules {
     uint32_t cap;     /* of an answer; 0: none */
     uint64_t granted; /* the last */
     unsigned asked, fell;
-    uint32_t told, told_prompt, told_drawn;
-    bool forbidden; /* "mine" is not to be had any more */
+    uint32_t told, told_prompt, told_drawn; /* of the request's model */
+    bool forbidden;                         /* "mine" is not to be had any more */
 };
 
-static int find(void *ctx, const char *name, char *out, size_t max)
+static int find(void *ctx, const char *name, struct wasm_found *out)
 {
     const struct rules *r = ctx;
-    if (strcmp(name, "mine") == 0 && !r->forbidden)
-        return snprintf(out, max, "%s", world.endless) < (int)max ? 0 : REALM_E_NOT_FOUND;
-    if (strcmp(name, "gone") == 0)
-        return snprintf(out, max, "%s/gone.gguf", world.dir) < (int)max ? 0 : REALM_E_NOT_FOUND;
-    if (strcmp(name, "damaged") == 0)
-        return snprintf(out, max, "%s/damaged.gguf", world.dir) < (int)max ? 0 : REALM_E_NOT_FOUND;
-    return REALM_E_NOT_FOUND; // "theirs", too, which there is
+    const bool mine = strcmp(name, "mine") == 0 || strcmp(name, "also_mine") == 0;
+    if (mine && !r->forbidden)
+        snprintf(out->path, sizeof(out->path), "%s", world.endless);
+    else if (strcmp(name, "gone") == 0 || strcmp(name, "damaged") == 0)
+        snprintf(out->path, sizeof(out->path), "%s/%s.gguf", world.dir, name);
+    else if (strncmp(name, "copy", 4) == 0)
+        snprintf(out->path, sizeof(out->path), "%s", world.endless);
+    else
+        return REALM_E_NOT_FOUND; // "theirs", too, which there is
+    snprintf(out->id, sizeof(out->id), "%s", mine ? "mine" : name);
+    return 0;
 }
 
 static int reserve(void *ctx, uint64_t tokens, bool growth, struct realm_error *err)
@@ -52,12 +56,13 @@ static int reserve(void *ctx, uint64_t tokens, bool growth, struct realm_error *
     return 0;
 }
 
-static void used(void *ctx, uint32_t prompt_tokens, uint32_t completion_tokens)
+static void used(void *ctx, const struct wasm_use *uses, size_t n)
 {
     struct rules *r = ctx;
     r->told++;
-    r->told_prompt = prompt_tokens;
-    r->told_drawn = completion_tokens;
+    assert_int_equal(n, 1);
+    r->told_prompt = uses[0].prompt_tokens;
+    r->told_drawn = uses[0].completion_tokens;
 }
 
 static void run(struct script *s, struct rules *rules, struct reply *out)
@@ -65,6 +70,7 @@ static void run(struct script *s, struct rules *rules, struct reply *out)
     const struct wasm_request request = {
         .tenant = world.tenants[0],
         .model = world.model,
+        .model_id = "own",
         .prompt = buf_cstr(&s->text),
         .prompt_bytes = s->text.n,
         .max_tokens = rules->cap,
@@ -395,6 +401,74 @@ static void what_was_used_is_told_meanwhile(void **state)
     reply_free(&reply);
 }
 
+static void add_completion(struct script *s, const char *model, unsigned tokens)
+{
+    char ask[128];
+    snprintf(ask, sizeof(ask), "{\"model\":\"%s\",\"prompt\":\"x\",\"max_tokens\":%u}", model,
+             tokens);
+    script_add(s, "s $128 %s", ask);
+    script_add(s, "c realm_generate_start $128 %zu", strlen(ask));
+}
+
+static void assert_use(const struct wasm_result *r, size_t at, const char *model, uint32_t tokens)
+{
+    assert_true(at < r->n_uses);
+    assert_string_equal(r->uses[at].model, model);
+    assert_int_equal(r->uses[at].completion_tokens, tokens);
+    assert_int_equal(r->uses[at].prompt_tokens > 0, tokens > 0);
+}
+
+/* By what a model is, whichever of its names the guest says, and however it calls it. */
+static void what_was_used_is_told_by_model(void **state)
+{
+    struct rules rules = {0};
+    struct script s;
+    struct reply reply;
+    (void)state;
+    script_init(&s);
+    add_completion(&s, "mine", 7);
+    script_add(&s, "c realm_generate_next 16 $1024 200"); // waits until it has begun
+    add_generate(&s, 5);
+    add_generate(&s, 6);
+    add_completion(&s, "also_mine", 1);
+    script_add(&s, "c realm_generate_next 17 $1024 200");
+    run(&s, &rules, &reply);
+    assert_int_equal(reply.status, 0);
+    const struct wasm_result *r = &reply.result;
+    assert_int_equal(r->n_uses, 2);
+    assert_use(r, 0, "own", 11);
+    assert_string_equal(r->uses[1].model, "mine");
+    assert_true(r->uses[1].completion_tokens >= 2 && r->uses[1].prompt_tokens > 0);
+    assert_int_equal(r->uses[0].prompt_tokens + r->uses[1].prompt_tokens, r->prompt_tokens);
+    assert_int_equal(r->uses[0].completion_tokens + r->uses[1].completion_tokens,
+                     r->completion_tokens);
+    reply_free(&reply);
+}
+
+static void models_of_a_request_have_an_end(void **state)
+{
+    struct rules rules = {0};
+    struct script s;
+    struct reply reply;
+    (void)state;
+    script_init(&s);
+    for (int i = 1; i <= REQUEST_MODELS_MAX; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "copy%d", i);
+        add_completion(&s, name, 1);
+    }
+    script_add(&s, "e");
+    add_generate(&s, 2);
+    run(&s, &rules, &reply);
+    assert_int_equal(reply.status, 0);
+    const char *end = strstr(reply.result.text, "-12\none request can use 8 models\n");
+    assert_non_null(end);
+    assert_int_equal(reply.result.n_uses, REQUEST_MODELS_MAX);
+    assert_use(&reply.result, 0, "own", 2);
+    assert_string_equal(reply.result.uses[7].model, "copy7");
+    reply_free(&reply);
+}
+
 static void how_it_failed_is_in_the_tenants_lines(void **state)
 {
     struct rules rules = {0};
@@ -438,6 +512,8 @@ int e2e_tests(void)
         cmocka_unit_test(what_was_taken_for_the_guest_is_not_lost),
         cmocka_unit_test(usage_is_exact_however_it_ends),
         cmocka_unit_test(what_was_used_is_told_meanwhile),
+        cmocka_unit_test(what_was_used_is_told_by_model),
+        cmocka_unit_test(models_of_a_request_have_an_end),
         cmocka_unit_test(how_it_failed_is_in_the_tenants_lines),
     };
     return cmocka_run_group_tests(tests, open_all, world_teardown);

@@ -99,6 +99,20 @@ static void on_committed(void *ctx, int status)
     atomic_fetch_add(&r->books->n_commits, 1);
 }
 
+/* Some answers are of another model than the one that the request names. */
+static bool is_dear(uint64_t completion)
+{
+    return completion % 3 == 1;
+}
+
+static size_t split(uint64_t prompt, uint64_t completion, struct tenant_part *parts)
+{
+    const bool two = is_dear(completion);
+    parts[0] = (struct tenant_part){"fake", prompt, 0, two ? 0 : completion};
+    parts[1] = (struct tenant_part){"dear", 0, 0, completion};
+    return two ? 2 : 1;
+}
+
 static void leave(struct books *b, struct record *r, bool free_of_charge)
 {
     struct payer *p = r->payer;
@@ -114,6 +128,7 @@ static void leave(struct books *b, struct record *r, bool free_of_charge)
     p->rows++;
     p->prompt += r->prompt;
     p->completion += r->completion;
+    p->dear += is_dear(r->completion) ? r->completion : 0;
     r->grant = NULL;
 }
 
@@ -121,10 +136,10 @@ static void settle_one(struct books *b, struct record *r, enum tenant_outcome ou
                        uint64_t prompt, uint64_t completion)
 {
     SIM_CHECK(b->sim, r->grant, "it is settled twice");
+    struct tenant_part parts[2];
     const struct tenant_row row = {.outcome = outcome,
-                                   .model = "fake",
-                                   .prompt_tokens = prompt,
-                                   .completion_tokens = completion,
+                                   .parts = parts,
+                                   .n_parts = split(prompt, completion, parts),
                                    .by_limit = outcome == TENANT_REFUSED};
     r->outcome = outcome;
     r->prompt = prompt;
@@ -237,7 +252,8 @@ static void on_token(void *ctx, struct sim_gen *g)
     SIM_CHECK(b->sim, r->n_prompt + r->n_drawn <= r->reserved, "a token that was not reserved");
     set_clocks(b);
     if (sim_chance(b->sim, 0.05)) {
-        tenant_note(r->grant, r->n_prompt, r->n_drawn);
+        struct tenant_part parts[2];
+        tenant_note(r->grant, parts, split(r->n_prompt, r->n_drawn, parts));
         r->was_noted = true;
         r->noted = r->n_drawn;
     }
@@ -419,7 +435,8 @@ static void await_ledger(struct books *b)
 
 static void interrupt(struct books *b, struct record *r)
 {
-    const struct tenant_row row = {.outcome = TENANT_FAILED, .prompt_tokens = 1};
+    const struct tenant_part part = {.model = "fake", .prompt_tokens = 1};
+    const struct tenant_row row = {.outcome = TENANT_FAILED, .parts = &part, .n_parts = 1};
     tenant_settle(r->grant, &row, NULL, NULL); // in the process that is gone
     r->outcome = TENANT_INTERRUPTED;
     r->prompt = r->was_noted ? r->n_prompt : 0;
@@ -507,6 +524,9 @@ static void check_sums(struct books *b, const struct payer *p,
     uint64_t completion = (uint64_t)usage(b->world, p->id, "completion_tokens");
     uint64_t to_prompt = made->prompt_tokens - p->lost_prompt + p->noted_prompt;
     uint64_t to_completion = made->completion_tokens - p->lost_completion + p->noted_completion;
+    uint64_t dear = (uint64_t)usage_of(b->world, p->id, "dear", "completion_tokens");
+    SIM_CHECK(b->sim, dear == p->dear, "%s: %llu tokens of the other model, should be %llu", p->id,
+              (unsigned long long)dear, (unsigned long long)p->dear);
     SIM_CHECK(b->sim, rows == p->rows, "%s: %llu rows for %llu requests", p->id,
               (unsigned long long)rows, (unsigned long long)p->rows);
     SIM_CHECK(b->sim, prompt == to_prompt && completion == to_completion,

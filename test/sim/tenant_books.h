@@ -36,6 +36,7 @@ struct payer {
     size_t n_spends;
     /* What the ledger is to say in the end. */
     uint64_t rows, prompt, completion;
+    uint64_t dear; /* of completion, the other model's */
     /* By how much that is not what the scheduler says: noted of the interrupted and what they
      * had in truth, prompts that were never begun. */
     uint64_t noted_prompt, noted_completion, lost_prompt, lost_completion;

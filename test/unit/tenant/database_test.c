@@ -109,6 +109,34 @@ static void test_version_2_moves_up(void **state)
     world_free(w);
 }
 
+/* Version 3, in which a row was of one model: rows, an open one, and totals are as they were. */
+static void test_version_3_moves_up(void **state)
+{
+    (void)state;
+    struct world *w = world_new();
+    for (int i = 0; i < 3; i++)
+        exec(w, db_versions[i]);
+    exec(w, "PRAGMA application_id=1380732209; PRAGMA user_version=3;"
+            "INSERT INTO totals VALUES ('default', 1767139200, '', 'dear', '', 5, 10, 0, 20);"
+            "INSERT INTO requests VALUES (1, 'req_1', 'default', '', 'chat', 1767268700, 0, NULL,"
+            " 'tiny', '', 60, 6, 39, 0, 0, 0),"
+            " (2, 'req_2', 'default', '', 'chat', 1767268700, -1, NULL, 'tiny', '', 1, 0, 0, 0, 0,"
+            " 0)");
+    world_open(w);
+    struct tenant_pass pass = pass_of(w, NULL);
+    const struct tenant_part parts[] = {{"tiny", 1, 0, 0}, {"dear", 2, 0, 3}};
+    assert_int_equal(settle_parts(admit(w, &pass, "req_3"), TENANT_OK, parts, 2), 0);
+    tenant_pass_drop(&pass);
+    world_close(w);
+    world_open(w);
+    assert_int_equal(usage_of(w, NULL, "tiny", "requests"), 3);
+    assert_int_equal(usage_of(w, NULL, "tiny", "prompt_tokens"), 62);
+    assert_int_equal(usage_of(w, NULL, "tiny", "cached_tokens"), 6);
+    assert_int_equal(usage_of(w, NULL, "dear", "requests"), 5);
+    assert_int_equal(usage_of(w, NULL, "dear", "completion_tokens"), 23);
+    world_free(w);
+}
+
 static void test_a_newer_one_is_left_alone(void **state)
 {
     (void)state;
@@ -262,6 +290,7 @@ int main(void)
         cmocka_unit_test(test_files_are_private),
         cmocka_unit_test(test_an_older_one_moves_up),
         cmocka_unit_test(test_version_2_moves_up),
+        cmocka_unit_test(test_version_3_moves_up),
         cmocka_unit_test(test_a_newer_one_is_left_alone),
         cmocka_unit_test(test_a_strange_one_is_refused),
         cmocka_unit_test(test_a_damaged_one_is_refused),

@@ -77,9 +77,13 @@ static void add_rows(const struct world *w, int n)
              "WITH RECURSIVE c(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM c WHERE i < %d)"
              " INSERT INTO requests SELECT NULL, 'req_old' || i, 'tenant' || i %% 3,"
              " CASE WHEN i %% 5 < 2 THEN '' ELSE 'key' || i %% 5 END, 'chat',"
-             " %d + (i * 7919) %% %d, i %% 5, NULL, 'model' || i %% 2,"
+             " %d + (i * 7919) %% %d, i %% 5, NULL, 'model' || (i %% 2),"
              " CASE WHEN i %% 7 THEN '' ELSE 'model1@' || i %% 4 END,"
-             " i * 31 %% 1009, i * 17 %% 101, i * 13 %% 2003, 0, 0, 0 FROM c",
+             " i * 31 %% 1009, i * 17 %% 101, i * 13 %% 2003, 0, 0, 0, CASE WHEN i %% 4 = 0 THEN"
+             " json_array(json_object('model', 'model' || (i %% 2), 'prompt_tokens',"
+             " i * 31 %% 1009 - i %% 3, 'cached_tokens', i * 17 %% 101, 'completion_tokens', 0),"
+             " json_object('model', 'model2', 'prompt_tokens', i %% 3, 'cached_tokens', 0,"
+             " 'completion_tokens', i * 13 %% 2003)) END FROM c",
              n - 1, WALL_S - WALL_S % DAY_S, DAYS * DAY_S);
     exec(w, text);
 }
@@ -222,7 +226,7 @@ static void test_open_rows_are_not_folded(void **state)
     world_open(w);
     struct tenant_pass pass = pass_of(w, NULL);
     struct tenant_grant *g = admit(w, &pass, "req_long");
-    tenant_note(g, 5, 6);
+    note(g, 5, 6);
     assert_int_equal(settle(admit(w, &pass, "req_short"), TENANT_OK, 1, 1), 0);
     while (!number(w, "SELECT count(*) FROM requests WHERE outcome = -1"))
         nap(5);
@@ -293,11 +297,12 @@ static void spool_rows(struct world *w, int n)
     while (stats.waiting);
     exec(w, "DROP TABLE spent; CREATE TABLE spent (a)"); /* its statement fails */
     for (int i = 0; i < n; i++)
-        if (settle(all[i], TENANT_OK, 2, 3))
+        if ((i % 7 == 3 ? settle_long : settle)(all[i], TENANT_OK, 2, 3))
             _exit(1);
 }
 
-/* A spool of n rows, as a process leaves it that finds no database to write. */
+/* A spool of n rows, every seventh of which has three slots, as a process leaves it that finds no
+ * database to write. */
 static void fill_spool(struct world *w, int n)
 {
     in_killed_process(w, spool_rows, n);
@@ -310,7 +315,7 @@ static void fill_spool(struct world *w, int n)
 static void test_spooled_rows_are_folded_once(void **state)
 {
     (void)state;
-    enum { N = 200, SLOT = 1024, CHUNK = 64 };
+    enum { N = 180, SLOTS = N + 2 * 26, SLOT = 1024, CHUNK = 64 };
     static uint8_t full[256 * SLOT], torn[256 * SLOT];
     struct world *w = world_new();
     world_open(w);
@@ -318,13 +323,15 @@ static void test_spooled_rows_are_folded_once(void **state)
     fill_spool(w, N);
     spool_bytes(w, full, sizeof(full), false);
     atomic_store(&w->wall_s, TODAY_S);
-    for (int left = N; left >= 0; left -= 29) {
+    assert_int_equal(full[(SLOTS - 1) * SLOT] != 0, true);
+    assert_int_equal(full[SLOTS * SLOT], 0);
+    for (int left = SLOTS; left >= 0; left -= 29) {
         /* The last chunk was cleared but for its end. */
         memcpy(torn, full, sizeof(full));
         memset(torn + left * SLOT, 0, (size_t)(left % CHUNK / 2 + 1) * SLOT);
         memset(torn + (left / CHUNK + 1) * CHUNK * SLOT, 0,
                sizeof(torn) - (size_t)(left / CHUNK + 1) * CHUNK * SLOT);
-        spool_bytes(w, left == N ? full : torn, sizeof(full), true);
+        spool_bytes(w, left == SLOTS ? full : torn, sizeof(full), true);
         /* As if it had been killed just then: the rows are there. */
         exec(w, "DELETE FROM totals");
         exec(w, "DELETE FROM requests");
@@ -332,7 +339,7 @@ static void test_spooled_rows_are_folded_once(void **state)
         snprintf(text, sizeof(text),
                  "WITH RECURSIVE c(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM c WHERE i < %d)"
                  " INSERT INTO requests SELECT NULL, 'req_' || i, 'default', '', 'chat', %d, 0,"
-                 " NULL, 'tiny', '', 2, 0, 3, 0, 0, 0 FROM c",
+                 " NULL, 'tiny', '', 2, 0, 3, 0, 0, 0, NULL FROM c",
                  N - 1, WALL_S);
         exec(w, text);
         for (int again = 0; again < 2; again++) {

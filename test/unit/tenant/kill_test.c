@@ -22,6 +22,10 @@ enum { THREADS = 4, REQUESTS_MAX = 20000 };
 
 static unsigned trials = 40;
 
+/* Programs that call two models. */
+static const struct tenant_part parts_noted[] = {{"tiny", 1, 0, 0}, {"dear", 0, 0, 1}};
+static const struct tenant_part parts_used[] = {{"tiny", 1, 0, 1}, {"dear", 1, 0, 2}};
+
 struct load {
     struct thread thread;
     struct world *w;
@@ -42,8 +46,9 @@ static void produce(void *arg)
         if (!g)
             continue;
         if (i % 3 == 0)
-            tenant_note(g, 1, 1);
-        if (settle(g, TENANT_OK, 2, 3) == 0 && write(l->fd, &number, 4) != 4)
+            tenant_note(g, parts_noted, ARRAY_LEN(parts_noted));
+        if (settle_parts(g, TENANT_OK, parts_used, ARRAY_LEN(parts_used)) == 0 &&
+            write(l->fd, &number, 4) != 4)
             return;
     }
 }
@@ -96,6 +101,13 @@ static size_t check(struct world *w, const uint32_t *acked, size_t n)
     char path[128];
     world_open(w);
     int64_t spent = usage(w, NULL, "prompt_tokens") + usage(w, NULL, "completion_tokens");
+    assert_true(usage_of(w, NULL, "tiny", "completion_tokens") >= (int64_t)n);
+    assert_true(usage_of(w, NULL, "dear", "completion_tokens") >= 2 * (int64_t)n);
+    assert_int_equal(usage_of(w, NULL, "tiny", "prompt_tokens") +
+                         usage_of(w, NULL, "dear", "prompt_tokens") +
+                         usage_of(w, NULL, "tiny", "completion_tokens") +
+                         usage_of(w, NULL, "dear", "completion_tokens"),
+                     spent);
     world_close(w);
     snprintf(path, sizeof(path), "%s/realm.db", w->dir);
     assert_int_equal(sqlite3_open(path, &sql), SQLITE_OK);

@@ -106,7 +106,7 @@ static void note_one(struct world *w, int tokens)
     world_open(w);
     struct tenant_pass pass = pass_of(w, NULL);
     struct tenant_grant *g = admit(w, &pass, "req_open");
-    tenant_note(g, 30, (uint64_t)tokens);
+    note(g, 30, (uint64_t)tokens);
     do {
         nanosleep(&(struct timespec){0, 20000000}, NULL);
         tenants_stats(w->t, &stats);
@@ -150,6 +150,83 @@ static bool becomes_written(struct world *w)
         nanosleep(&(struct timespec){0, 20000000}, NULL);
     }
     return false;
+}
+
+/* Exactly so many tokens were charged: a budget of as many is spent, one more is not. */
+static void assert_spent(struct world *w, int tokens)
+{
+    struct tenant_pass pass = pass_of(w, NULL);
+    for (int more = 0; more < 2; more++) {
+        char patch[80];
+        struct realm_error err;
+        json_t *out;
+        snprintf(patch, sizeof(patch), "{'limits':{'budget_tokens':%d}}", tokens + more);
+        json_t *json = json_of(patch);
+        assert_int_equal(tenants_change(w->t, "default", json, "test", &out, &err), 0);
+        json_decref(out);
+        json_decref(json);
+        struct tenant_grant *g = admit(w, &pass, "req_spent");
+        assert_true((g != NULL) == (more == 1));
+        if (g)
+            assert_int_equal(settle(g, TENANT_REFUSED, 0, 0), 0);
+    }
+    tenant_pass_drop(&pass);
+}
+
+static void note_two(struct world *w, int tokens)
+{
+    const struct tenant_part parts[] = {{"tiny", 20, 5, 1}, {"dear", 10, 0, (uint64_t)tokens}};
+    world_open(w);
+    struct tenant_pass pass = pass_of(w, NULL);
+    struct tenant_grant *g = admit(w, &pass, "req_open");
+    tenant_note(g, parts, 1);
+    assert_true(becomes_written(w));
+    tenant_note(g, parts, 2);
+    assert_true(becomes_written(w));
+}
+
+/* A program that called a model beside the one that its request names. */
+static void test_models_are_told_apart(void **state)
+{
+    (void)state;
+    static const struct tenant_part parts[] = {{"tiny", 0, 0, 0}, {"dear", 100, 60, 50}};
+    struct world *w = world_new();
+    world_open(w);
+    make_tenant(w, "{'id':'default'}");
+    world_close(w);
+    in_killed_process(w, note_two, 7);
+    world_open(w);
+    struct tenant_pass pass = pass_of(w, NULL);
+    assert_int_equal(settle_parts(admit(w, &pass, "req_2"), TENANT_OK, parts, 2), 0);
+    assert_int_equal(settle(admit(w, &pass, "req_3"), TENANT_OK, 1, 1), 0);
+    assert_spent(w, 190); // by all models; its own request is a fourth
+    for (int folded = 0; folded < 2; folded++) {
+        assert_int_equal(usage_of(w, NULL, "tiny", "requests"), 4);
+        assert_int_equal(usage_of(w, NULL, "tiny", "prompt_tokens"), 21);
+        assert_int_equal(usage_of(w, NULL, "tiny", "cached_tokens"), 5);
+        assert_int_equal(usage_of(w, NULL, "tiny", "completion_tokens"), 2);
+        assert_int_equal(usage_of(w, NULL, "dear", "requests"), 0);
+        assert_int_equal(usage_of(w, NULL, "dear", "prompt_tokens"), 110);
+        assert_int_equal(usage_of(w, NULL, "dear", "cached_tokens"), 60);
+        assert_int_equal(usage_of(w, NULL, "dear", "completion_tokens"), 57);
+        assert_int_equal(usage(w, NULL, "completion_tokens"), 59);
+        json_t *rows = rows_of(w);
+        assert_int_equal(json_array_size(rows), folded ? 0 : 4);
+        assert_true(json_is_null(json_object_get(json_array_get(rows, 0), "parts")) || folded);
+        const json_t *open = json_array_get(rows, 3);
+        assert_int_equal(json_array_size(json_object_get(open, "parts")), folded ? 0 : 2);
+        assert_int_equal(json_integer_value(json_object_get(open, "prompt_tokens")),
+                         folded ? 0 : 30);
+        json_decref(rows);
+        atomic_store(&w->wall_s, WALL_S + 10 * 86400);
+        tenants_keep(w->t, 5);
+        struct tenants_stats stats;
+        do
+            tenants_stats(w->t, &stats);
+        while (stats.folded < 4);
+    }
+    tenant_pass_drop(&pass);
+    world_free(w);
 }
 
 /* Whether the thread sleeps for good, or is to wake soon because it has just written. */
@@ -212,7 +289,7 @@ static void fill_disk(struct world *w)
         tenants_stats(w->t, &stats);
     while (stats.waiting);
     set_full(w, true);
-    assert_int_equal(settle(g, TENANT_OK, 3, 4), 0);
+    assert_int_equal(settle_long(g, TENANT_OK, 3, 4), 0);
     assert_true(becomes_writable(w, false));
     assert_int_equal(tenants_admit(&late, w->t, &pass, &request, &why), -1);
     assert_int_equal(why.limit, TENANT_LEDGER);
@@ -255,6 +332,7 @@ static void test_a_full_disk_loses_nothing(void **state)
     assert_true(becomes_writable(w, true)); /* by itself */
     assert_int_equal(usage(w, NULL, "requests"), 2);
     assert_int_equal(usage(w, NULL, "prompt_tokens"), 8);
+    assert_int_equal(usage_of(w, NULL, long_model(7), "completion_tokens"), 4);
     sqlite3_close(reader);
     tenants_stats(w->t, &stats);
     assert_int_equal(stats.refused[TENANT_LEDGER], 1);
@@ -290,27 +368,6 @@ static void die_full(struct world *w)
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }
 
-/* Exactly so many tokens were charged: a budget of as many is spent, one more is not. */
-static void assert_spent(struct world *w, int tokens)
-{
-    struct tenant_pass pass = pass_of(w, NULL);
-    for (int more = 0; more < 2; more++) {
-        char patch[80];
-        struct realm_error err;
-        json_t *out;
-        snprintf(patch, sizeof(patch), "{'limits':{'budget_tokens':%d}}", tokens + more);
-        json_t *json = json_of(patch);
-        assert_int_equal(tenants_change(w->t, "default", json, "test", &out, &err), 0);
-        json_decref(out);
-        json_decref(json);
-        struct tenant_grant *g = admit(w, &pass, "req_spent");
-        assert_true((g != NULL) == (more == 1));
-        if (g)
-            assert_int_equal(settle(g, TENANT_REFUSED, 0, 0), 0);
-    }
-    tenant_pass_drop(&pass);
-}
-
 /* A08: a row that comes twice is one row. */
 static void test_the_spool_is_replayed(void **state)
 {
@@ -331,6 +388,10 @@ static void test_the_spool_is_replayed(void **state)
         world_close(w);
     }
     world_open(w);
+    assert_int_equal(usage_of(w, NULL, long_model(7), "requests"), 0);
+    assert_int_equal(usage_of(w, NULL, long_model(7), "completion_tokens"), 4);
+    assert_int_equal(usage_of(w, NULL, "tiny", "completion_tokens"), 6);
+    assert_int_equal(usage_of(w, NULL, "tiny", "requests"), 2);
     assert_spent(w, 18);
     world_free(w);
 }
@@ -416,6 +477,7 @@ int main(void)
         cmocka_unit_test(test_reports),
         cmocka_unit_test(test_modules_do_not_wait_for_reports),
         cmocka_unit_test(test_rows_left_open_are_interrupted),
+        cmocka_unit_test(test_models_are_told_apart),
         cmocka_unit_test(test_a_row_is_in_soon_after_its_request_begins),
         cmocka_unit_test(test_a_full_disk_loses_nothing),
         cmocka_unit_test(test_the_spool_is_replayed),

@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "base/limits.h"
 #include "base/mem.h"
 #include "base/thread.h"
 
@@ -136,17 +137,27 @@ static void on_committed(void *ctx, int status)
     mutex_unlock(&s->lock);
 }
 
+void note(struct tenant_grant *g, uint64_t prompt, uint64_t completion)
+{
+    tenant_note(g, &(struct tenant_part){"tiny", prompt, 0, completion}, 1);
+}
+
 int settle(struct tenant_grant *g, enum tenant_outcome outcome, uint64_t prompt,
            uint64_t completion)
+{
+    return settle_parts(g, outcome, &(struct tenant_part){"tiny", prompt, 0, completion}, 1);
+}
+
+int settle_parts(struct tenant_grant *g, enum tenant_outcome outcome,
+                 const struct tenant_part *parts, size_t n)
 {
     struct settled s = {.is = false};
     assert_int_equal(mutex_init(&s.lock), 0);
     assert_int_equal(cond_init(&s.over), 0);
     const struct tenant_row row = {.outcome = outcome,
-                                   .model = "tiny",
                                    .guest = "",
-                                   .prompt_tokens = prompt,
-                                   .completion_tokens = completion,
+                                   .parts = parts,
+                                   .n_parts = n,
                                    .by_limit = outcome == TENANT_REFUSED};
     tenant_settle(g, &row, on_committed, &s);
     mutex_lock(&s.lock);
@@ -158,9 +169,31 @@ int settle(struct tenant_grant *g, enum tenant_outcome outcome, uint64_t prompt,
     return s.status;
 }
 
+const char *long_model(int i)
+{
+    static char names[REQUEST_MODELS_MAX][MODEL_NAME_MAX + 1];
+    snprintf(names[i], sizeof(names[i]), "%d\"%0*d", i, MODEL_NAME_MAX - 2, 0);
+    return names[i];
+}
+
+int settle_long(struct tenant_grant *g, enum tenant_outcome outcome, uint64_t prompt,
+                uint64_t completion)
+{
+    struct tenant_part parts[REQUEST_MODELS_MAX] = {{"tiny", prompt, 0, 0}};
+    for (int i = 1; i < REQUEST_MODELS_MAX; i++)
+        parts[i].model = long_model(i);
+    parts[REQUEST_MODELS_MAX - 1].completion_tokens = completion;
+    return settle_parts(g, outcome, parts, REQUEST_MODELS_MAX);
+}
+
 int64_t usage(struct world *w, const char *tenant, const char *member)
 {
-    const struct tenant_usage_query query = {.tenant = tenant};
+    return usage_of(w, tenant, NULL, member);
+}
+
+int64_t usage_of(struct world *w, const char *tenant, const char *model, const char *member)
+{
+    const struct tenant_usage_query query = {.tenant = tenant, .model = model};
     json_t *out;
     struct realm_error err = {0};
     if (tenants_usage(w->t, &query, &out, &err))

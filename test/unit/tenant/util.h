@@ -31,11 +31,21 @@ void make_key(struct world *w, const char *tenant, char *key);
 struct tenant_pass pass_of(struct world *w, const char *key); /* NULL: none */
 
 struct tenant_grant *admit(struct world *w, const struct tenant_pass *pass, const char *id);
-/* Settles and waits until it is durable; the status. */
+/* Tokens of the model "tiny" alone. */
+void note(struct tenant_grant *g, uint64_t prompt, uint64_t completion);
+/* Settles and waits until it is durable; the status.  With tokens of "tiny" alone, or by model. */
 int settle(struct tenant_grant *g, enum tenant_outcome outcome, uint64_t prompt,
            uint64_t completion);
-/* The only row of the usage of all, or of one tenant. */
+int settle_parts(struct tenant_grant *g, enum tenant_outcome outcome,
+                 const struct tenant_part *parts, size_t n);
+/* The same with as many models as there may be, under names of the greatest length; the last is
+ * used, and "tiny". */
+int settle_long(struct tenant_grant *g, enum tenant_outcome outcome, uint64_t prompt,
+                uint64_t completion);
+const char *long_model(int i); /* the name of the i-th, 1 or more */
+/* The only row of the usage of all, or of one tenant; and of that what is of one model. */
 int64_t usage(struct world *w, const char *tenant, const char *member);
+int64_t usage_of(struct world *w, const char *tenant, const char *model, const char *member);
 
 /* Has another process do something with w, n telling what, at the end of which it is killed. */
 void in_killed_process(struct world *w, void (*what)(struct world *w, int n), int n);
