@@ -13,7 +13,7 @@ struct tenant_grant {
     struct tenants *tenants;
     struct tenant *tenant; /* a reference: the account stays */
     struct taken taken;    /* under tenants->lock */
-    bool refused; /* under tenants->lock: it is counted among those that a limit met */
+    bool refused;          /* under tenants->lock: it is counted among those that a limit met */
     struct ledger_entry entry;
 };
 
