@@ -76,6 +76,20 @@ struct ask_endpoint {
         .name = name_, .kind = ASK_PASS, .types = types_ \
     }
 
+/* The row of seed, and those of what shapes draws beside temperature, top_p and top_k. */
+#define ASK_SEED_ROW                                                                  \
+    {                                                                                 \
+        .name = "seed", .kind = ASK_READ, .types = ASK_INT, .read = ask_read_seed,    \
+        .help = "makes draws repeatable; a fresh one is drawn without it, and for -1" \
+    }
+#define ASK_PARAM_ROW(name_)             \
+    {                                    \
+        .name = name_, .kind = ASK_PARAM \
+    }
+#define ASK_PENALTY_ROWS                                         \
+    ASK_PARAM_ROW("min_p"), ASK_PARAM_ROW("repetition_penalty"), \
+        ASK_PARAM_ROW("presence_penalty"), ASK_PARAM_ROW("frequency_penalty")
+
 /* A NEUTRAL of any type; of numbers alone. */
 #define ASK_OFF_ROW(name_)                                   \
     {                                                        \

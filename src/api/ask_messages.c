@@ -233,16 +233,9 @@ static const struct ask_member answer_rows[] = {
      .help = "the answer ends where one of these is spelled, and is cut before it"},
     ASK_FLAG_ROW("stream", stream, "send the answer as it comes, in events"),
     /* not Anthropic's: other servers' clients, and defaults of tenants, have them at each door */
-    {.name = "min_p", .kind = ASK_PARAM},
-    {.name = "repetition_penalty", .kind = ASK_PARAM},
+    ASK_PENALTY_ROWS,
     {.name = "repeat_penalty", .kind = ASK_PARAM, .param = "repetition_penalty"},
-    {.name = "presence_penalty", .kind = ASK_PARAM},
-    {.name = "frequency_penalty", .kind = ASK_PARAM},
-    {.name = "seed",
-     .kind = ASK_READ,
-     .types = ASK_INT,
-     .read = ask_read_seed,
-     .help = "makes draws repeatable; a fresh one is drawn without it, and for -1"},
+    ASK_SEED_ROW,
     ASK_FLAG_ROW("ignore_eos", ignore_end, "go on where the model would end"),
     /* OpenAI's, which its form has no place for */
     ASK_OFF_AT_ROW("n", 1, 1),
