@@ -7,9 +7,8 @@
 #include "api/openapi.h"
 #include "api/query.h"
 
-/* What clients that come again by themselves may be let wait: a minute, by which rates count, and
- * what it is rounded up by. */
-enum { RETRY_SOON_MS = 61000 };
+/* What clients that come again by themselves may be let wait: a minute, by which rates count. */
+enum { RETRY_SOON_MS = 60000 };
 
 /* Either a door, or a function that answers at once. */
 struct route {

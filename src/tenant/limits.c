@@ -1,6 +1,7 @@
 #include "tenant/limits.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -60,7 +61,7 @@ static uint64_t bucket_left(const struct bucket *b, uint64_t per_min)
 static uint64_t ms_until(uint64_t tokens, uint64_t per_min)
 {
     double ms = (double)tokens * 60000.0 / (double)per_min;
-    return ms >= (double)UINT32_MAX ? UINT32_MAX : (uint64_t)ms + 1;
+    return ms >= (double)UINT32_MAX ? UINT32_MAX : (uint64_t)ceil(ms);
 }
 
 /* Milliseconds until `want` are there; 0: they are; UINT64_MAX: they never will be. */
