@@ -45,14 +45,18 @@ unsigned cpu_detect(void)
     return flags;
 }
 
-/* Intel's prefetchers begin anew in each 4 KiB and lose what products could do meanwhile; with
- * AMD's nothing is lost (figures in docs/kernels.md). */
-size_t cpu_fetch_ahead(void)
+/* Intel's prefetchers begin anew in each 4 KiB and lose what products could do meanwhile. Those of
+ * AMD keep up with AVX2's products, and not with those of AVX-512. */
+struct cpu_fetch cpu_fetch(void)
 {
     uint32_t a, b, c, d;
     bool intel = __get_cpuid(0, &a, &b, &c, &d) && b == signature_INTEL_ebx &&
                  d == signature_INTEL_edx && c == signature_INTEL_ecx;
-    return intel ? FETCH_AHEAD : 0;
+    if (intel)
+        return (struct cpu_fetch){.ahead = 4608};
+    if (cpu_detect() & CPU_AVX512)
+        return (struct cpu_fetch){.ahead = 9216, .to_l1 = true};
+    return (struct cpu_fetch){0};
 }
 
 #else
@@ -62,9 +66,9 @@ unsigned cpu_detect(void)
     return 0;
 }
 
-size_t cpu_fetch_ahead(void)
+struct cpu_fetch cpu_fetch(void)
 {
-    return 0;
+    return (struct cpu_fetch){0};
 }
 
 #endif

@@ -2,6 +2,7 @@
 #ifndef KERNELS_CPU_H
 #define KERNELS_CPU_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum cpu_flags {
@@ -15,11 +16,14 @@ enum cpu_flags {
 /* Flags of this processor, as the operating system lets them be used. */
 unsigned cpu_detect(void);
 
-enum { FETCH_AHEAD = 4608 };
+/* How weights are asked for before a product reads them. */
+struct cpu_fetch {
+    size_t ahead; /* so many bytes before; 0: not, the processor's own prefetchers do as well */
+    bool to_l1;   /* into the first-level cache; else into the second */
+};
 
-/* How many bytes before weights are read they should be asked for: FETCH_AHEAD, or 0 where the
- * processor's own prefetchers do as well. */
-size_t cpu_fetch_ahead(void);
+/* The best for this processor, as measured: docs/kernels.md. */
+struct cpu_fetch cpu_fetch(void);
 
 /* "scalar", "avx2", "avx2+vnni", "avx512", "avx512+vnni", "avx512+vnni+bf16": the highest level
  * in flags. */

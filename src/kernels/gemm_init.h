@@ -3,13 +3,13 @@
 #ifndef KERNELS_GEMM_INIT_H
 #define KERNELS_GEMM_INIT_H
 
-#include <stddef.h>
+#include "kernels/cpu.h"
 
 struct kernels;
 
-/* Products ask for weights so many bytes before they get to them; 0: they do not.  Set by
- * kernels_init; results are the same. */
-extern size_t gemm_ahead;
+/* How products ask for weights before they get to them.  Set by kernels_init; results are the
+ * same. */
+extern struct cpu_fetch gemm_fetch;
 
 void gemm_init_scalar(struct kernels *k); /* every entry of gemm */
 void gemm_init_avx2(struct kernels *k);

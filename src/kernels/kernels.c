@@ -10,7 +10,7 @@
 #include "kernels/gemm_init.h"
 #include "kernels/vec_init.h"
 
-size_t gemm_ahead;
+struct cpu_fetch gemm_fetch;
 
 static struct kernels best;
 static unsigned best_flags;
@@ -21,7 +21,7 @@ void kernels_init(struct kernels *k, unsigned cpu_mask)
     gemm_init_scalar(k);
     act_init_scalar(k);
     kern_vec_init_scalar(k);
-    gemm_ahead = cpu_fetch_ahead();
+    gemm_fetch = cpu_fetch();
 #if defined(__x86_64__)
     if (!(cpu_mask & CPU_AVX2))
         return;

@@ -110,7 +110,8 @@ static bool check_product(enum gemm_type type, struct shape shape, uint64_t seed
     acts_pack(scalar, &p);
     float *got = guarded(p.y_size);
     product_run(scalar, &p, p.y);
-    gemm_ahead = seed % 2 * FETCH_AHEAD; // lines behind the panels, which nobody may read
+    gemm_fetch.ahead = seed % 2 * 4608; // lines behind the panels, which nobody may read
+    gemm_fetch.to_l1 = seed % 4 == 1;
     product_run(k, &p, got);
     bool same = check_same(p.y, got, p.y_size, sizeof(float), "k %zu, %zu tokens, %zu panels",
                            shape.k, shape.tokens, shape.n_panels);

@@ -44,6 +44,7 @@ ALWAYS_INLINE vi w8_signed(w8 w, vi x)
 #define ISA _avx2
 #define TILE_WIDE 4 // accumulators for more do not fit 16 registers
 #define FLOAT_PANELS 2
+#define FLOAT_CHAINS 8
 #define UNPACK_FROM 16
 #include "kernels/tmpl/dot_madd.inc"
 

@@ -45,6 +45,7 @@ ALWAYS_INLINE vi w8_signed(w8 w, vi x)
 #define ISA _avx512
 #define TILE_WIDE 4 // for 8, gcc runs out of 32 registers
 #define FLOAT_PANELS 2
+#define FLOAT_CHAINS 16
 #define UNPACK_FROM 16
 #include "kernels/tmpl/dot_madd.inc"
 

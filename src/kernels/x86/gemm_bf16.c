@@ -27,6 +27,7 @@ ALWAYS_INLINE vf bf16_step(vf acc, bf16_w w, bf16_x x)
 
 #define ISA _bf16
 #define FLOAT_PANELS 2
+#define FLOAT_CHAINS 16
 #define OP bf16
 #define TYPE GEMM_BF16
 #define STEP_BYTES LINE_BYTES
