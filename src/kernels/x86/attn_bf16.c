@@ -7,7 +7,16 @@
 #include "kernels/vec_init.h"
 #include "kernels/x86/v16_avx512.h"
 
+/* The instruction takes subnormals for zeros: exp gives none. */
+static inline v16 round_weights(uint16_t *p, v16 a)
+{
+    const __m256i rounded = (__m256i)_mm512_cvtneps_pbh(a);
+    _mm256_storeu_si256((__m256i *)p, rounded);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(rounded), 16));
+}
+
 #define LEVEL(f) JOIN(f, _bf16)
+#define HAS_ROUND_WEIGHTS
 #include "kernels/tmpl/attn.inc"
 
 /* An odd dim ends with a pair whose second half is 0. */

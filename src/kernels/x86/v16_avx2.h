@@ -12,6 +12,8 @@ typedef struct {
     __m256 a, b;
 } v16;
 
+/* The most rows of a tile. */
+#define V16_TILE_ROWS 6
 /* Pages (of keys) or pairs of registers (of values) that a tile of so many rows
  * takes at once: of 16 registers 12 hold sums, and fewer than 8 sums would wait. */
 #define V16_TILE_WIDTH(rows) ((rows) == 1 ? 4 : (rows) <= 3 ? 2 : 1)
@@ -21,6 +23,12 @@ typedef struct {
 static inline v16 v16_of(__m256 a, __m256 b)
 {
     return (v16){a, b};
+}
+
+/* AVX2's products are not faster than memory comes by itself. */
+static inline void v16_ask(const void *p)
+{
+    (void)p;
 }
 
 static inline v16 v16_set1(float a)

@@ -10,11 +10,19 @@
 
 typedef __m512 v16;
 
+/* The most rows of a tile. */
+#define V16_TILE_ROWS 8
 /* Pages (of keys) or registers (of values) that a tile of so many rows takes at
  * once: their product must stay below the number of registers. */
-#define V16_TILE_WIDTH(rows) 4
+#define V16_TILE_WIDTH(rows) ((rows) <= 6 ? 4 : 2)
 /* The same where halves of pairs are taken one after the other: they have two factors. */
 #define V16_HALVES_WIDTH(rows) ((rows) <= 4 ? 4 : 2)
+
+/* Asks for a line of memory that will be read soon. */
+static inline void v16_ask(const void *p)
+{
+    _mm_prefetch((const char *)p, _MM_HINT_T0);
+}
 
 static inline v16 v16_set1(float a)
 {
