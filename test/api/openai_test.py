@@ -215,13 +215,13 @@ def who_waits_no_longer_frees_it_too(s):
     def begin():
         def call():
             body = {k: v for k, v in server.STORY.items() if k != "ignore_eos"}
-            raises_timeout(lambda: client(s, timeout=1).completions.create(
+            raises_timeout(lambda: client(s, timeout=0.4).completions.create(
                 **body, extra_body={"ignore_eos": True}))
         thread = threading.Thread(target=call)
         thread.start()
         assert wait_running(s)
         return thread.join
-    server.leaves(s, "completion", begin, seconds=1.25)
+    server.leaves(s, "completion", begin, seconds=0.65)
 
 
 def raises_timeout(call):

@@ -223,15 +223,15 @@ def a_shutdown_lets_calls_end(_):
     """C10: what runs is answered, and then the connection says goodbye; an idle one at once."""
     other = server.Server(sys.argv[1])
     with opened(other) as idle, opened(other) as ws:
-        for i in range(16):
+        for i in range(32):
             ask(ws, str(i), "generate", prompt="Once", max_tokens=900, stream=i % 2 == 0, seed=i,
-                temperature=2)
+                temperature=2, ignore_eos=True)
         answer(ws)
         other.process.send_signal(signal.SIGTERM)
         assert close_code(idle) == 1001
         ask(ws, "new", "generate", prompt="Once", max_tokens=1)
         ends = {}
-        while len(ends) < 17:
+        while len(ends) < 33:
             got = answer(ws)
             if got["status"] != "streaming":
                 ends[got["id"]] = got["error"]["code"] if "error" in got else got["status"]
