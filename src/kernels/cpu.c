@@ -47,14 +47,14 @@ unsigned cpu_detect(void)
 
 /* Intel's prefetchers begin anew in each 4 KiB and lose what products could do meanwhile. Those of
  * AMD keep up with AVX2's products, and not with those of AVX-512. */
-struct cpu_fetch cpu_fetch(void)
+struct cpu_fetch cpu_fetch(unsigned flags)
 {
     uint32_t a, b, c, d;
     bool intel = __get_cpuid(0, &a, &b, &c, &d) && b == signature_INTEL_ebx &&
                  d == signature_INTEL_edx && c == signature_INTEL_ecx;
     if (intel)
         return (struct cpu_fetch){.ahead = 4608};
-    if (cpu_detect() & CPU_AVX512)
+    if (flags & CPU_AVX512)
         return (struct cpu_fetch){.ahead = 9216, .to_l1 = true};
     return (struct cpu_fetch){0};
 }
@@ -66,8 +66,9 @@ unsigned cpu_detect(void)
     return 0;
 }
 
-struct cpu_fetch cpu_fetch(void)
+struct cpu_fetch cpu_fetch(unsigned flags)
 {
+    (void)flags;
     return (struct cpu_fetch){0};
 }
 

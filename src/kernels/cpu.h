@@ -22,8 +22,9 @@ struct cpu_fetch {
     bool to_l1;   /* into the first-level cache; else into the second */
 };
 
-/* The best for this processor, as measured: docs/kernels.md. */
-struct cpu_fetch cpu_fetch(void);
+/* The best for this processor's kernels of these flags, as far as it was measured:
+ * docs/kernels.md. */
+struct cpu_fetch cpu_fetch(unsigned flags);
 
 /* "scalar", "avx2", "avx2+vnni", "avx512", "avx512+vnni", "avx512+vnni+bf16": the highest level
  * in flags. */

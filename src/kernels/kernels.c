@@ -21,7 +21,7 @@ void kernels_init(struct kernels *k, unsigned cpu_mask)
     gemm_init_scalar(k);
     act_init_scalar(k);
     kern_vec_init_scalar(k);
-    gemm_fetch = cpu_fetch();
+    gemm_fetch = cpu_fetch(cpu_mask);
 #if defined(__x86_64__)
     if (!(cpu_mask & CPU_AVX2))
         return;
