@@ -12,7 +12,8 @@
 enum { FETCH_TO_L2 = 2, FETCH_TO_L1 = 3 }; /* in __builtin_prefetch's words */
 
 /* Asks for the lines of the `bytes` bytes that come `ahead` behind a part of a matrix, if
- * ahead is not 0.  They may lie behind its end: asking reads nothing. */
+ * ahead is not 0, as it is for all tiles of tokens but the first.  They may lie behind its end:
+ * asking reads nothing. */
 ALWAYS_INLINE void fetch(const void *part, const size_t bytes, size_t ahead)
 {
     if (ahead == 0)
