@@ -142,14 +142,12 @@ def who_waits_for_a_model_is_counted(_):
 def who_came_while_there_was_no_room_may_come_again(_):
     """Where others use it up; not where it never will be there."""
     with room_for_one(1) as other:
-        busy = threading.Thread(target=other.ask, args=("/v1/completions",
-                                                        {**server.STORY, "model": "one"}))
-        busy.start()
-        assert other.wait_for("realm_requests_running", 16, 20) is not None
-        status, text, head = other.ask("/v1/completions", {"model": "two", "prompt": "a"})
+        with server.stories(other, [None], model="one"):
+            assert other.wait_for("realm_requests_running", 16, 20) is not None
+            with server.stories(other, [None] * 4, model="one"):
+                status, text, head = other.ask("/v1/completions", {"model": "two", "prompt": "a"})
         assert status == 503 and json.loads(text)["error"]["code"] == "overloaded", text
         assert head["Retry-After"] == "1" and head["retry-after-ms"] == "1000", head
-        busy.join()
         assert other.ask("/v1/completions", {"model": "two", "prompt": "a"})[0] == 200
         other.admin("POST", "/admin/models/two/pin")
         status, text, head = other.ask("/v1/completions", {"model": "one", "prompt": "a"})

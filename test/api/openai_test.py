@@ -381,10 +381,11 @@ def an_error_after_the_first_token_is_raised(_):
     other = server.Server(sys.argv[1], config="api:\n  request_s: 1\n")
     told = 0
     try:
-        for chunk in client(other).completions.create(
-                **{k: v for k, v in server.STORY.items() if k != "ignore_eos"}, stream=True,
-                extra_body={"ignore_eos": True}):
-            told += len(chunk.choices)
+        with server.stories(other, [None] * 4):
+            for chunk in client(other).completions.create(
+                    **{k: v for k, v in server.STORY.items() if k != "ignore_eos"}, stream=True,
+                    extra_body={"ignore_eos": True}):
+                told += len(chunk.choices)
     except openai.APIError as e:
         assert e.code == "timeout" and e.body["request_id"].startswith("req_") and told > 0
     else:

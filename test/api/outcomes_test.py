@@ -2,7 +2,6 @@
 """How requests end: whatever a client is told stands in the ledger before it is told, and the two
 agree.   usage: outcomes_test.py REALM"""
 import asyncio
-import contextlib
 import http.client
 import json
 import os
@@ -195,19 +194,6 @@ def ends_of_calls(s):
     assert row(s, "ended")["outcome"] == "cancelled"
 
 
-@contextlib.contextmanager
-def beside(s, name, n):
-    """Stories of n tenants more."""
-    threads = [threading.Thread(target=s.ask,
-                                args=("/v1/completions", server.STORY, s.tenant(f"{name}{i}")))
-               for i in range(n)]
-    for t in threads:
-        t.start()
-    yield
-    for t in threads:
-        t.join()
-
-
 @test
 def ends_of_time(_):
     """A deadline that comes before the answer is whole, and one that comes after it."""
@@ -217,7 +203,7 @@ def ends_of_time(_):
             name = f"late{stream}".lower()
             key = other.tenant(name)
             body = {**server.STORY, "stream": stream}
-            with beside(other, name, 4):  # a fast machine is through with one in a second
+            with server.stories(other, [other.tenant(f"{name}{i}") for i in range(4)]):
                 status, text, _ = other.ask("/v1/completions", body, key)
             assert status == (200 if stream else 504) and '"timeout"' in text, text[-300:]
             found = row(other, name)
