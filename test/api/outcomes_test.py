@@ -155,7 +155,7 @@ def ends_of_keys(s):
     s.admin("POST", "/admin/tenants", {"id": "taken"})
     key = s.admin("POST", "/admin/tenants/taken/keys", {})
     request = urllib.request.Request(s.url + "/v1/completions", json.dumps(
-        {**LONG, "stream": True}).encode(), {"Authorization": f"Bearer {key['key']}"})
+        {**LONG, "n": 16, "stream": True}).encode(), {"Authorization": f"Bearer {key['key']}"})
     with urllib.request.urlopen(request, timeout=60) as answer:
         text = answer.readline().decode()
         s.admin("PATCH", f"/admin/keys/{key['id']}", {"disabled": True})
