@@ -4,7 +4,9 @@
 
 #include <math.h>
 #include <stdbool.h>
+#include <string.h>
 
+#include "base/ckd.h"
 #include "base/limits.h"
 #include "kernels/kernels.h"
 
@@ -58,10 +60,8 @@ static inline const uint16_t *kv_key_scales(const void *keys, size_t dim)
 static inline void row_clear(const struct attn_item *item, size_t row)
 {
     item->m[row] = -INFINITY;
-    for (size_t i = 0; i < KV_PAGE_TOKENS; i++)
-        item->l[row * KV_PAGE_TOKENS + i] = 0;
-    for (size_t i = 0; i < dim_padded(item->dim); i++)
-        item->o[row * item->o_stride + i] = 0;
+    memset(item->l + row * KV_PAGE_TOKENS, 0, KV_PAGE_TOKENS * sizeof(float));
+    memset(item->o + row * item->o_stride, 0, dim_padded(item->dim) * sizeof(float));
 }
 
 /* Whether a segment's row saw no key.  One that saw only NaN has m = -inf, too,

@@ -94,6 +94,15 @@ static inline size_t tile_width(size_t t0, size_t n)
     return left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
 }
 
+/* How many tiles n tokens make. */
+static inline size_t tile_count(size_t n)
+{
+    size_t tiles = n / TILE_TOKENS;
+    for (size_t rest = n % TILE_TOKENS; rest; rest &= rest - 1)
+        tiles++;
+    return tiles;
+}
+
 /* ---- attention ---- */
 
 /* Bytes of the keys (values) of one layer and kv head in one page. */

@@ -314,7 +314,7 @@ void forward_attention(struct forward *f)
     pool_run(f->pool, rope_item, f, f->n);
     attend(f);
     struct att_pack_phase ph = {f, forward_kinds(out, ARRAY_LEN(out))};
-    pool_run(f->pool, att_pack_item, &ph, forward_tiles(f->n));
+    pool_run(f->pool, att_pack_item, &ph, tile_count(f->n));
     const struct product o = {
         .w = &l->o, .y = f->branch, .y_stride = f->width_stride, .rows = f->n};
     forward_products(f, &o, 1);

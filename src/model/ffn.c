@@ -61,7 +61,7 @@ void forward_dense(struct forward *f, const struct ffn *ffn, size_t size, float 
     size_t gates = ffn->gate.rows ? 1 : 0;
     forward_products(f, products + 1 - gates, 1 + gates);
     struct ffn_phase ph = {f, ffn, size, forward_kinds(out, ARRAY_LEN(out))};
-    pool_run(f->pool, gate_item, &ph, forward_tiles(f->n));
+    pool_run(f->pool, gate_item, &ph, tile_count(f->n));
     const struct product down = {
         .w = &ffn->down, .y = y, .y_stride = f->width_stride, .rows = f->n};
     forward_products(f, &down, 1);

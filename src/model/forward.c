@@ -335,7 +335,7 @@ static void make_logits(struct forward *f)
 {
     if (!f->n_logits)
         return;
-    pool_run(f->pool, output_item, f, forward_tiles(f->n_logits));
+    pool_run(f->pool, output_item, f, tile_count(f->n_logits));
     const struct product product = {
         .w = &f->model->output, .y = f->logits, .y_stride = f->logits_stride, .rows = f->n_logits};
     forward_products(f, &product, 1);

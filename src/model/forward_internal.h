@@ -111,8 +111,7 @@ struct tile {
 void forward_products(struct forward *f, const struct product *products, size_t n);
 /* The act_kinds, as bits, that the matrices want, those that are there. */
 unsigned forward_kinds(const struct matrix *const *matrices, size_t n);
-/* Tiles that rows are cut into, and where the i-th begins. */
-size_t forward_tiles(size_t rows);
+/* Where the i-th tile begins that rows are cut into. */
 size_t forward_tile_start(size_t tile, size_t rows);
 /* Packs a tile's rows for each kind. */
 void forward_pack(struct forward *f, unsigned kinds, size_t tile_start, size_t width,

@@ -61,5 +61,5 @@ void forward_norm_pack(struct forward *f, const struct branch_end *end, const st
                        unsigned kinds, bool keep)
 {
     struct norm_phase ph = {f, end, norm, kinds, keep};
-    pool_run(f->pool, norm_item, &ph, forward_tiles(f->n));
+    pool_run(f->pool, norm_item, &ph, tile_count(f->n));
 }

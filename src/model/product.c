@@ -11,8 +11,16 @@
 enum { CHUNKS_PER_THREAD = 8 };
 
 /* Rows that panels are multiplied by in one go: so many that they stay in a core's
- * second-level cache while one panel after another comes along. */
+ * second-level cache while one panel after another comes along.  Panels of floats are
+ * taken in spans, which let each row come by once and need no such care. */
 enum { PASS_BYTES = 192 * KiB, PASS_ROWS = 2 * TILE_TOKENS };
+
+static size_t pass_rows(enum act_kind kind, size_t k, size_t rows)
+{
+    if (kind == ACT_F32 || kind == ACT_BF16)
+        return rows;
+    return max_size(PASS_BYTES / act_bytes(kind, k) / PASS_ROWS, 1) * PASS_ROWS;
+}
 
 struct product_phase {
     const struct forward *f;
@@ -27,7 +35,7 @@ static void some_panels(const struct forward *f, const struct product *p, size_t
     const struct matrix *w = p->w;
     const enum act_kind kind = act_kind_of(w->type);
     const size_t row_bytes = act_bytes(kind, w->k);
-    const size_t pass = max_size(PASS_BYTES / row_bytes / PASS_ROWS, 1) * PASS_ROWS;
+    const size_t pass = pass_rows(kind, w->k, p->rows);
     const uint8_t *panels = w->data + (p->index * w->panels + from) * w->panel_bytes;
     const uint8_t *acts = (const uint8_t *)f->acts[kind] + p->first * row_bytes;
     for (size_t row = 0; row < p->rows; row += pass)
@@ -66,14 +74,6 @@ unsigned forward_kinds(const struct matrix *const *matrices, size_t n)
         if (matrices[i]->rows)
             kinds |= 1u << act_kind_of(matrices[i]->type);
     return kinds;
-}
-
-size_t forward_tiles(size_t rows)
-{
-    size_t tiles = rows / TILE_TOKENS;
-    for (size_t rest = rows % TILE_TOKENS; rest; rest &= rest - 1)
-        tiles++;
-    return tiles;
 }
 
 size_t forward_tile_start(size_t tile, size_t rows)

@@ -10,6 +10,7 @@
 #include "kernels/gemm_init.h"
 #include "rows.h"
 #include "tensor/block.h"
+#include "tensor/half.h"
 
 /* ---- data ---- */
 
@@ -157,9 +158,9 @@ static bool check_gemm(const struct check_op *op, const struct kernels *k,
         if (!check_product(op->arg, shape, tokens, k, scalar))
             return false;
     }
-    static const size_t many[] = {15, 23, 31, 65};
-    for (size_t i = 0; i < ARRAY_LEN(many); i++) { // longer than a stretch unpacked at once
-        const struct shape shape = {2304, many[i], 2};
+    static const size_t many[] = {15, 23, 31, 65}; // rows longer than a span
+    for (size_t i = 0; i < ARRAY_LEN(many); i++) {
+        const struct shape shape = {is_float(op->arg) ? 2203 + i : 2304, many[i], 2 + i % 2};
         if (!check_product(op->arg, shape, many[i], k, scalar))
             return false;
     }
@@ -209,6 +210,15 @@ static const enum gemm_type pack_type[ACT_KINDS] = {
     [ACT_Q8_256] = GEMM_Q4_K,
 };
 
+/* NaNs, infinities, what rounds to one, ties and subnormals. */
+static void floats_special(float *x, size_t n)
+{
+    static const uint32_t bits[] = {0x7f800001, 0xffc00000, 0x7f800000, 0xff800000, 0x7f7fffff,
+                                    0x3f808000, 0xbf818000, 0x00000001, 0x807fffff, 0x00008001};
+    for (size_t i = 0; i < n; i++)
+        x[i] = f32_from_bits(bits[i % ARRAY_LEN(bits)]);
+}
+
 static bool check_pack(const struct check_op *op, const struct kernels *k,
                        const struct kernels *scalar)
 {
@@ -221,6 +231,8 @@ static bool check_pack(const struct check_op *op, const struct kernels *k,
                      false);
         if (i % 4 == 3) // a row of zeros among them
             memset(p.x, 0, p.shape.k * sizeof(float));
+        if (i % 4 == 2 && is_float(pack_type[op->arg])) // int8 is made of finite ones alone
+            floats_special(p.x, p.x_size / sizeof(float));
         acts_pack(scalar, &p);
         uint8_t *want = p.acts;
         p.acts = guarded(p.acts_size);

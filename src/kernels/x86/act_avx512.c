@@ -1,12 +1,14 @@
-/* kernels/x86/act_avx512.c - int8 activations by AVX-512 F and BW. */
+/* kernels/x86/act_avx512.c - activations by AVX-512 F and BW. */
 #include <immintrin.h>
 #include <string.h>
 
+#include "base/ckd.h"
 #include "base/compiler.h"
 #include "kernels/gemm_init.h"
 #include "kernels/panel.h"
 #include "kernels/tmpl/inline.h"
 #include "kernels/x86/act.inc"
+#include "kernels/x86/v16_avx512.h"
 
 ALWAYS_INLINE float block_max(const float *x, const size_t n)
 {
@@ -28,10 +30,12 @@ ALWAYS_INLINE void block_round(int8_t *q, const float *x, const size_t n, float 
 }
 
 #define ISA _avx512
+#include "kernels/tmpl/act_bf16.inc"
 #include "kernels/tmpl/act_pack.inc"
 
 void act_init_avx512(struct kernels *k)
 {
+    k->act_pack[ACT_BF16] = act_pack_bf16_avx512;
     k->act_pack[ACT_Q8_32] = act_pack_q8_32_avx512;
     k->act_pack[ACT_Q8_256] = act_pack_q8_256_avx512;
 }

@@ -22,11 +22,14 @@ static inline v16 round_weights(uint16_t *p, v16 a)
 /* An odd dim ends with a pair whose second half is 0. */
 static void start_pairs(struct tile *tile, size_t r, const float *q)
 {
-    for (size_t d = 0; d < tile->item->dim; d += 2) {
-        uint16_t *pair = tile->q.bf16 + d * TILE_ROWS + r * 2;
-        bool whole = d + 1 < tile->item->dim;
-        pair[0] = bf16_from_f32(q[d] * tile->item->scale);
-        pair[1] = whole ? bf16_from_f32(q[d + 1] * tile->item->scale) : 0;
+    const size_t dim = tile->item->dim;
+    const v16 scale = v16_set1(tile->item->scale);
+    for (size_t d = 0; d < dim; d += LANES) {
+        const size_t n = min_size(dim - d, LANES);
+        uint16_t halves[LANES];
+        v16_store_bf16(halves, v16_mul(v16_load_n(q + d, n), scale));
+        for (size_t i = 0; i < n; i += 2)
+            memcpy(tile->q.bf16 + (d + i) * TILE_ROWS + r * 2, halves + i, 4);
     }
 }
 
