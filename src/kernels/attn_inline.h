@@ -6,7 +6,6 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "base/ckd.h"
 #include "base/limits.h"
 #include "kernels/kernels.h"
 

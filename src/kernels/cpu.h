@@ -18,8 +18,10 @@ unsigned cpu_detect(void);
 
 /* How weights are asked for before a product reads them. */
 struct cpu_fetch {
-    size_t ahead; /* so many bytes before; 0: not, the processor's own prefetchers do as well */
-    bool to_l1;   /* into the first-level cache; else into the second */
+    /* So many bytes before, where a tile asks for what it takes itself; 0: not at all, the
+     * processor's own prefetchers do as well. */
+    size_t ahead;
+    bool to_l1; /* into the first-level cache; else into the second */
 };
 
 /* The best for this processor's kernels of these flags, as far as it was measured:

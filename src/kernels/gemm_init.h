@@ -7,8 +7,8 @@
 
 struct kernels;
 
-/* How products ask for weights before they get to them.  Set by kernels_init; results are the
- * same. */
+/* How products ask for weights before they get to them: not at all until kernels_best says what
+ * is best for this processor.  Results are the same. */
 extern struct cpu_fetch gemm_fetch;
 
 void gemm_init_scalar(struct kernels *k); /* every entry of gemm */

@@ -21,7 +21,6 @@ void kernels_init(struct kernels *k, unsigned cpu_mask)
     gemm_init_scalar(k);
     act_init_scalar(k);
     kern_vec_init_scalar(k);
-    gemm_fetch = cpu_fetch(cpu_mask);
 #if defined(__x86_64__)
     if (!(cpu_mask & CPU_AVX2))
         return;
@@ -74,6 +73,7 @@ static void best_init(void)
 {
     best_flags = cpu_detect() & mask_from_environment();
     kernels_init(&best, best_flags);
+    gemm_fetch = cpu_fetch(best_flags);
 }
 
 const struct kernels *kernels_best(void)

@@ -12,14 +12,20 @@ enum { CHUNKS_PER_THREAD = 8 };
 
 /* Rows that panels are multiplied by in one go: so many that they stay in a core's
  * second-level cache while one panel after another comes along.  Panels of floats are
- * taken in spans, which let each row come by once and need no such care. */
-enum { PASS_BYTES = 192 * KiB, PASS_ROWS = 2 * TILE_TOKENS };
+ * more bytes, which should come from memory for many rows; rows that stay in the
+ * third-level cache come fast enough for them. */
+enum {
+    PASS_ROWS = 2 * TILE_TOKENS, /* a multiple of it */
+    PASS_BYTES = 192 * KiB,
+    FLOAT_PASS_BYTES = 2 * MiB,
+    FLOAT_PASS_LEAST = 4 * PASS_ROWS,
+};
 
-static size_t pass_rows(enum act_kind kind, size_t k, size_t rows)
+static size_t pass_rows(enum act_kind kind, size_t k)
 {
-    if (kind == ACT_F32 || kind == ACT_BF16)
-        return rows;
-    return max_size(PASS_BYTES / act_bytes(kind, k) / PASS_ROWS, 1) * PASS_ROWS;
+    const bool floats = kind == ACT_F32 || kind == ACT_BF16;
+    const size_t rows = (floats ? FLOAT_PASS_BYTES : PASS_BYTES) / act_bytes(kind, k);
+    return max_size(rows / PASS_ROWS * PASS_ROWS, floats ? FLOAT_PASS_LEAST : PASS_ROWS);
 }
 
 struct product_phase {
@@ -35,7 +41,7 @@ static void some_panels(const struct forward *f, const struct product *p, size_t
     const struct matrix *w = p->w;
     const enum act_kind kind = act_kind_of(w->type);
     const size_t row_bytes = act_bytes(kind, w->k);
-    const size_t pass = pass_rows(kind, w->k, p->rows);
+    const size_t pass = pass_rows(kind, w->k);
     const uint8_t *panels = w->data + (p->index * w->panels + from) * w->panel_bytes;
     const uint8_t *acts = (const uint8_t *)f->acts[kind] + p->first * row_bytes;
     for (size_t row = 0; row < p->rows; row += pass)

@@ -155,8 +155,14 @@ STORY = {"model": "tiny-q8_0", "prompt": "Once upon a time", "n": 16, "max_token
 @contextlib.contextmanager
 def stories(s, keys, **more):
     """One for each key, meanwhile: a fast machine is through with one in a second."""
-    threads = [threading.Thread(target=s.ask, args=("/v1/completions", {**STORY, **more}, key))
-               for key in keys]
+    refused = []
+
+    def tell(key):
+        status, text, _ = s.ask("/v1/completions", {**STORY, **more}, key)
+        if status not in (200, 504):  # 504: of a server that gives no more time
+            refused.append((status, text))
+
+    threads = [threading.Thread(target=tell, args=(key,)) for key in keys]
     for t in threads:
         t.start()
     try:
@@ -164,6 +170,7 @@ def stories(s, keys, **more):
     finally:
         for t in threads:
             t.join()
+    assert not refused, refused
 
 
 class Crowd:

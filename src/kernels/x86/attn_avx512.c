@@ -1,4 +1,5 @@
 /* kernels/x86/attn_avx512.c - attention for AVX512; what it does: tmpl/attn.inc. */
+#include "base/ckd.h"
 #include "kernels/attn_inline.h"
 #include "kernels/math_inline.h"
 #include "kernels/tmpl/inline.h"

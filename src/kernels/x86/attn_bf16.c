@@ -1,6 +1,7 @@
 /* kernels/x86/attn_bf16.c - attention over bf16 by vdpbf16ps; what it does: tmpl/attn.inc. */
 #include <string.h>
 
+#include "base/ckd.h"
 #include "kernels/attn_inline.h"
 #include "kernels/math_inline.h"
 #include "kernels/tmpl/inline.h"
@@ -19,7 +20,7 @@ static inline v16 round_weights(uint16_t *p, v16 a)
 #define HAS_ROUND_WEIGHTS
 #include "kernels/tmpl/attn.inc"
 
-/* An odd dim ends with a pair whose second half is 0. */
+/* An odd dim ends with a pair whose second half is 0: scales are finite and positive. */
 static void start_pairs(struct tile *tile, size_t r, const float *q)
 {
     const size_t dim = tile->item->dim;

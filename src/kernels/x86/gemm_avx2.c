@@ -3,10 +3,13 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "base/ckd.h"
+#include "base/limits.h"
 #include "kernels/gemm_init.h"
+#include "kernels/kernels.h"
 #include "kernels/panel.h"
+#include "kernels/tmpl/fetch.h"
 #include "kernels/tmpl/inline.h"
-#include "kernels/tmpl/span.h"
 #include "kernels/x86/simd256.inc"
 
 ALWAYS_INLINE vi v_add16(vi a, vi b)

@@ -2,10 +2,13 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "base/ckd.h"
+#include "base/limits.h"
 #include "kernels/gemm_init.h"
+#include "kernels/kernels.h"
 #include "kernels/panel.h"
+#include "kernels/tmpl/fetch.h"
 #include "kernels/tmpl/inline.h"
-#include "kernels/tmpl/span.h"
 #include "kernels/x86/simd512.inc"
 
 typedef vi bf16_w, bf16_x;

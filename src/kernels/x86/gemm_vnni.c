@@ -4,8 +4,8 @@
 
 #include "kernels/gemm_init.h"
 #include "kernels/panel.h"
+#include "kernels/tmpl/fetch.h"
 #include "kernels/tmpl/inline.h"
-#include "kernels/tmpl/span.h"
 #include "kernels/x86/simd512.inc"
 
 ALWAYS_INLINE vi v_dpbusd(vi sum, vi a, vi b)

@@ -9,6 +9,7 @@
 
 #include "kernels/cpu.h"
 #include "kernels/kernels.h"
+#include "kernels/tmpl/fetch.h"
 
 static void levels_have_names(void **state)
 {
@@ -30,6 +31,24 @@ static void a_level_implies_those_below(void **state)
         assert_true(flags & CPU_AVX512);
     if (flags & (CPU_AVX512 | CPU_AVXVNNI))
         assert_true(flags & CPU_AVX2);
+}
+
+static void tiles_ask_for_each_part_once(void **state)
+{
+    (void)state;
+    for (size_t tiles = 1; tiles <= 70; tiles++) {
+        unsigned asked = 0, most = 0;
+        for (size_t tile = 0; tile < tiles; tile++) {
+            const unsigned parts = ask_parts(tile, tiles);
+            assert_int_equal(asked & parts, 0);
+            asked |= parts;
+            const unsigned n = (unsigned)__builtin_popcount(parts);
+            most = n > most ? n : most;
+        }
+        assert_int_equal(asked, (1u << ASK_PARTS) - 1);
+        assert_int_equal(most, (ASK_PARTS + tiles - 1) / tiles);
+    }
+    assert_int_not_equal(ask_parts(32, 64), 0); // not by the first ones alone
 }
 
 static void every_entry_is_filled(void **state)
@@ -66,6 +85,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(levels_have_names),
         cmocka_unit_test(a_level_implies_those_below),
+        cmocka_unit_test(tiles_ask_for_each_part_once),
         cmocka_unit_test(every_entry_is_filled),
         cmocka_unit_test(the_environment_lowers_the_level),
     };
