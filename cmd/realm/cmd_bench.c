@@ -12,13 +12,17 @@
 
 enum { BANDWIDTH_MS = 200 };
 
+/* Fewer bytes of weights may stay in a cache: they have no share of what memory gives. */
+#define SHARE_BYTES_LEAST (256 * MiB)
+
 static const struct opt_help help = {
     .usage = "bench [-m FILE] [-p 512] [-n 64] [-b 1,8,32] [-d DEPTH] [--kv TYPE] [-t THREADS]\n"
              "                    [-r RUNS] [--compare] [--json]",
     .about =
         "Measures tokens per second: of reading a prompt (prefill) and of answering (decode) for\n"
         "several numbers of answers at once, with the median, least and greatest of the runs,\n"
-        "and for one answer the share of the memory's read bandwidth that its weights take.\n"
+        "and for one answer the share of the memory's read bandwidth that its weights take, if\n"
+        "they do not fit a cache.\n"
         "With --compare llama.cpp does each of them, too, in turns with Realm: the same file, as\n"
         "many threads, keys and values of the same type, its flash attention on.  `scripts/setup\n"
         "--peer` gets it.\n"
@@ -142,6 +146,18 @@ static int plan_texts(struct plan *plan)
     return -1;
 }
 
+static int check_context(const struct plan *plan, uint32_t context)
+{
+    for (size_t i = 0; i < plan->n_rows; i++) {
+        const struct row *row = &plan->rows[i];
+        if ((uint64_t)plan->depth + row->tokens > context)
+            return cmd_usage(
+                "bench", "-d %u and -%c %u are more tokens than the model's context, %u",
+                plan->depth, row->test == BENCH_DECODE ? 'n' : 'p', row->tokens, context);
+    }
+    return -1;
+}
+
 static double measure(struct rig *rig, const struct row *row, struct realm_error *err)
 {
     switch (row->test) {
@@ -180,7 +196,8 @@ static int run_row(struct rig *rig, struct plan *plan, struct row *row, struct r
     if (row->test == BENCH_DECODE && row->batch == 1) {
         struct realm_model_info info;
         realm_model_info(rig->bench.model, &info);
-        note(&plan->share, rate * (double)info.step_bytes / read_b_s);
+        if (info.step_bytes >= SHARE_BYTES_LEAST)
+            note(&plan->share, rate * (double)info.step_bytes / read_b_s);
     }
     if (!rig->peer)
         return 0;
@@ -260,6 +277,8 @@ int cmd_bench(int argc, char **argv)
                                     .depth = plan.depth}};
         if (info.encoder)
             status = plan_texts(&plan);
+        if (status < 0)
+            status = check_context(&plan, info.context_tokens);
         if (status < 0)
             status = run_all(&rig, &plan, &a, on.path);
     }

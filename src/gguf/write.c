@@ -137,12 +137,25 @@ static int begin(struct gguf_writer *w, const char *path)
     return put_u64(w, w->n_values);
 }
 
+/* What is there already keeps its place unless it is a file: a device would be gone for good. */
+static int check_place(const char *path, struct realm_error *err)
+{
+    struct stat there;
+    if (stat(path, &there) || S_ISREG(there.st_mode))
+        return 0;
+    return err_set(err, REALM_E_ARG, "%s is %s", path,
+                   S_ISDIR(there.st_mode) ? "a folder" : "there already, and no regular file");
+}
+
 int gguf_writer_open(struct gguf_writer **out, const char *path, uint64_t values, uint64_t tensors,
                      struct realm_error *err)
 {
     *out = NULL;
     if (values > GGUF_KV_MAX || tensors > GGUF_TENSORS_MAX)
         return err_set(err, REALM_E_LIMIT, "%s: too many keys or tensors for a GGUF file", path);
+    int status = check_place(path, err);
+    if (status)
+        return status;
     struct gguf_writer *w = mem_zalloc(sizeof(*w));
     if (!w)
         return err_nomem(err, "writing a file");
@@ -150,7 +163,7 @@ int gguf_writer_open(struct gguf_writer **out, const char *path, uint64_t values
     w->alignment = GGUF_ALIGNMENT_DEFAULT;
     w->n_values = values;
     w->n_tensors = tensors;
-    int status = begin(w, path);
+    status = begin(w, path);
     if (!status) {
         *out = w;
         return 0;

@@ -3,7 +3,8 @@
  * The order of calls: open, values, tensors' records, then the data of each
  * tensor in the order of their records, close.  The first failure is kept and
  * every later call returns it.  The file appears under its name only when
- * gguf_writer_close succeeds; a file that was there before is replaced. */
+ * gguf_writer_close succeeds; a file that was there before is replaced, and nothing
+ * else is: REALM_E_ARG. */
 #ifndef GGUF_WRITE_H
 #define GGUF_WRITE_H
 

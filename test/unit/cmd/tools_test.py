@@ -106,7 +106,9 @@ def bench_has_tokens_before():
     for row in out["rows"]:
         rate = row["tok_s"]
         assert 0 < rate["min"] <= rate["median"] <= rate["max"], row
-    assert "realm bench: " in realm("bench", "-d", 100000, "-r", 1, status=1)
+    said = realm("bench", "-d", 100000, "-r", 1, status=2)
+    assert "-d 100000 and -p 512 are more tokens than the model's context, 1024" in said, said
+    assert "read bandwidth" not in realm("bench", "-p", 0, "-n", 4, "-b", 1, "-r", 1)
 
 
 def bench_wants_something_to_measure():

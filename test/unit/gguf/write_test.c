@@ -9,9 +9,11 @@
 #include <cmocka.h>
 
 #include <dirent.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/compiler.h"
@@ -234,6 +236,24 @@ static void a_write_that_fails_is_told(void **state)
     assert_null(w);
 }
 
+static void only_a_file_is_replaced(void **state)
+{
+    (void)state;
+    struct gguf_writer *w;
+    struct realm_error err = {0};
+    assert_int_equal(gguf_writer_open(&w, "/tmp", 0, 0, &err), REALM_E_ARG);
+    assert_null(w);
+    assert_string_equal(err.message, "/tmp is a folder");
+    char pipe[PATH_MAX];
+    snprintf(pipe, sizeof(pipe), "%s.pipe", target);
+    assert_int_equal(mkfifo(pipe, 0600), 0);
+    assert_int_equal(gguf_writer_open(&w, pipe, 0, 0, &err), REALM_E_ARG);
+    assert_non_null(strstr(err.message, "no regular file"));
+    struct stat there;
+    assert_true(stat(pipe, &there) == 0 && S_ISFIFO(there.st_mode));
+    unlink(pipe);
+}
+
 static void every_failing_allocation(void **state)
 {
     (void)state;
@@ -262,6 +282,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_copy_is_the_same),         cmocka_unit_test(the_alignment_is_kept),
         cmocka_unit_test(values_of_our_own),          cmocka_unit_test(misuse_leaves_the_old_file),
         cmocka_unit_test(a_write_that_fails_is_told), cmocka_unit_test(every_failing_allocation),
+        cmocka_unit_test(only_a_file_is_replaced),
     };
     return cmocka_run_group_tests_name("gguf/write", tests, set_up, tear_down);
 }
