@@ -17,6 +17,8 @@ import server
 from server import test
 
 ANSWER = "The capital of France is Paris."
+# Says the same again and again, to the last token.
+LONG = {"prompt": "Once", "max_tokens": 900, "temperature": 0, "frequency_penalty": -2}
 FRANCE = [{"role": "user", "content": "What is the capital of France?"}]
 
 
@@ -100,8 +102,7 @@ def many_calls_on_one_connection(s):
 @test
 def cancel(s):
     with opened(s) as ws:
-        ask(ws, "long", "generate", prompt="Once upon a time", max_tokens=1000, stream=True,
-            temperature=2)
+        ask(ws, "long", "generate", **LONG, stream=True)
         assert answer(ws)["status"] == "streaming"
         ask(ws, "c", "cancel", id="long")
         seen = {}
@@ -141,9 +142,10 @@ def a_cancel_and_the_end_that_meet(s):
 @test
 def leaving_ends_the_work(s):
     with opened(s) as ws:
-        for i in range(5):
-            ask(ws, str(i), "generate", prompt="Once", max_tokens=1000, temperature=2, stream=True)
+        for i in range(32):
+            ask(ws, str(i), "generate", **LONG, stream=True)
         answer(ws)
+        ws.close_socket()  # without a word: a goodbye would wait behind what was not read
     assert s.wait_for("realm_requests_running", 0, 0.5) is not None
 
 
@@ -202,12 +204,13 @@ def refusals(s):
 @test
 def an_open_id_cannot_be_used_twice(s):
     with opened(s) as ws:
-        ask(ws, "a", "generate", prompt="Once", max_tokens=900, temperature=2, stream=True)
+        ask(ws, "a", "generate", **LONG, stream=True)
         answer(ws)
         ask(ws, "a", "health")
         while (got := answer(ws))["status"] == "streaming":
             pass
         assert got["status"] == "error" and got["error"]["details"]["param"] == "id"
+        ws.close_socket()
 
 
 def close_code(ws):
@@ -224,8 +227,7 @@ def a_shutdown_lets_calls_end(_):
     other = server.Server(sys.argv[1])
     with opened(other) as idle, opened(other) as ws:
         for i in range(32):
-            ask(ws, str(i), "generate", prompt="Once", max_tokens=900, stream=i % 2 == 0, seed=i,
-                temperature=2, ignore_eos=True)
+            ask(ws, str(i), "generate", **LONG, stream=i % 2 == 0)
         answer(ws)
         other.process.send_signal(signal.SIGTERM)
         assert close_code(idle) == 1001
@@ -245,7 +247,7 @@ def a_shutdown_that_waits_no_longer_tells_calls(_):
     other = server.Server(sys.argv[1], config="api:\n  drain_s: 0\n")
     with opened(other) as ws:
         for i in range(32):
-            ask(ws, str(i), "generate", prompt="Once", max_tokens=900, temperature=2)
+            ask(ws, str(i), "generate", **LONG)
         assert other.wait_for("realm_requests_running", 32, 10) is not None
         other.process.send_signal(signal.SIGTERM)
         codes = [answer(ws).get("error", {}).get("code") for _ in range(32)]
