@@ -146,13 +146,16 @@ static int plan_texts(struct plan *plan)
     return -1;
 }
 
+/* The engine would speak of prompts, which nobody here has written.  Each but a text that becomes
+ * a vector is followed by a token. */
 static int check_context(const struct plan *plan, uint32_t context)
 {
     for (size_t i = 0; i < plan->n_rows; i++) {
         const struct row *row = &plan->rows[i];
-        if ((uint64_t)plan->depth + row->tokens > context)
+        const uint64_t tokens = (uint64_t)plan->depth + row->tokens + (row->test != BENCH_EMBED);
+        if (tokens > context)
             return cmd_usage(
-                "bench", "-d %u and -%c %u are more tokens than the model's context, %u",
+                "bench", "-d %u and -%c %u do not fit the model's context of %u tokens",
                 plan->depth, row->test == BENCH_DECODE ? 'n' : 'p', row->tokens, context);
     }
     return -1;

@@ -29,8 +29,8 @@ static const struct opt_help help = {
         "  Q5_K_M, Q4_K_M, Q3_K_M: those that matter most with more bits, up to Q6_K\n"
         "Vectors stay F32.  Rows that are no multiple of 256 get the nearest type in blocks of\n"
         "32 in place of Q6_K (Q8_0), Q5_K (Q5_1), Q4_K (Q5_0), Q3_K and Q2_K (Q4_0) and IQ4_XS\n"
-        "(IQ4_NL).  A file that is at OUT is replaced.  Begin with a model of F32, F16 or BF16: "
-        "what is quantised twice loses twice.",
+        "(IQ4_NL).  Begin with a model of F32, F16 or BF16: what is quantised twice loses twice.\n"
+        "A file that is at OUT already is replaced.",
     .examples = "  realm quantize llama-f16.gguf llama-q4_k_m.gguf Q4_K_M",
 };
 

@@ -22,8 +22,8 @@ ALWAYS_INLINE void ask(uintptr_t first, const size_t bytes)
             __builtin_prefetch((const void *)(first + line * LINE_BYTES), 0, FETCH_TO_L2);
 }
 
-/* Asks for what comes `ahead` behind a part of a matrix, if ahead is not 0, as it is for all
- * tiles of tokens but the first. */
+/* Asks for what lies `ahead` bytes further on than a part of a matrix; for nothing if ahead is 0,
+ * as it is for all tiles of tokens but the first. */
 ALWAYS_INLINE void fetch(const void *part, const size_t bytes, size_t ahead)
 {
     if (ahead)

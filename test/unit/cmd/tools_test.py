@@ -107,7 +107,8 @@ def bench_has_tokens_before():
         rate = row["tok_s"]
         assert 0 < rate["min"] <= rate["median"] <= rate["max"], row
     said = realm("bench", "-d", 100000, "-r", 1, status=2)
-    assert "-d 100000 and -p 512 are more tokens than the model's context, 1024" in said, said
+    assert "-d 100000 and -p 512 do not fit the model's context of 1024 tokens" in said, said
+    assert "-p 1024 do not fit" in realm("bench", "-p", 1024, "-r", 1, status=2)
     assert "read bandwidth" not in realm("bench", "-p", 0, "-n", 4, "-b", 1, "-r", 1)
 
 
