@@ -141,9 +141,15 @@ static void short_texts_share_steps(void **state)
     enum { N = 200 };
     struct bench b;
     struct sched_gen *gens[N];
-    open_bench(&b, 2, 4000, 0);
+    const struct sched_options options = {
+        .kv_bytes_max = 4000 * bench_page_bytes(model, KV_F16),
+        .kv_type = KV_F16,
+        .manual = true, // they have all come before the first step
+    };
+    bench_open(&b, model, options, 2, 0);
     for (size_t i = 0; i < N; i++)
         gens[i] = start(&b, 1, REALM_POOL_MEAN, NULL);
+    bench_run(&b);
     for (size_t i = 0; i < N; i++)
         expect(gens[i], 1, 0);
     assert_true(bench_stats(&b).steps < N / 2);

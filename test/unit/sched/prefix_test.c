@@ -60,19 +60,13 @@ static struct sched_gen *start(struct bench *b, uint32_t prompt)
     return bench_start(b, "a", prompts[prompt].ids, prompts[prompt].n, 0, ANSWER);
 }
 
-static void run(struct bench *b)
-{
-    while (sched_turn(b->sched))
-        ;
-}
-
 static void make_references(enum kv_type kv)
 {
     struct bench b;
     open_bench(&b, kv, 1, true, 0);
     for (uint32_t i = 0; i < PROMPTS; i++) {
         struct sched_gen *g = start(&b, i);
-        run(&b);
+        bench_run(&b);
         bench_read(g, &prompts[i].want);
         assert_int_equal(prompts[i].want.n, ANSWER);
         assert_int_equal(prompts[i].want.usage.cached_tokens, 0);
@@ -104,12 +98,12 @@ static void compare_batch(enum kv_type kv, unsigned threads, uint32_t n)
     open_bench(&b, kv, threads, false, n % 2 ? 0 : 5 * 1000000u);
     for (uint32_t i = 0; i < PROMPTS; i += 3) {
         struct sched_gen *g = start(&b, i);
-        run(&b);
+        bench_run(&b);
         found += compare(g, i, threads, 1);
     }
     for (uint32_t i = 0; i < n; i++)
         gens[i] = start(&b, i * 5 % PROMPTS);
-    run(&b);
+    bench_run(&b);
     for (uint32_t i = 0; i < n; i++) {
         uint32_t prompt = i * 5 % PROMPTS, cached = compare(gens[i], prompt, threads, n);
         assert_true(prompt % 3 || cached == prompts[prompt].n - 1);

@@ -1,6 +1,5 @@
 /* What is wanted of a prompt's own tokens, against a forward pass that computes the
  * whole prompt in one step: the same bits, each once, however the prompt is cut. */
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -156,22 +155,6 @@ static void a_prompt_is_the_same_however_it_is_cut(void **state)
     }
 }
 
-/* Holds the scheduler after the calls-th step of a generation until it is let go. */
-struct gate {
-    atomic_uint calls;
-    atomic_bool open;
-};
-
-enum { GATE_CALLS = 20 };
-
-static void hold(void *ctx)
-{
-    struct gate *gate = ctx;
-    if (atomic_fetch_add(&gate->calls, 1) + 1 == GATE_CALLS)
-        while (!atomic_load(&gate->open))
-            ;
-}
-
 /* An older answer takes the pages in the middle of the prompt: what was told of its
  * tokens, or added to the mean, is not told or added again. */
 static void nothing_of_a_prompt_is_taken_twice(void **state)
@@ -180,20 +163,18 @@ static void nothing_of_a_prompt_is_taken_twice(void **state)
     for (int pooling = REALM_POOL_NONE; pooling <= REALM_POOL_LAST; pooling++) {
         struct bench b;
         struct realm_event e;
-        struct gate gate = {.open = false};
+        struct gate gate = {.calls = 20};
         open_bench(&b, 2, 29, 12 * 1000000u);
         struct realm_request r = bench_request(80);
-        r.notify = hold;
-        r.notify_ctx = &gate;
+        bench_hold(&r, &gate);
         struct sched_gen *older = start(&b, 10, &r); // two pages, full three steps after the gate
-        while (atomic_load(&gate.calls) < GATE_CALLS)
-            ;
+        bench_await(&gate);
         r = bench_request(0);
         r.prompt_only = r.prompt_logprobs = true;
         r.top_logprobs = TOP;
         r.pooling = (enum realm_pooling)pooling;
         struct sched_gen *g = start(&b, LENGTH, &r); // the other 27
-        atomic_store(&gate.open, true);
+        bench_let_go(&gate);
         e = read_prompt(g, TOP);
         expect_embedding(&e, r.pooling);
         sched_gen_close(g);

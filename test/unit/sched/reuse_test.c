@@ -181,17 +181,26 @@ static void waiting_for_another_ends_with_it(void **state)
     (void)state;
     struct bench b;
     struct answer second, third;
-    open_bench(&b, KV_F16, 1000, false, 20 * 1000000u);
+    const struct sched_options options = {
+        .kv_bytes_max = 1000 * PAGE_BYTES_F16,
+        .kv_type = KV_F16,
+        .manual = true,
+    };
+    bench_open(&b, model, options, 2, 20 * 1000000u);
     struct sched_gen *first = bench_start(&b, "a", long_ids, LONG, 0, ANSWER);
     struct sched_gen *same = bench_start(&b, "a", long_ids, LONG, 0, ANSWER);
     struct sched_gen *own = bench_start(&b, "a", prompts[0].ids, prompts[0].n, 0, ANSWER);
     struct sched_stats s;
-    do
+    do {
+        assert_true(sched_turn(b.sched));
         s = bench_stats(&b);
-    while (s.running < 2);
+    } while (s.running < 2);
     assert_int_equal(s.waiting, 1);
     assert_true(s.prompt_rows < LONG / 16 * 16); // it is not the one that waits which runs
+    sched_gen_cancel(first);
+    (void)sched_turn(b.sched);
     sched_gen_close(first);
+    bench_run(&b);
     bench_read(same, &second);
     bench_read(own, &third);
     assert_int_equal(third.usage.cached_tokens, 0);
@@ -252,8 +261,7 @@ static void note_order(const char *before, bool alike, uint64_t order[IN_ORDER])
     bench_open(&b, model, options, 2, 10 * 1000000u);
     for (uint32_t i = 0; i < IN_ORDER; i++) {
         struct sched_gen *g = bench_start(&b, before, ids + i, LONG - 40 * i, 0, 2);
-        while (sched_turn(b.sched))
-            ;
+        bench_run(&b);
         struct answer a;
         bench_read(g, &a);
     }

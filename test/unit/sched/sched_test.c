@@ -21,14 +21,32 @@ static void open_bench(struct bench *b, uint64_t kv_pages, uint64_t ns)
     bench_open(b, model, options, 2, ns);
 }
 
-static struct sched_gen *start(struct bench *b, size_t n_ids, uint32_t max_tokens)
+static struct sched_gen *start_request(struct bench *b, size_t n_ids,
+                                       const struct realm_request *request)
 {
     static uint32_t ids[2000];
     for (size_t i = 0; i < n_ids; i++)
         ids[i] = 300 + (uint32_t)(i * 31 % 1000);
-    struct realm_request request = bench_request(max_tokens);
     struct sched_gen *g;
-    assert_int_equal(sched_gen_open(&g, b->model, ids, n_ids, 0, &request, 1, NULL), 0);
+    assert_int_equal(sched_gen_open(&g, b->model, ids, n_ids, 0, request, 1, NULL), 0);
+    return g;
+}
+
+static struct sched_gen *start(struct bench *b, size_t n_ids, uint32_t max_tokens)
+{
+    struct realm_request request = bench_request(max_tokens);
+    return start_request(b, n_ids, &request);
+}
+
+/* The scheduler is held at its first token until the gate is opened. */
+static struct sched_gen *start_held(struct bench *b, struct gate *gate, size_t n_ids,
+                                    uint32_t max_tokens)
+{
+    struct realm_request request = bench_request(max_tokens);
+    *gate = (struct gate){.calls = 1};
+    bench_hold(&request, gate);
+    struct sched_gen *g = start_request(b, n_ids, &request);
+    bench_await(gate);
     return g;
 }
 
@@ -61,12 +79,12 @@ static void answers_go_on_while_a_prompt_is_read(void **state)
 {
     (void)state;
     struct bench b;
-    struct realm_event e;
+    struct gate gate;
     open_bench(&b, 200, 10 * 1000000u);
-    struct sched_gen *first = start(&b, 5, 300);
-    assert_int_equal(sched_gen_next(first, &e, NULL), 0);
+    struct sched_gen *first = start_held(&b, &gate, 5, 300);
     uint64_t decoded = bench_stats(&b).decode_rows;
     struct sched_gen *second = start(&b, 900, 1);
+    bench_let_go(&gate);
     struct realm_usage usage = finish(second);
     struct sched_stats s = bench_stats(&b);
     /* The second's prompt took many steps, and the first was in most of them. */
@@ -113,13 +131,15 @@ static void first_come_first_served(void **state)
 {
     (void)state;
     struct bench b;
+    struct gate gate;
     open_bench(&b, 10, 1000);
     struct sched_gen *gens[4] = {
-        start(&b, 100, 30),
+        start_held(&b, &gate, 100, 30),
         start(&b, 140, 8), // does not fit beside the first
         start(&b, 10, 4),  // would, but came later
         start(&b, 10, 4),
     };
+    bench_let_go(&gate);
     struct realm_usage u[4];
     for (unsigned i = 0; i < 4; i++)
         u[i] = finish(gens[i]);
@@ -134,9 +154,11 @@ static void the_oldest_is_never_preempted(void **state)
     (void)state;
     struct bench b;
     open_bench(&b, 12, 1000);
+    struct gate gate;
     struct sched_gen *gens[5];
-    for (unsigned i = 0; i < 5; i++)
-        gens[i] = start(&b, 20, 150); // 11 pages each in the end
+    for (unsigned i = 0; i < 5; i++) // 11 pages each in the end
+        gens[i] = i ? start(&b, 20, 150) : start_held(&b, &gate, 20, 150);
+    bench_let_go(&gate);
     for (unsigned i = 0; i < 5; i++)
         assert_int_equal(finish(gens[i]).completion_tokens, 150);
     struct sched_stats s = bench_stats(&b);
@@ -153,9 +175,11 @@ static void shutdown_ends_all_and_refuses_more(void **state)
     (void)state;
     struct bench b;
     struct realm_event e;
+    struct gate gate;
     open_bench(&b, 100, 1000);
-    struct sched_gen *g = start(&b, 10, 500);
+    struct sched_gen *g = start_held(&b, &gate, 10, 500);
     sched_shutdown(b.sched);
+    bench_let_go(&gate);
     do {
         assert_int_equal(sched_gen_next(g, &e, NULL), 0);
     } while (e.kind == REALM_EVENT_TOKEN);

@@ -1,8 +1,8 @@
 #include "util.h"
 
-#include <stdatomic.h>
 #include <string.h>
 
+#include "base/thread.h"
 #include "model/forward.h"
 
 static atomic_uint_fast64_t now_ns, step_ns;
@@ -43,6 +43,37 @@ struct sched_stats bench_stats(const struct bench *b)
     struct sched_stats s;
     sched_stats(b->sched, &s);
     return s;
+}
+
+void bench_run(struct bench *b)
+{
+    while (sched_turn(b->sched))
+        ;
+}
+
+static void hold(void *ctx)
+{
+    struct gate *gate = ctx;
+    if (atomic_fetch_add(&gate->called, 1) + 1 == gate->calls)
+        while (!atomic_load(&gate->open))
+            thread_yield();
+}
+
+void bench_hold(struct realm_request *r, struct gate *gate)
+{
+    r->notify = hold;
+    r->notify_ctx = gate;
+}
+
+void bench_await(const struct gate *gate)
+{
+    while (atomic_load(&gate->called) < gate->calls)
+        thread_yield();
+}
+
+void bench_let_go(struct gate *gate)
+{
+    atomic_store(&gate->open, true);
 }
 
 uint64_t bench_scratch(const struct model *model, unsigned threads)

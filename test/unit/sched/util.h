@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdatomic.h>
 
 #include "sched/sched.h"
 
@@ -28,6 +29,22 @@ void bench_open(struct bench *b, struct model *model, struct sched_options optio
                 unsigned threads, uint64_t look_ns);
 void bench_close(struct bench *b);
 struct sched_stats bench_stats(const struct bench *b);
+
+/* Of a manual scheduler: turns until nothing is left to do. */
+void bench_run(struct bench *b);
+
+/* Holds the scheduler at the calls-th notice of a generation, so that what comes meanwhile has
+ * come by then on any machine. */
+struct gate {
+    unsigned calls;
+    atomic_uint called;
+    atomic_bool open;
+};
+
+void bench_hold(struct realm_request *r, struct gate *gate);
+/* Until the scheduler is held. */
+void bench_await(const struct gate *gate);
+void bench_let_go(struct gate *gate);
 
 /* Bytes that the forward pass of model takes with so many threads. */
 uint64_t bench_scratch(const struct model *model, unsigned threads);
