@@ -85,6 +85,7 @@ static void carve_rows(struct forward *f, struct carver *c)
     f->cs = carve_floats(c, rows * f->model->n_ropes, cfg->rope_dim);
     f->norm = carve_floats(c, pool_threads(f->pool) * TILE_TOKENS, f->width_stride);
     f->logits = carve_floats(c, f->logits_max, f->logits_stride);
+    f->stretches = carve(c, pool_threads(f->pool), forward_stretch_bytes());
     f->sees = carve(c, rows * (cfg->heads / cfg->kv_heads), sizeof(*f->sees));
     f->runs = carve(c, rows, sizeof(*f->runs));
     f->run_of = carve(c, rows, sizeof(*f->run_of));

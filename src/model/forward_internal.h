@@ -55,11 +55,12 @@ struct forward {
     void *acts[ACT_KINDS]; /* packed rows; NULL for kinds that no matrix wants */
     float *part_m, *part_l, *part_o; /* (slots), (slots, 16), (slots, dim): of segments */
     size_t slots;
-    uint32_t *sees;       /* (rows, heads / kv_heads): the last position that it does */
-    struct run *runs;     /* (rows) of one round of attention */
-    uint32_t *run_of;     /* (rows) */
-    uint32_t *logits_row; /* (logits_max): the row that wants them */
-    atomic_bool *bad;     /* (rows): a value was not finite; a row's experts may tell at once */
+    struct stretch *stretches; /* (threads): of the products that run */
+    uint32_t *sees;            /* (rows, heads / kv_heads): the last position that it does */
+    struct run *runs;          /* (rows) of one round of attention */
+    uint32_t *run_of;          /* (rows) */
+    uint32_t *logits_row;      /* (logits_max): the row that wants them */
+    atomic_bool *bad; /* (rows): a value was not finite; a row's experts may tell at once */
 
     /* Experts.  An entry is a row at one of its experts; those of an expert stand together. */
     float *router;          /* (rows, experts) */
@@ -106,6 +107,8 @@ struct tile {
 };
 
 /* product.c */
+
+size_t forward_stretch_bytes(void);
 
 /* Computes the products in one phase. */
 void forward_products(struct forward *f, const struct product *products, size_t n);

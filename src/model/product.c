@@ -1,4 +1,5 @@
 /* model/product.c - rows into tiles, tiles times matrices. */
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/assert.h"
@@ -6,9 +7,21 @@
 #include "base/limits.h"
 #include "model/forward_internal.h"
 
-/* Chunks of panels per thread and phase: enough to even out, few enough that each
- * is a long stretch of memory. */
-enum { CHUNKS_PER_THREAD = 8 };
+/* A thread's share of the panels, of which it takes one chunk after another: memory is read in
+ * one go, and what the end of a chunk asks for ahead is the beginning of its own next.  Then it
+ * helps the others.  A stretch is the same thread's in every step, which finds in its cache what
+ * fits there. */
+enum { CHUNKS_PER_STRETCH = 16 };
+
+struct stretch {
+    ALIGNED(CACHE_LINE) atomic_size_t next; /* chunk */
+    size_t end;
+};
+
+size_t forward_stretch_bytes(void)
+{
+    return sizeof(struct stretch);
+}
 
 /* Rows that panels are multiplied by in one go: so many that they stay in a core's
  * second-level cache while one panel after another comes along.  Panels of floats are
@@ -33,7 +46,8 @@ struct product_phase {
     const struct product *products;
     size_t n;
     size_t panels; /* of all products */
-    size_t chunk;  /* panels of one item */
+    size_t chunk;  /* panels */
+    size_t threads;
 };
 
 static void some_panels(const struct forward *f, const struct product *p, size_t from, size_t n)
@@ -49,11 +63,9 @@ static void some_panels(const struct forward *f, const struct product *p, size_t
                                   n, acts + row * row_bytes, w->k, min_size(pass, p->rows - row));
 }
 
-static void product_item(void *ctx, size_t item, unsigned worker)
+static void take_chunk(const struct product_phase *ph, size_t chunk)
 {
-    (void)worker;
-    const struct product_phase *ph = ctx;
-    size_t begin = item * ph->chunk, end = min_size(begin + ph->chunk, ph->panels);
+    size_t begin = chunk * ph->chunk, end = min_size(begin + ph->chunk, ph->panels);
     size_t base = 0;
     for (size_t i = 0; i < ph->n; i++) {
         size_t panels = ph->products[i].w->panels;
@@ -64,13 +76,35 @@ static void product_item(void *ctx, size_t item, unsigned worker)
     }
 }
 
+static void product_item(void *ctx, size_t item, unsigned worker)
+{
+    (void)item;
+    const struct product_phase *ph = ctx;
+    for (size_t i = 0; i < ph->threads; i++) {
+        struct stretch *s = &ph->f->stretches[(worker + i) % ph->threads];
+        for (;;) {
+            size_t chunk = atomic_fetch_add_explicit(&s->next, 1, memory_order_relaxed);
+            if (chunk >= s->end)
+                break;
+            take_chunk(ph, chunk);
+        }
+    }
+}
+
 void forward_products(struct forward *f, const struct product *products, size_t n)
 {
-    struct product_phase ph = {.f = f, .products = products, .n = n};
+    struct product_phase ph = {
+        .f = f, .products = products, .n = n, .threads = pool_threads(f->pool)};
     for (size_t i = 0; i < n; i++)
         ph.panels += products[i].w->panels;
-    ph.chunk = max_size(ph.panels / (pool_threads(f->pool) * CHUNKS_PER_THREAD), 1);
-    pool_run(f->pool, product_item, &ph, (ph.panels + ph.chunk - 1) / ph.chunk);
+    /* Even: panels of floats are taken in pairs. */
+    ph.chunk = max_size(round_up(ph.panels / (ph.threads * CHUNKS_PER_STRETCH), 2), 2);
+    size_t chunks = (ph.panels + ph.chunk - 1) / ph.chunk;
+    for (size_t i = 0; i < ph.threads; i++) {
+        atomic_init(&f->stretches[i].next, chunks * i / ph.threads);
+        f->stretches[i].end = chunks * (i + 1) / ph.threads;
+    }
+    pool_run(f->pool, product_item, &ph, ph.threads);
 }
 
 unsigned forward_kinds(const struct matrix *const *matrices, size_t n)
