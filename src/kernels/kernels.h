@@ -85,6 +85,9 @@ void panel_unpack_row(enum gemm_type type, const void *panel, size_t r, size_t k
  * many, so the tile whose first token is t0 starts t0 * act_bytes into the buffer.
  * A multiple of KERN_ALIGN. */
 size_t act_bytes(enum act_kind kind, size_t k);
+/* Where item k of a token begins, a multiple of its block, in a tile of one token; in one of T
+ * tokens T times as far on. */
+size_t act_at(enum act_kind kind, size_t k);
 
 /* Tokens are cut into tiles of 8 from the front, then 4, 2, 1 for what is left.
  * Width of the tile that begins at token t0 of n. */

@@ -113,14 +113,19 @@ size_t panel_bytes(enum gemm_type type, size_t k)
     return (blocks + t->blocks - 1) / t->blocks * t->bytes;
 }
 
-size_t act_bytes(enum act_kind kind, size_t k)
+size_t act_at(enum act_kind kind, size_t k)
 {
     static const uint8_t bytes[ACT_KINDS] = {[ACT_F32] = 4, [ACT_BF16] = 2};
     if (kind == ACT_Q8_32)
-        return round_up(k / QK * ACT32_BYTES, KERN_ALIGN);
+        return k / QK * ACT32_BYTES;
     if (kind == ACT_Q8_256)
-        return round_up(k / QK_K * ACT256_BYTES, KERN_ALIGN);
-    return round_up((k + k % 2) * bytes[kind], KERN_ALIGN);
+        return k / QK_K * ACT256_BYTES;
+    return (k + k % 2) * bytes[kind];
+}
+
+size_t act_bytes(enum act_kind kind, size_t k)
+{
+    return round_up(act_at(kind, k), KERN_ALIGN);
 }
 
 static const uint8_t *row_at(const struct rows *rows, size_t r, size_t byte)

@@ -277,6 +277,7 @@ static void merge_item(void *ctx, size_t item, unsigned worker)
 struct att_pack_phase {
     struct forward *f;
     unsigned kinds;
+    size_t k;
 };
 
 static void att_pack_item(void *ctx, size_t item, unsigned worker)
@@ -284,10 +285,9 @@ static void att_pack_item(void *ctx, size_t item, unsigned worker)
     (void)worker;
     const struct att_pack_phase *ph = ctx;
     struct forward *f = ph->f;
-    const struct model_config *c = &f->model->config;
-    size_t start = forward_tile_start(item, f->n);
-    forward_pack(f, ph->kinds, start, tile_width(start, f->n), f->att + start * f->att_stride,
-                 f->att_stride, (size_t)c->heads * c->head_dim);
+    const struct strip strip = forward_strip(f, ph->k, item);
+    forward_pack(f, ph->kinds, &strip, f->att + strip.start * f->att_stride + strip.at,
+                 f->att_stride);
 }
 
 static void attend(struct forward *f)
@@ -313,8 +313,8 @@ void forward_attention(struct forward *f)
     forward_products(f, qkv, ARRAY_LEN(qkv));
     pool_run(f->pool, rope_item, f, f->n);
     attend(f);
-    struct att_pack_phase ph = {f, forward_kinds(out, ARRAY_LEN(out))};
-    pool_run(f->pool, att_pack_item, &ph, tile_count(f->n));
+    struct att_pack_phase ph = {f, forward_kinds(out, ARRAY_LEN(out)), l->o.k};
+    pool_run(f->pool, att_pack_item, &ph, forward_strips(f, ph.k));
     const struct product o = {
         .w = &l->o, .y = f->branch, .y_stride = f->width_stride, .rows = f->n};
     forward_products(f, &o, 1);

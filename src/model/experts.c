@@ -93,7 +93,8 @@ static void pack_rows_item(void *ctx, size_t item, unsigned worker)
     for (size_t i = 0; i < t->width; i++)
         memcpy(rows + i * f->width_stride, f->branch + f->row_of[t->first + i] * f->width_stride,
                width * sizeof(*rows));
-    forward_pack(f, ph->kinds, t->first, t->width, rows, f->width_stride, width);
+    const struct strip whole = forward_whole(t->first, t->width, width);
+    forward_pack(f, ph->kinds, &whole, rows, f->width_stride);
 }
 
 static void gate_tile_item(void *ctx, size_t item, unsigned worker)
@@ -102,13 +103,12 @@ static void gate_tile_item(void *ctx, size_t item, unsigned worker)
     const struct tile_phase *ph = ctx;
     struct forward *f = ph->f;
     const struct tile *t = &f->tiles[item];
-    size_t size = f->model->config.expert_ffn;
+    const struct strip whole = forward_whole(t->first, t->width, f->model->config.expert_ffn);
     for (size_t entry = t->first; entry < t->first + t->width; entry++) {
-        float *gate = forward_gate(f, &f->layer->experts.each, t->expert, entry, size);
-        forward_guard(f, f->row_of[entry], gate, size);
+        float *gate = forward_gate(f, &f->layer->experts.each, t->expert, entry, &whole);
+        forward_guard(f, f->row_of[entry], gate, whole.n);
     }
-    forward_pack(f, ph->kinds, t->first, t->width, f->gate + t->first * f->ffn_stride,
-                 f->ffn_stride, size);
+    forward_pack(f, ph->kinds, &whole, f->gate + t->first * f->ffn_stride, f->ffn_stride);
 }
 
 /* Appends y = x W^T of every expert that has rows; returns the products there are. */

@@ -25,17 +25,19 @@ static void gate_by(const struct forward *f, float *gate, const float *up, size_
 }
 
 float *forward_gate(const struct forward *f, const struct ffn *ffn, size_t expert, size_t row,
-                    size_t n)
+                    const struct strip *strip)
 {
-    float *gate = f->gate + row * f->ffn_stride, *up = f->up + row * f->ffn_stride;
+    const size_t n = strip->n, at = row * f->ffn_stride + strip->at;
+    const size_t bias_at = expert * strip->k + strip->at;
+    float *gate = f->gate + at, *up = f->up + at;
     if (ffn->up_bias)
-        f->kernels->add(up, ffn->up_bias + expert * n, n);
+        f->kernels->add(up, ffn->up_bias + bias_at, n);
     if (!ffn->gate.rows) {
         (f->model->config.arch->gelu_by_erf ? f->kernels->gelu_erf : f->kernels->gelu)(up, n);
         return up;
     }
     if (ffn->gate_bias)
-        f->kernels->add(gate, ffn->gate_bias + expert * n, n);
+        f->kernels->add(gate, ffn->gate_bias + bias_at, n);
     gate_by(f, gate, up, n);
     return gate;
 }
@@ -45,11 +47,12 @@ static void gate_item(void *ctx, size_t item, unsigned worker)
     (void)worker;
     const struct ffn_phase *ph = ctx;
     struct forward *f = ph->f;
-    size_t start = forward_tile_start(item, f->n), width = tile_width(start, f->n);
-    const float *rows = (ph->ffn->gate.rows ? f->gate : f->up) + start * f->ffn_stride;
-    for (size_t i = 0; i < width; i++)
-        forward_guard(f, start + i, forward_gate(f, ph->ffn, 0, start + i, ph->size), ph->size);
-    forward_pack(f, ph->kinds, start, width, rows, f->ffn_stride, ph->size);
+    const struct strip strip = forward_strip(f, ph->size, item);
+    const float *rows = ph->ffn->gate.rows ? f->gate : f->up;
+    for (size_t row = strip.start; row < strip.start + strip.width; row++)
+        forward_guard(f, row, forward_gate(f, ph->ffn, 0, row, &strip), strip.n);
+    forward_pack(f, ph->kinds, &strip, rows + strip.start * f->ffn_stride + strip.at,
+                 f->ffn_stride);
 }
 
 void forward_dense(struct forward *f, const struct ffn *ffn, size_t size, float *y)
@@ -61,7 +64,7 @@ void forward_dense(struct forward *f, const struct ffn *ffn, size_t size, float 
     size_t gates = ffn->gate.rows ? 1 : 0;
     forward_products(f, products + 1 - gates, 1 + gates);
     struct ffn_phase ph = {f, ffn, size, forward_kinds(out, ARRAY_LEN(out))};
-    pool_run(f->pool, gate_item, &ph, tile_count(f->n));
+    pool_run(f->pool, gate_item, &ph, forward_strips(f, size));
     const struct product down = {
         .w = &ffn->down, .y = y, .y_stride = f->width_stride, .rows = f->n};
     forward_products(f, &down, 1);

@@ -308,6 +308,7 @@ static void output_item(void *ctx, size_t item, unsigned worker)
     const struct model *m = f->model;
     const struct matrix *const out[] = {&m->output};
     size_t start = forward_tile_start(item, f->n_logits), width = tile_width(start, f->n_logits);
+    const struct strip whole = forward_whole(start, width, m->config.width);
     float *norm = f->norm + worker * TILE_TOKENS * f->width_stride;
     for (size_t i = 0; i < width; i++) {
         size_t row = f->logits_row[start + i];
@@ -316,7 +317,7 @@ static void output_item(void *ctx, size_t item, unsigned worker)
         forward_norm(f, y, f->x + row * f->width_stride, &m->output_norm, m->config.width);
         forward_guard(f, row, y, m->config.width);
     }
-    forward_pack(f, forward_kinds(out, 1), start, width, norm, f->width_stride, m->config.width);
+    forward_pack(f, forward_kinds(out, 1), &whole, norm, f->width_stride);
 }
 
 static void finish_logits_item(void *ctx, size_t i, unsigned worker)

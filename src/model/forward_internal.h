@@ -106,6 +106,13 @@ struct tile {
     uint32_t width;
 };
 
+/* Columns of a tile's rows, which are packed by themselves. */
+struct strip {
+    size_t start, width; /* the tile's rows */
+    size_t k;            /* columns that a row has */
+    size_t at, n;        /* those of the strip */
+};
+
 /* product.c */
 
 size_t forward_stretch_bytes(void);
@@ -116,9 +123,15 @@ void forward_products(struct forward *f, const struct product *products, size_t 
 unsigned forward_kinds(const struct matrix *const *matrices, size_t n);
 /* Where the i-th tile begins that rows are cut into. */
 size_t forward_tile_start(size_t tile, size_t rows);
-/* Packs a tile's rows for each kind. */
-void forward_pack(struct forward *f, unsigned kinds, size_t tile_start, size_t width,
-                  const float *x, size_t x_stride, size_t k);
+/* All columns of the tile. */
+struct strip forward_whole(size_t start, size_t width, size_t k);
+/* How many strips of rows with k columns a phase has, few tiles being cut so that there are some
+ * for every thread; and the i-th of them. */
+size_t forward_strips(const struct forward *f, size_t k);
+struct strip forward_strip(const struct forward *f, size_t k, size_t i);
+/* Packs a strip for each kind; x: its first row's first column. */
+void forward_pack(struct forward *f, unsigned kinds, const struct strip *strip, const float *x,
+                  size_t x_stride);
 /* Marks a row whose n values are not all finite and makes them 0, so that it
  * cannot harm its neighbours. */
 void forward_guard(struct forward *f, size_t row, float *values, size_t n);
@@ -142,10 +155,10 @@ void forward_attention(struct forward *f);
 void forward_ffn(struct forward *f);
 /* From packed rows of x to y. */
 void forward_dense(struct forward *f, const struct ffn *ffn, size_t size, float *y);
-/* What comes of a row (or entry) of f's gate and up, n items each, under the biases of one
+/* What comes of a strip's columns of a row (or entry) of f's gate and up, under the biases of one
  * expert (or the only one): in gate, or in up where there is no gate. */
 float *forward_gate(const struct forward *f, const struct ffn *ffn, size_t expert, size_t row,
-                    size_t n);
+                    const struct strip *strip);
 
 /* experts.c: the same, by experts. */
 void forward_experts(struct forward *f);

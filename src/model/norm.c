@@ -44,6 +44,7 @@ static void norm_item(void *ctx, size_t item, unsigned worker)
     struct forward *f = ph->f;
     const struct model_config *c = &f->model->config;
     size_t start = forward_tile_start(item, f->n), width = tile_width(start, f->n);
+    const struct strip whole = forward_whole(start, width, c->width);
     float *norm = ph->keep ? f->branch + start * f->width_stride
                            : f->norm + worker * TILE_TOKENS * f->width_stride;
     for (size_t i = 0; i < width; i++) {
@@ -54,7 +55,7 @@ static void norm_item(void *ctx, size_t item, unsigned worker)
         forward_norm(f, y, f->x + row * f->width_stride, ph->norm, c->width);
         forward_guard(f, row, y, c->width);
     }
-    forward_pack(f, ph->kinds, start, width, norm, f->width_stride, c->width);
+    forward_pack(f, ph->kinds, &whole, norm, f->width_stride);
 }
 
 void forward_norm_pack(struct forward *f, const struct branch_end *end, const struct norm *norm,

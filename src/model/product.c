@@ -125,14 +125,49 @@ size_t forward_tile_start(size_t tile, size_t rows)
     return start;
 }
 
-void forward_pack(struct forward *f, unsigned kinds, size_t tile_start, size_t width,
-                  const float *x, size_t x_stride, size_t k)
+struct strip forward_whole(size_t start, size_t width, size_t k)
+{
+    return (struct strip){.start = start, .width = width, .k = k, .n = k};
+}
+
+/* A strip begins where blocks of every kind do, and has enough values to be worth its item. */
+enum { STRIP_COLUMNS = 256, STRIP_VALUES = 4096 };
+
+static size_t strips_of_tile(const struct forward *f, size_t k)
+{
+    size_t tiles = tile_count(f->n);
+    size_t wanted = (2 * pool_threads(f->pool) + tiles - 1) / tiles;
+    size_t worth = max_size(f->n * k / tiles / STRIP_VALUES, 1);
+    return min_size(min_size(wanted, worth), (k + STRIP_COLUMNS - 1) / STRIP_COLUMNS);
+}
+
+size_t forward_strips(const struct forward *f, size_t k)
+{
+    return tile_count(f->n) * strips_of_tile(f, k);
+}
+
+struct strip forward_strip(const struct forward *f, size_t k, size_t i)
+{
+    size_t n = strips_of_tile(f, k), blocks = (k + STRIP_COLUMNS - 1) / STRIP_COLUMNS;
+    size_t start = forward_tile_start(i / n, f->n), nth = i % n;
+    size_t at = blocks * nth / n * STRIP_COLUMNS, end = blocks * (nth + 1) / n * STRIP_COLUMNS;
+    return (struct strip){.start = start,
+                          .width = tile_width(start, f->n),
+                          .k = k,
+                          .at = at,
+                          .n = min_size(end, k) - at};
+}
+
+void forward_pack(struct forward *f, unsigned kinds, const struct strip *strip, const float *x,
+                  size_t x_stride)
 {
     for (unsigned kind = 0; kind < ACT_KINDS; kind++) {
         if (!(kinds & 1u << kind))
             continue;
-        uint8_t *tile = (uint8_t *)f->acts[kind] + tile_start * act_bytes((enum act_kind)kind, k);
-        f->kernels->act_pack[kind](tile, x, x_stride, k, width);
+        uint8_t *tile = (uint8_t *)f->acts[kind] +
+                        strip->start * act_bytes((enum act_kind)kind, strip->k) +
+                        strip->width * act_at((enum act_kind)kind, strip->at);
+        f->kernels->act_pack[kind](tile, x, x_stride, strip->n, strip->width);
     }
 }
 
