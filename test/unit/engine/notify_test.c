@@ -24,6 +24,7 @@ struct told {
     struct cond *wake;
     bool pending; /* under lock */
     uint64_t calls;
+    struct gate *gate; /* holds the engine after a notice; or NULL */
 };
 
 static void notify(void *ctx)
@@ -32,8 +33,11 @@ static void notify(void *ctx)
     mutex_lock(t->lock);
     t->pending = true;
     t->calls++;
+    struct gate *gate = t->gate;
     cond_signal(t->wake);
     mutex_unlock(t->lock);
+    if (gate)
+        gate_notice(gate);
 }
 
 struct loop {
@@ -147,6 +151,19 @@ static void a_loop_reads_many(void **state)
     realm_close(r);
 }
 
+/* A generation of one token, at which the engine is held. */
+static struct realm_gen *hold(struct realm_model *m, struct gate *gate)
+{
+    struct realm_request request = request_for("A", 1);
+    struct realm_gen *g;
+    gate_hold(&request, gate);
+    assert_int_equal(realm_gen_start(&g, m, &request, NULL), 0);
+    gate_await(gate);
+    return g;
+}
+
+enum phase { QUEUED, READING, ANSWERING, PHASES };
+
 /* Whatever it is doing, it is told of its end when it was cancelled. */
 static void the_cancelled_are_told(void **state)
 {
@@ -159,21 +176,25 @@ static void the_cancelled_are_told(void **state)
         ids[i] = 300 + (uint32_t)(i * 31 % 1000);
     struct loop l;
     loop_open(&l);
-    for (unsigned phase = 0; phase < 3; phase++) {
-        struct realm_request request = request_for(phase == 2 ? "A" : NULL, 100);
+    for (enum phase phase = QUEUED; phase < PHASES; phase++) {
+        struct realm_request request = request_for(phase == ANSWERING ? "A" : NULL, 100);
         struct told t;
-        struct realm_gen *g;
-        request.ids = phase == 2 ? NULL : ids;
+        struct gate gate = {0}; // at its first token at the latest
+        struct realm_gen *g, *before = phase == QUEUED ? hold(m, &gate) : NULL;
+        request.ids = phase == ANSWERING ? NULL : ids;
         request.n_ids = 900;
         tell(&request, &l, &t);
+        t.gate = before ? NULL : &gate;
         uint64_t rows = stats_of(r).prompt_rows;
         assert_int_equal(realm_gen_start(&g, m, &request, NULL), 0);
-        while (phase == 1 && stats_of(r).prompt_rows == rows)
+        while (phase == READING && stats_of(r).prompt_rows == rows)
             ;
-        if (phase == 2)
+        if (phase == ANSWERING)
             await(&l, &t, 1);
         realm_gen_cancel(g);
         uint64_t steps = stats_of(r).steps;
+        gate_let_go(&gate);
+        realm_gen_close(before);
         got = (struct answer){0};
         do {
             await(&l, &t, 1);
@@ -201,18 +222,22 @@ static void a_long_queue_is_cancelled_at_once(void **state)
     struct realm *r = open_engine(NULL);
     struct realm_model *m = open_tiny(r);
     struct realm_request request = request_for("Tom and Ella", ANSWER_MAX);
+    struct gate gate = {0};
     struct loop l;
     char tenant[16];
     request.tenant = tenant;
     loop_open(&l);
     for (size_t i = 0; i < N; i++) {
         tell(&request, &l, &told[i]);
+        told[i].gate = i ? NULL : &gate;
         snprintf(tenant, sizeof(tenant), "t%u", (unsigned)(i % TENANTS));
         assert_int_equal(realm_gen_start(&gens[i], m, &request, NULL), 0);
+        gate_await(&gate); // the others stand in the queue
     }
     for (size_t i = 0; i < N; i++)
         realm_gen_cancel(gens[i]);
     uint64_t steps = stats_of(r).steps;
+    gate_let_go(&gate);
     for (size_t left = N; left;) {
         await(&l, told, N);
         for (size_t i = 0; i < N; i++) {

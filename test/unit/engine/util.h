@@ -3,6 +3,7 @@
 #ifndef ENGINE_UTIL_H
 #define ENGINE_UTIL_H
 
+#include "../../gate.h"
 #include "realm/realm.h"
 
 enum { ANSWER_MAX = 512 };

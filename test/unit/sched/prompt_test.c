@@ -166,15 +166,15 @@ static void nothing_of_a_prompt_is_taken_twice(void **state)
         struct gate gate = {.calls = 20};
         open_bench(&b, 2, 29, 12 * 1000000u);
         struct realm_request r = bench_request(80);
-        bench_hold(&r, &gate);
+        gate_hold(&r, &gate);
         struct sched_gen *older = start(&b, 10, &r); // two pages, full three steps after the gate
-        bench_await(&gate);
+        gate_await(&gate);
         r = bench_request(0);
         r.prompt_only = r.prompt_logprobs = true;
         r.top_logprobs = TOP;
         r.pooling = (enum realm_pooling)pooling;
         struct sched_gen *g = start(&b, LENGTH, &r); // the other 27
-        bench_let_go(&gate);
+        gate_let_go(&gate);
         e = read_prompt(g, TOP);
         expect_embedding(&e, r.pooling);
         sched_gen_close(g);

@@ -44,9 +44,9 @@ static struct sched_gen *start_held(struct bench *b, struct gate *gate, size_t n
 {
     struct realm_request request = bench_request(max_tokens);
     *gate = (struct gate){.calls = 1};
-    bench_hold(&request, gate);
+    gate_hold(&request, gate);
     struct sched_gen *g = start_request(b, n_ids, &request);
-    bench_await(gate);
+    gate_await(gate);
     return g;
 }
 
@@ -84,7 +84,7 @@ static void answers_go_on_while_a_prompt_is_read(void **state)
     struct sched_gen *first = start_held(&b, &gate, 5, 300);
     uint64_t decoded = bench_stats(&b).decode_rows;
     struct sched_gen *second = start(&b, 900, 1);
-    bench_let_go(&gate);
+    gate_let_go(&gate);
     struct realm_usage usage = finish(second);
     struct sched_stats s = bench_stats(&b);
     /* The second's prompt took many steps, and the first was in most of them. */
@@ -139,7 +139,7 @@ static void first_come_first_served(void **state)
         start(&b, 10, 4),  // would, but came later
         start(&b, 10, 4),
     };
-    bench_let_go(&gate);
+    gate_let_go(&gate);
     struct realm_usage u[4];
     for (unsigned i = 0; i < 4; i++)
         u[i] = finish(gens[i]);
@@ -158,7 +158,7 @@ static void the_oldest_is_never_preempted(void **state)
     struct sched_gen *gens[5];
     for (unsigned i = 0; i < 5; i++) // 11 pages each in the end
         gens[i] = i ? start(&b, 20, 150) : start_held(&b, &gate, 20, 150);
-    bench_let_go(&gate);
+    gate_let_go(&gate);
     for (unsigned i = 0; i < 5; i++)
         assert_int_equal(finish(gens[i]).completion_tokens, 150);
     struct sched_stats s = bench_stats(&b);
@@ -179,7 +179,7 @@ static void shutdown_ends_all_and_refuses_more(void **state)
     open_bench(&b, 100, 1000);
     struct sched_gen *g = start_held(&b, &gate, 10, 500);
     sched_shutdown(b.sched);
-    bench_let_go(&gate);
+    gate_let_go(&gate);
     do {
         assert_int_equal(sched_gen_next(g, &e, NULL), 0);
     } while (e.kind == REALM_EVENT_TOKEN);

@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include "base/thread.h"
 #include "model/forward.h"
 
 static atomic_uint_fast64_t now_ns, step_ns;
@@ -49,31 +48,6 @@ void bench_run(struct bench *b)
 {
     while (sched_turn(b->sched))
         ;
-}
-
-static void hold(void *ctx)
-{
-    struct gate *gate = ctx;
-    if (atomic_fetch_add(&gate->called, 1) + 1 == gate->calls)
-        while (!atomic_load(&gate->open))
-            thread_yield();
-}
-
-void bench_hold(struct realm_request *r, struct gate *gate)
-{
-    r->notify = hold;
-    r->notify_ctx = gate;
-}
-
-void bench_await(const struct gate *gate)
-{
-    while (atomic_load(&gate->called) < gate->calls)
-        thread_yield();
-}
-
-void bench_let_go(struct gate *gate)
-{
-    atomic_store(&gate->open, true);
 }
 
 uint64_t bench_scratch(const struct model *model, unsigned threads)

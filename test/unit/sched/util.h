@@ -8,8 +8,8 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <stdatomic.h>
 
+#include "../../gate.h"
 #include "sched/sched.h"
 
 enum {
@@ -32,19 +32,6 @@ struct sched_stats bench_stats(const struct bench *b);
 
 /* Of a manual scheduler: turns until nothing is left to do. */
 void bench_run(struct bench *b);
-
-/* Holds the scheduler at the calls-th notice of a generation, so that what comes meanwhile has
- * come by then on any machine. */
-struct gate {
-    unsigned calls;
-    atomic_uint called;
-    atomic_bool open;
-};
-
-void bench_hold(struct realm_request *r, struct gate *gate);
-/* Until the scheduler is held. */
-void bench_await(const struct gate *gate);
-void bench_let_go(struct gate *gate);
 
 /* Bytes that the forward pass of model takes with so many threads. */
 uint64_t bench_scratch(const struct model *model, unsigned threads);
