@@ -175,8 +175,10 @@ static void who_waits_can_leave(void **state)
     struct taker first = {.version = 8}, second = {.version = 8, .gives_up = true};
     (void)state;
     atomic_store(&shut, true);
+    atomic_store(&reads, 0);
     assert_int_equal(thread_start(&first.thread, "taker", 0, take, &first), 0);
-    usleep(20000);
+    while (atomic_load(&reads) == 0) // who came first prepares it
+        usleep(1000);
     take(&second);
     assert_int_equal(second.status, REALM_E_CANCELLED);
     atomic_store(&shut, false);

@@ -84,6 +84,9 @@ static void pad_and_data(size_t n)
 
 /* ---- judging ---- */
 
+/* Some hundred times what a model takes; what grows with the square of something takes more. */
+enum { MS_MAX = 1000 };
+
 /* Processor time, so that a busy machine does not count. */
 static uint64_t cpu_ms(void)
 {
@@ -104,7 +107,7 @@ static void must_refuse_as(const void *data, size_t n, uint64_t file_size, const
         fail_msg("\"%s\" does not say \"%s\"", err.message, needle);
     if (!strstr(err.message, "offset"))
         fail_msg("\"%s\" names no offset", err.message);
-    assert_true(took < 50);
+    assert_true(took < MS_MAX);
     assert_int_equal(mem_live(), live);
     refused++;
 }
@@ -513,7 +516,7 @@ static void large_headers_are_quick(void **state)
     must_accept();
     uint64_t took = cpu_ms() - start;
     print_message("# %d keys in %llu ms\n", KEYS, (unsigned long long)took);
-    assert_true(took < 100);    // also under a sanitizer
+    assert_true(took < MS_MAX); // also under a sanitizer
     model.p[model.n - 6] = '0'; // the last key takes the name of another
     must_refuse("occurs twice");
 }

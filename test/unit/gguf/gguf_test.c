@@ -12,14 +12,20 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/compiler.h"
 #include "base/mem.h"
 #include "gguf/file.h"
 
 static const char *fixtures;
+
+/* Processor time, so that a busy machine does not count. */
+static uint64_t cpu_ms(void)
+{
+    return (uint64_t)clock() * 1000 / CLOCKS_PER_SEC;
+}
 
 static const char *path_of(const char *name)
 {
@@ -438,7 +444,7 @@ static void long_and_sparse_files(void **state)
     if (ftruncate(fd, (off_t)(data_at + (10ull << 30)))) {
         print_message("# skipped: no sparse files of 10 GiB here\n");
     } else {
-        uint64_t start = clock_ms(clock_system());
+        uint64_t start = cpu_ms(); // nobody reads 10 GiB in that
         struct gguf_file *f = open_good("sparse.gguf");
         assert_true(gguf_file_find(f, "w")->bytes == 10ull << 30);
         uint8_t last = 1;
@@ -446,7 +452,7 @@ static void long_and_sparse_files(void **state)
         assert_int_equal(
             gguf_file_read(f, gguf_file_find(f, "w"), (10ull << 30) - 1, &last, 1, &err), 0);
         assert_int_equal(last, 0);
-        assert_true(clock_ms(clock_system()) - start < 1000);
+        assert_true(cpu_ms() - start < 1000);
         /* The file becomes shorter while it is open. */
         assert_int_equal(ftruncate(fd, (off_t)data_at + 100), 0);
         assert_int_equal(gguf_file_read(f, gguf_file_find(f, "w"), 0, record, 8, &err), 0);

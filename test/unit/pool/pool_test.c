@@ -16,7 +16,7 @@
 #include "pool/pool.h"
 #include "realm/status.h"
 
-enum { ITEMS_MAX = 700 };
+enum { ITEMS_MAX = 700, AWAKE_NS_MAX = 300000, ASLEEP_NS_MAX = 1000000 };
 
 struct tally {
     unsigned char hits[ITEMS_MAX]; /* plain memory: a second owner is a race that TSan sees */
@@ -94,16 +94,27 @@ static uint64_t cpu_ns(void)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+/* What of the processors a tenth of a second costs. */
+static uint64_t idle_ns(void)
+{
+    uint64_t before = cpu_ns();
+    nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+    return cpu_ns() - before;
+}
+
+/* The least of some times: a worker may come late to its sleep on a busy machine. */
 static void an_idle_team_costs_nothing(void **state)
 {
     (void)state;
     struct pool *p;
+    uint64_t least = UINT64_MAX;
     assert_int_equal(pool_open(&p, 8), 0);
     pool_run(p, nap, NULL, 8);
-    nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
-    uint64_t before = cpu_ns();
-    nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
-    assert_in_range(cpu_ns() - before, 0, 10000000);
+    for (int i = 0; i < 50 && least > 10000000; i++) {
+        uint64_t ns = idle_ns();
+        least = ns < least ? ns : least;
+    }
+    assert_in_range(least, 0, 10000000);
     pool_close(p);
 }
 
@@ -128,14 +139,17 @@ static uint64_t meeting_ns(struct pool *p, int phases)
 }
 
 /* Microseconds, where the team is awake, and no millisecond where it sleeps: the least of many
- * times, for others use the machine, too. */
+ * times, and of more for half a minute, for others use the machine, too. */
 static void a_phase_costs_microseconds(void **state)
 {
     (void)state;
     uint64_t awake = UINT64_MAX, asleep = UINT64_MAX;
     struct pool *p;
     assert_int_equal(pool_open(&p, 2), 0);
-    for (int i = 0; i < 40; i++) {
+    const uint64_t end = clock_ns(clock_system()) + 30000000000;
+    for (int i = 0;
+         i < 40 || ((awake > AWAKE_NS_MAX || asleep > ASLEEP_NS_MAX) && clock_ns(clock_system()) < end);
+         i++) {
         nap(NULL, 0, 0);
         uint64_t first = meeting_ns(p, 1), others = meeting_ns(p, 20);
         asleep = first < asleep ? first : asleep;
@@ -143,8 +157,8 @@ static void a_phase_costs_microseconds(void **state)
     }
     print_message("# a phase of two threads: %.1f us, of sleepers %.1f us\n", (double)awake * 1e-3,
                   (double)asleep * 1e-3);
-    assert_in_range(awake, 0, 300000);
-    assert_in_range(asleep, 0, 1000000);
+    assert_in_range(awake, 0, AWAKE_NS_MAX);
+    assert_in_range(asleep, 0, ASLEEP_NS_MAX);
     pool_close(p);
 }
 

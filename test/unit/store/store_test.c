@@ -16,6 +16,8 @@
 #include "base/thread.h"
 #include "store/store.h"
 
+static const uint64_t PATIENCE_NS = 30000000000; /* half of what room is waited for */
+
 struct world {
     struct store *store;
     struct clock clock;
@@ -474,7 +476,7 @@ static void room_that_nobody_wants_any_more_keeps_nobody_waiting(void **state)
     struct opener b = {.wait = {.deadline_ns = clock_ns(clock_system()) + 50000000}};
     start(&b, w, "150b"); /* waits for the room of a */
     await_misses(w, 2);
-    struct opener c = {.wait = {.deadline_ns = clock_ns(clock_system()) + 5000000000}};
+    struct opener c = {.wait = {.deadline_ns = clock_ns(clock_system()) + PATIENCE_NS}};
     start(&c, w, "100c");
     thread_join(&b.thread);
     assert_int_equal(b.status, REALM_E_DEADLINE);
@@ -493,9 +495,9 @@ static void waiting_for_room_lets_others_load(void **state)
     struct realm_error err;
     start(&b, w, "150b"); /* waits for the room of a */
     await_misses(w, 2);
-    const struct realm_wait soon = {.deadline_ns = clock_ns(clock_system()) + 5000000000};
-    assert_int_equal(store_lease_open(&c, w->store, "missing", &soon, &err), REALM_E_NOT_FOUND);
-    assert_int_equal(store_lease_open(&c, w->store, "100c", &soon, &err), 0);
+    const struct realm_wait wait = {.deadline_ns = clock_ns(clock_system()) + PATIENCE_NS};
+    assert_int_equal(store_lease_open(&c, w->store, "missing", &wait, &err), REALM_E_NOT_FOUND);
+    assert_int_equal(store_lease_open(&c, w->store, "100c", &wait, &err), 0);
     store_lease_close(c);
     store_lease_close(a);
     thread_join(&b.thread);
@@ -548,7 +550,7 @@ static void every_failed_allocation_is_an_error(void **state)
 static void evict_and_load_by_many_keep_the_budget(void **state)
 {
     (void)state;
-    struct world *w = world_open(250, 0, 10000);
+    struct world *w = world_open(250, 0, 60000);
     static struct opener o[90];
     static const char *const names[] = {"100a", "100b", "100c"};
     memset(o, 0, sizeof(o));

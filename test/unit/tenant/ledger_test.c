@@ -143,7 +143,7 @@ static void test_rows_left_open_are_interrupted(void **state)
 static bool becomes_written(struct world *w)
 {
     struct tenants_stats stats;
-    for (int i = 0; i < 100; i++) { // 2 s, where a quarter of one is promised
+    for (int i = 0; i < 1500; i++) { // 30 s, where a quarter of one is promised
         tenants_stats(w->t, &stats);
         if (stats.waiting == 0)
             return true;
@@ -271,7 +271,7 @@ static bool is_writable(struct world *w)
 
 static bool becomes_writable(struct world *w, bool writable)
 {
-    for (int i = 0; i < 500 && is_writable(w) != writable; i++)
+    for (int i = 0; i < 3000 && is_writable(w) != writable; i++)
         nanosleep(&(struct timespec){0, 10000000}, NULL);
     return is_writable(w) == writable;
 }

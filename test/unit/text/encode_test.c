@@ -319,7 +319,22 @@ static double seconds_for(const struct vocab *v, const char *unit, size_t bytes,
     return best;
 }
 
-/* A quadratic tokeniser would take 16 times as long for 4 times the text. */
+enum { GROWTH_MAX = 9 };
+
+/* How many times as long it takes for 4 times the text: the least of some tries, since who else
+ * uses the processor can make one of two times longer. */
+static double growth(const struct vocab *v, const char *unit)
+{
+    double least = 1e9;
+    for (int i = 0; i < 10 && least > GROWTH_MAX; i++) {
+        double small = seconds_for(v, unit, 64 << 10, VOCAB_SPECIAL);
+        double large = seconds_for(v, unit, 256 << 10, VOCAB_SPECIAL);
+        least = large / small < least ? large / small : least;
+    }
+    return least;
+}
+
+/* A quadratic tokeniser would take 16 times as long. */
 static void time_is_linear(void **state)
 {
     (void)state;
@@ -328,10 +343,9 @@ static void time_is_linear(void **state)
     for (int spm = 0; spm < 2; spm++) {
         struct vocab *v = open_small(spm);
         for (size_t i = 0; i < ARRAY_LEN(units); i++) {
-            double small = seconds_for(v, units[i], 64 << 10, VOCAB_SPECIAL);
-            double large = seconds_for(v, units[i], 256 << 10, VOCAB_SPECIAL);
-            if (large > 9 * small)
-                fail_msg("\"%s\": %g s, four times as much: %g s", units[i], small, large);
+            double times = growth(v, units[i]);
+            if (times > GROWTH_MAX)
+                fail_msg("\"%s\": four times as much takes %g times as long", units[i], times);
         }
         vocab_close(v);
     }
