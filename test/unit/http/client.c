@@ -17,7 +17,7 @@
 #include "base/clock.h"
 #include "serve.h"
 
-enum { PATIENCE_S = 20 };
+enum { PATIENCE_S = SOON_MS / 1000 };
 
 bool wait_until(const atomic_uint *n, unsigned want, unsigned ms)
 {
@@ -29,6 +29,17 @@ bool wait_until(const atomic_uint *n, unsigned want, unsigned ms)
         nanosleep(&pause, NULL);
     }
     return true;
+}
+
+void wait_ticks(const struct serve *v, unsigned n)
+{
+    const unsigned begin = atomic_load(&v->ticks);
+    const uint64_t end = clock_ms(clock_system()) + SOON_MS;
+    while (atomic_load(&v->ticks) - begin <= n) { // the first may have begun already
+        const struct timespec pause = {.tv_nsec = 1000000};
+        assert_true(clock_ms(clock_system()) < end);
+        nanosleep(&pause, NULL);
+    }
 }
 
 int dial_plain(const struct serve *v)

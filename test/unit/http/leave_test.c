@@ -12,8 +12,6 @@
 #define HOLD "GET /hold HTTP/1.1\r\n" HOST "\r\n"
 #define EVENTS "GET /events HTTP/1.1\r\n" HOST "\r\n"
 
-enum { NOTICED_MS = 250, SOON_MS = 3000 };
-
 static int holding(struct app *a, const char *text)
 {
     int fd = client(a);
@@ -42,7 +40,7 @@ static void a_client_that_closes_is_noticed(void **state)
             usleep(50000);
             app_event(a, "x");
         }
-        if (!app_waits(a, &a->gone, gone + 1, NOTICED_MS))
+        if (!app_waits(a, &a->gone, gone + 1, SOON_MS))
             fail_msg("not noticed: %.40s", texts[i]);
         gone++;
     }
@@ -54,14 +52,14 @@ static void a_client_that_resets_is_noticed(void **state)
     (void)state;
     struct app *a = app_start(NULL);
     reset(holding(a, HOLD));
-    assert_true(app_waits(a, &a->gone, 1, NOTICED_MS));
+    assert_true(app_waits(a, &a->gone, 1, SOON_MS));
     reset(holding(a, "GET /pieces HTTP/1.1\r\n" HOST "\r\n"));
-    assert_true(app_waits(a, &a->gone, 2, NOTICED_MS));
+    assert_true(app_waits(a, &a->gone, 2, SOON_MS));
     int fd = client(a);
     put(fd, "GET /echo HTT");
     reset(fd);
     for (int i = 0; app_stats(a).connections > 0; i++) {
-        assert_true(i < 100);
+        assert_true(i < 3000);
         usleep(10000);
     }
     app_stop(a);
@@ -79,7 +77,7 @@ static void a_client_that_half_closes_first_and_leaves_later_is_noticed(void **s
         assert_int_equal(app_count(a, &a->gone), i);
         get_until(fd, "\r\n\r\n\r\n", 20); // it has read all probes
         close(fd);
-        assert_true(app_waits(a, &a->gone, i + 1, 1500));
+        assert_true(app_waits(a, &a->gone, i + 1, SOON_MS));
     }
     app_stop(a);
 }
@@ -100,7 +98,7 @@ static void a_client_that_sends_far_ahead_and_leaves_is_noticed(void **state)
         usleep(100000);
         assert_true(app_stats(a).bytes_in < 200u << (10 + i));
         close(fd);
-        assert_true(app_waits(a, &a->gone, i + 1, i ? 1500 : NOTICED_MS));
+        assert_true(app_waits(a, &a->gone, i + 1, SOON_MS));
         assert_int_equal(app_count(a, &a->handled), i + 1);
     }
     app_stop(a);
@@ -119,7 +117,7 @@ static void a_unix_client_that_closes_is_noticed(void **state)
     assert_non_null(strstr(get_until(pair, "GET /echo", SOON_MS), "200 OK"));
     assert_true(app_waits(a, &a->n_held, 1, SOON_MS));
     close(pair);
-    assert_true(app_waits(a, &a->gone, 1, NOTICED_MS));
+    assert_true(app_waits(a, &a->gone, 1, SOON_MS));
     pair = client_unix(path);
     put(pair, HOLD);
     assert_int_equal(shutdown(pair, SHUT_WR), 0);
@@ -157,14 +155,14 @@ static void a_slow_head_is_given_up(void **state)
     struct app *a = app_start(&SHORT);
     int fd = client(a);
     uint64_t began = now_ms();
-    const char text[] = "GET /echo HTTP/1.1\r\n";
-    for (size_t i = 0; i + 1 < sizeof(text); i++) {
-        put_n(fd, text + i, 1);
-        usleep(40000);
+    put(fd, "GET /echo HTTP/1.1\r\n");
+    const char *got = "";
+    while (*got == '\0' && now_ms() - began < SOON_MS) {
+        put(fd, "a");
+        got = get_until(fd, "\r\n", 40);
     }
-    const char *all = get_all(fd);
-    assert_non_null(strstr(all, "HTTP/1.1 408 "));
-    assert_true(now_ms() - began < 2000);
+    assert_ptr_equal(strstr(got, "HTTP/1.1 408 "), got);
+    assert_true(closed_within(fd, SOON_MS));
     close(fd);
     assert_int_equal(app_count(a, &a->handled), 0);
     app_stop(a);
@@ -186,7 +184,7 @@ static void many_slow_heads_are_given_up(void **state)
         assert_non_null(strstr(get_all(fds[i]), "HTTP/1.1 408 "));
         close(fds[i]);
     }
-    assert_true(now_ms() - began < 2000);
+    assert_true(now_ms() - began < MANY / 2 * HTTP_TICK_MS);
     app_stop(a);
 }
 
@@ -224,11 +222,12 @@ static void an_idle_connection_is_closed(void **state)
     (void)state;
     struct app *a = app_start(&SHORT);
     int fresh = client(a), used = client(a);
+    uint64_t asked = now_ms();
     put(used, "GET /echo HTTP/1.1\r\n" HOST "\r\n");
     assert_non_null(strstr(get_until(used, "GET /echo", SOON_MS), "200"));
-    assert_false(closed_within(used, 300));
-    assert_true(closed_within(used, 1500));
-    assert_true(closed_within(fresh, 1500));
+    assert_true(closed_within(used, SOON_MS));
+    assert_true(now_ms() - asked >= SHORT.idle_ms);
+    assert_true(closed_within(fresh, SOON_MS));
     close(fresh);
     close(used);
     /* One that waits for its answer is not idle. */
@@ -253,22 +252,31 @@ static void a_client_that_does_not_read_is_dropped(void **state)
     app_stop(a);
 }
 
-/* It takes something all the time, but next to nothing. */
+/* How often it took something before it was dropped, the gone-th. */
+static int reads_of_a_trickle(struct app *a, int gone)
+{
+    char byte[100];
+    int fd = client_small(a), reads = 0;
+    put(fd, "GET /flood?4000 HTTP/1.1\r\n" HOST "\r\n");
+    for (; reads < SOON_MS / 20 && !app_waits(a, &a->gone, gone, 20); reads++)
+        (void)!recv(fd, byte, sizeof(byte), MSG_DONTWAIT);
+    assert_int_equal(app_count(a, &a->gone), gone);
+    close(fd);
+    return reads;
+}
+
+/* It takes something all the time, but next to nothing.  One that the machine keeps from it is no
+ * such client. */
 static void a_client_that_reads_a_trickle_is_dropped(void **state)
 {
     (void)state;
     struct http_limits limits = SHORT;
     limits.body_bytes_per_s = 1 << 20;
     struct app *a = app_start(&limits);
-    int fd = client_small(a);
-    put(fd, "GET /flood?4000 HTTP/1.1\r\n" HOST "\r\n");
-    char byte[100];
-    int reads = 0;
-    for (; reads < 100 && !app_waits(a, &a->gone, 1, 20); reads++)
-        (void)!recv(fd, byte, sizeof(byte), MSG_DONTWAIT);
-    assert_int_equal(app_count(a, &a->gone), 1);
-    assert_true(reads > 10);
-    close(fd);
+    int gone = 1;
+    while (gone < 50 && reads_of_a_trickle(a, gone) <= 10)
+        gone++;
+    assert_true(gone < 50);
     app_stop(a);
 }
 
@@ -313,7 +321,7 @@ static void connections_beyond_the_limit_are_refused(void **state)
     close(fd);
     close(fds[0]);
     for (int i = 0; app_stats(a).connections == 3; i++) {
-        assert_true(i < 100);
+        assert_true(i < 3000);
         usleep(10000);
     }
     assert_non_null(strstr(ask(a, "GET /echo HTTP/1.1\r\n" HOST "\r\n"), "200"));
@@ -355,7 +363,7 @@ static void connections_beyond_a_part_end_with_their_answer(void **state)
     for (int i = 4; i < 8; i++)
         close(fds[i]);
     for (int i = 0; app_stats(a).connections > 3; i++) {
-        assert_true(i < 100);
+        assert_true(i < 3000);
         usleep(10000);
     }
     assert_true(keeps_alive(fds[1], "/other"));

@@ -43,7 +43,7 @@ static int up_tls(void **state)
 static int down(void **state)
 {
     (void)state;
-    assert_true(wait_until(&v.connections, 0, 5000));
+    assert_true(wait_until(&v.connections, 0, SOON_MS));
     assert_int_equal(atomic_load(&v.exchanges), 0);
     serve_close(&v);
     serve_remove_certificate();

@@ -102,7 +102,7 @@ static void bytes_one_by_one_are_a_request(void **state)
         if (i % 16 == 0)
             usleep(1000); // or the system puts them together
     }
-    assert_non_null(strstr(get_until(fd, "hello", 2000), "POST /echo  hello"));
+    assert_non_null(strstr(get_until(fd, "hello", SOON_MS), "POST /echo  hello"));
     close(fd);
 }
 
@@ -111,9 +111,9 @@ static void a_client_that_asks_first_is_told_to_go_on(void **state)
     (void)state;
     int fd = client(a);
     put(fd, POST("Content-Length: 5\r\nExpect: 100-continue\r\n"));
-    assert_string_equal(get_until(fd, "\r\n\r\n", 2000), "HTTP/1.1 100 Continue\r\n\r\n");
+    assert_string_equal(get_until(fd, "\r\n\r\n", SOON_MS), "HTTP/1.1 100 Continue\r\n\r\n");
     put(fd, "hello");
-    assert_non_null(strstr(get_until(fd, "hello", 2000), "POST /echo  hello"));
+    assert_non_null(strstr(get_until(fd, "hello", SOON_MS), "POST /echo  hello"));
     close(fd);
 }
 
@@ -137,7 +137,7 @@ static void a_connection_serves_many_requests(void **state)
         snprintf(text, sizeof(text), "GET /echo?%d HTTP/1.1\r\n" HOST "\r\n", i);
         snprintf(wanted, sizeof(wanted), "GET /echo %d ", i);
         put(fd, text);
-        const char *got = get_until(fd, wanted, 2000);
+        const char *got = get_until(fd, wanted, SOON_MS);
         assert_non_null(strstr(got, wanted));
         assert_null(strstr(got, "Connection: close"));
     }
@@ -151,7 +151,7 @@ static void http_1_0_closes_unless_asked_not_to(void **state)
     (void)state;
     int fd = client(a);
     put(fd, "GET /echo?1 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
-    assert_non_null(strstr(get_until(fd, "GET /echo 1", 2000), "\r\nConnection: keep-alive\r\n"));
+    assert_non_null(strstr(get_until(fd, "GET /echo 1", SOON_MS), "\r\nConnection: keep-alive\r\n"));
     put(fd, "GET /count HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
     const char *all = get_all(fd);
     assert_null(strstr(all, "chunked"));
@@ -169,7 +169,7 @@ static void requests_ahead_are_answered_in_order(void **state)
     int fd = client(a);
     put(fd, "GET /hold HTTP/1.1\r\n" HOST "\r\nGET /echo?2 HTTP/1.1\r\n" HOST
             "\r\n" POST("Content-Length: 1\r\n") "3" GET("Connection: close\r\n"));
-    assert_true(app_waits(a, &a->n_held, 1, 2000));
+    assert_true(app_waits(a, &a->n_held, 1, SOON_MS));
     assert_string_equal(get_until(fd, "HTTP", 100), ""); // the second waits for the first
     app_answer(a);
     const char *all = get_all(fd);
@@ -197,7 +197,7 @@ static void a_half_closed_client_gets_its_answers(void **state)
     put(fd, "GET /hold HTTP/1.1\r\n" HOST "\r\nGET /hold HTTP/1.1\r\n" HOST "\r\n");
     assert_int_equal(shutdown(fd, SHUT_WR), 0);
     for (int i = 0; i < 2; i++) {
-        assert_true(app_waits(a, &a->n_held, 1, 2000));
+        assert_true(app_waits(a, &a->n_held, 1, SOON_MS));
         usleep(300000); // it is asked whether it is there, and is
         assert_int_equal(app_count(a, &a->gone), gone);
         app_answer(a);
@@ -221,7 +221,7 @@ static void nothing_comes_after_the_last_request(void **state)
         put(fd, lasts[i]);
         put(fd, "GET /echo HTTP/1.1\r\n" HOST "\r\n");
         assert_int_equal(shutdown(fd, SHUT_WR), 0);
-        assert_true(app_waits(a, &a->n_held, 1, 2000));
+        assert_true(app_waits(a, &a->n_held, 1, SOON_MS));
         usleep(100000); // until it is seen that nothing comes any more
         app_answer(a);
         const char *all = get_all(fd);

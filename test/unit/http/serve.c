@@ -127,6 +127,7 @@ static void on_tick(void *ctx)
     atomic_store(&v->connections, stats.connections);
     atomic_store(&v->exchanges, stats.exchanges);
     atomic_store(&v->refused, (unsigned)stats.connections_refused);
+    atomic_fetch_add(&v->ticks, 1);
     if (v->flood)
         http_stream_write(v->flood, (struct slice){zeros, 1 << 20});
 }

@@ -11,7 +11,10 @@
 #include "base/thread.h"
 #include "http/http.h"
 
-enum { HELD_MAX = 64 };
+enum {
+    HELD_MAX = 64,
+    SOON_MS = 30000, /* for what must come, on a machine of any speed */
+};
 
 struct serve {
     struct http_server *s;
@@ -21,6 +24,7 @@ struct serve {
     atomic_uint orders; /* of enum serve_order */
     atomic_uint requests, gone, held_now, sockets, sockets_closed;
     atomic_uint connections, exchanges, refused; /* as of the last tick */
+    atomic_uint ticks;
     struct http_exchange *held[HELD_MAX];        /* the server's thread's */
     struct http_exchange *flood;
 };
@@ -39,6 +43,8 @@ extern char serve_cert_path[64], serve_key_path[64];
 
 /* Until *n is want, at most ms; whether it is. */
 bool wait_until(const atomic_uint *n, unsigned want, unsigned ms);
+/* Until so many whole ticks have passed. */
+void wait_ticks(const struct serve *v, unsigned n);
 
 /* ----------------------------------------------------------------- clients -- */
 

@@ -69,7 +69,7 @@ static void keeps_alive(void **state)
     expect(&c, &r, 200);
     assert_true(head_has("\r\nx-request-id: req_"));
     assert_true(head_has("\r\nConnection: close\r\n"));
-    assert_true(expect_end(&c, 5000));
+    assert_true(expect_end(&c, SOON_MS));
     hang_up(&c);
 }
 
@@ -125,7 +125,7 @@ static void order_over_time(void **state)
     (void)state;
     dial(&c, &v);
     say(&c, GET("/hold") "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 1\r\n\r\n2");
-    assert_true(wait_until(&v.held_now, 1, 5000));
+    assert_true(wait_until(&v.held_now, 1, SOON_MS));
     serve_tell(&v, SERVE_ANSWER);
     expect(&c, &r, 200);
     body_is("at last");
@@ -206,7 +206,7 @@ static void chunked_in(void **state)
     body_is("hello world");
     expect(&c, &r, 400);
     assert_true(memmem(r.body.p, r.body.n, "\"bad_chunk\"", 11) != NULL);
-    assert_true(expect_end(&c, 5000));
+    assert_true(expect_end(&c, SOON_MS));
     hang_up(&c);
 }
 
@@ -256,7 +256,7 @@ static void expectations(void **state)
             "Content-Length: 104857600\r\n\r\n");
     expect(&c, &r, 413);
     assert_int_equal(r.interim, 0);
-    assert_true(expect_end(&c, 5000));
+    assert_true(expect_end(&c, SOON_MS));
     hang_up(&c);
 }
 
@@ -308,7 +308,7 @@ static void http_1_0(void **state)
     say(&c, "POST /echo HTTP/1.0\r\nContent-Length: 2\r\n\r\nhi");
     expect(&c, &r, 200);
     body_is("hi");
-    assert_true(expect_end(&c, 5000));
+    assert_true(expect_end(&c, SOON_MS));
     hang_up(&c);
     dial(&c, &v);
     say(&c, "POST /echo HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nhi");
@@ -346,7 +346,7 @@ static void refusals(void **state)
         expect(&c, &r, rows[i].status);
         assert_true(head_has("\r\nConnection: close\r\n"));
         assert_true(memmem(r.body.p, r.body.n, "\"request_id\":\"req_", 18) != NULL);
-        assert_true(expect_end(&c, 5000));
+        assert_true(expect_end(&c, SOON_MS));
         assert_int_equal(c.n, c.used);
         hang_up(&c);
     }
@@ -358,25 +358,25 @@ static void half_close_gets_its_answer(void **state)
     dial(&c, &v);
     say(&c, GET("/hold"));
     assert_int_equal(shutdown(c.fd, SHUT_WR), 0);
-    assert_true(wait_until(&v.held_now, 1, 5000));
+    assert_true(wait_until(&v.held_now, 1, SOON_MS));
     serve_tell(&v, SERVE_ANSWER);
     expect(&c, &r, 200);
     body_is("at last");
-    assert_true(expect_end(&c, 5000));
+    assert_true(expect_end(&c, SOON_MS));
     hang_up(&c);
     dial(&c, &v); // all of what was sent ahead is answered too
     say(&c, GET("/hold") GET("/events?1") GET("/echo"));
     assert_int_equal(shutdown(c.fd, SHUT_WR), 0);
-    assert_true(wait_until(&v.held_now, 1, 5000));
+    assert_true(wait_until(&v.held_now, 1, SOON_MS));
     serve_tell(&v, SERVE_ANSWER);
     for (int i = 0; i < 3; i++)
         expect(&c, &r, 200);
-    assert_true(expect_end(&c, 5000));
+    assert_true(expect_end(&c, SOON_MS));
     hang_up(&c);
     dial(&c, &v); // a request that is not whole is none
     say(&c, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nhell");
     assert_int_equal(shutdown(c.fd, SHUT_WR), 0);
-    assert_true(expect_end(&c, 5000));
+    assert_true(expect_end(&c, SOON_MS));
     assert_int_equal(c.n, 0);
     hang_up(&c);
 }

@@ -320,6 +320,17 @@ bool app_waits(struct app *a, const int *number, int value, int ms)
     return there;
 }
 
+bool app_reaches(struct app *a, const int *number, int value, int ms)
+{
+    uint64_t until = clock_ns(clock_system()) + (uint64_t)ms * 1000000u;
+    mutex_lock(&a->lock);
+    while (*number < value && cond_wait_until(&a->changed, &a->lock, until))
+        ;
+    bool there = *number >= value;
+    mutex_unlock(&a->lock);
+    return there;
+}
+
 bool app_returned(struct app *a, int ms)
 {
     uint64_t until = clock_ns(clock_system()) + (uint64_t)ms * 1000000u;
@@ -410,6 +421,16 @@ void put(int fd, const char *text)
     put_n(fd, text, strlen(text));
 }
 
+void put_read(struct app *a, int fd, const char *text)
+{
+    uint64_t until = now_ms() + SOON_MS, wanted = app_stats(a).bytes_in + strlen(text);
+    put(fd, text);
+    while (app_stats(a).bytes_in < wanted) {
+        assert_true(now_ms() < until);
+        usleep(1000);
+    }
+}
+
 static char received[8 << 20];
 
 static const char *get(int fd, const char *text, int ms, bool *ended)
@@ -440,7 +461,7 @@ const char *get_until(int fd, const char *text, int ms)
 const char *get_all(int fd)
 {
     bool ended;
-    const char *all = get(fd, NULL, 5000, &ended);
+    const char *all = get(fd, NULL, SOON_MS, &ended);
     assert_true(ended);
     return all;
 }
@@ -475,7 +496,7 @@ void refused(const struct app *a, const char *text, size_t n, int status, const 
     int fd = client(a);
     put_n(fd, text, n);
     bool ended;
-    const char *all = get(fd, NULL, 3000, &ended);
+    const char *all = get(fd, NULL, SOON_MS, &ended);
     close(fd);
     if (!ended)
         fail_msg("not refused: %.200s\ngot: %.600s", text, all);

@@ -28,7 +28,10 @@
 #include "base/thread.h"
 #include "http/http.h"
 
-enum { HELD_MAX = 64 };
+enum {
+    HELD_MAX = 64,
+    SOON_MS = 30000, /* for what must come, on a machine of any speed */
+};
 
 struct app {
     struct http_server *s;
@@ -63,6 +66,8 @@ struct http_stats app_stats(struct app *a);
 int app_count(struct app *a, const int *number); /* what it is now */
 /* Waits until the number has the value; false after ms. */
 bool app_waits(struct app *a, const int *number, int value, int ms);
+/* Until it is so large or larger. */
+bool app_reaches(struct app *a, const int *number, int value, int ms);
 bool app_returned(struct app *a, int ms);
 
 /* A client's socket. */
@@ -76,7 +81,9 @@ void put(int fd, const char *text);
 void put_n(int fd, const void *p, size_t n);
 /* What comes until the text is there, the end or ms have passed; in a buffer of its own. */
 const char *get_until(int fd, const char *text, int ms);
-/* All that comes until the connection ends, which must be within five seconds. */
+/* Puts it and waits until the server has read it. */
+void put_read(struct app *a, int fd, const char *text);
+/* All that comes until the connection ends, which it must. */
 const char *get_all(int fd);
 /* Whether the server has closed the connection within ms. */
 bool closed_within(int fd, int ms);

@@ -16,7 +16,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-enum { READ_S_MAX = 20, HEAD_ROOM = 8192, FRAME_ROOM = 2 << 20, HEAD_BYTES = 14 };
+enum { READ_S_MAX = 30, HEAD_ROOM = 8192, FRAME_ROOM = 2 << 20, HEAD_BYTES = 14 };
 
 int client_open(uint16_t port, int receive_bytes)
 {

@@ -14,8 +14,7 @@
 #include "ws_client.h"
 
 enum {
-    WAIT_STEPS_MAX = 2000, /* of 5 ms */
-    PING_MS = 300,
+    WAIT_STEPS_MAX = 6000, /* of 5 ms */
     FLOOD_BYTES = 1 << 20,
     UNSENT_BYTES_MAX = 48 << 20,
     STALL_MS = 600,

@@ -8,6 +8,8 @@
 #include "base/thread.h"
 #include "http/http.h"
 
+enum { PING_MS = 300 }; /* of begin_impatient */
+
 struct server {
     struct http_server *server;
     struct thread thread;
