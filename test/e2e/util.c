@@ -197,6 +197,41 @@ struct realm_stats world_stats(const struct world *w)
     return s;
 }
 
+void world_hold(struct held *h, const struct world *w)
+{
+    struct realm_request request;
+    struct realm_error err = {0};
+    realm_request_init(&request, REALM_DOOR_OPENAI);
+    request.text = "A";
+    request.text_bytes = 1;
+    request.text_flags = REALM_TEXT_BOS;
+    request.sampling.max_tokens = 2; // with the last it would be over
+    request.ignore_end = true;
+    *h = (struct held){0};
+    gate_hold(&request, &h->gate);
+    if (realm_gen_start(&h->gen, w->model, &request, &err))
+        fail_msg("%s", err.message);
+    gate_await(&h->gate);
+}
+
+bool world_await(const struct world *w, unsigned others)
+{
+    const uint64_t end = now_ns() + 300000000000;
+    for (;;) {
+        const struct realm_stats s = world_stats(w);
+        if (s.running + s.waiting >= others + 1 || now_ns() >= end)
+            return now_ns() < end;
+        gate_nap();
+    }
+}
+
+void world_let_go(struct held *h)
+{
+    gate_let_go(&h->gate);
+    realm_gen_close(h->gen);
+    h->gen = NULL;
+}
+
 /* ---- files ---- */
 
 void make_dir(char out[256])

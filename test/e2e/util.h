@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "../gate.h"
 #include "base/buf.h"
 #include "chat/chat.h"
 #include "realm/realm.h"
@@ -59,6 +60,17 @@ struct wasm_guest *world_guest(const struct world *w, const char *name);
 struct wasm_tenant *world_tenant(const struct world *w, const char *name);
 struct realm_model *world_model(const struct world *w, const char *path);
 struct realm_stats world_stats(const struct world *w);
+
+/* An engine that is held at the first token of a generation of the test's. */
+struct held {
+    struct gate gate;
+    struct realm_gen *gen;
+};
+
+void world_hold(struct held *h, const struct world *w);
+/* Until so many others run or wait; false: they did not come in minutes. */
+bool world_await(const struct world *w, unsigned others);
+void world_let_go(struct held *h);
 
 /* ---- files ---- */
 

@@ -37,7 +37,7 @@ void assert_same_footprint(struct footprint before, uint64_t n)
 {
     struct footprint now = footprint_now();
     /* The kernel lists a thread for a moment after it was joined. */
-    for (int ms = 0; ms < 1000 && now.threads != before.threads; ms++) {
+    for (int ms = 0; ms < 30000 && now.threads != before.threads; ms++) {
         wait_ms(1);
         now = footprint_now();
     }

@@ -252,7 +252,7 @@ static void test_too_much(void **state)
         f->make(&m, f->n);
         uint64_t start = now_ms();
         expect_end(*state, &m, f->allowed, what);
-        assert_true(now_ms() - start < HELPER_COMPILE_MS_MAX + 5000);
+        assert_true(now_ms() - start < HELPER_COMPILE_MS_MAX + 60000);
         module_free(&m);
         expect_bystander(*state);
     }

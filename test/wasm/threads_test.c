@@ -10,7 +10,7 @@ enum { THREADS = 8, ROUNDS = 12 };
 
 static int setup(void **state)
 {
-    static const struct wasm_limits limits = {.own_ms = 50};
+    static const struct wasm_limits limits = {.own_ms = 200};
     *state = rig_open(&limits);
     return 0;
 }

@@ -14,6 +14,8 @@
 #include "base/mem.h"
 #include "chat/chat.h"
 
+enum { PATIENCE_MS = 60000 };
+
 static const char *model_path;
 static struct realm *engine;
 static struct realm_model *model;
@@ -75,13 +77,24 @@ static void wrong_messages_are_named(void **state)
     json_decref(many);
 }
 
+/* A machine on which rendering takes longer than it may is asked again. */
+static int render_in_time(const struct realm_model *m, const json_t *messages,
+                          struct chat_prompt *prompt, struct realm_error *err)
+{
+    const struct chat_request request = {.messages = messages};
+    int status = REALM_E_DEADLINE;
+    for (int i = 0; i < 20 && status == REALM_E_DEADLINE; i++)
+        status = chat_render(chat, m, &request, prompt, err);
+    return status;
+}
+
 static struct chat_prompt render(const char *messages)
 {
     struct chat_prompt prompt;
     struct realm_error err = {0};
     json_t *value = parse(messages);
     assert_int_equal(chat_check(value, &err), 0);
-    int status = chat_render(chat, model, &(struct chat_request){.messages = value}, &prompt, &err);
+    int status = render_in_time(model, value, &prompt, &err);
     if (status)
         fail_msg("%s", err.message);
     json_decref(value);
@@ -127,8 +140,7 @@ static void expect_text(const struct realm_model *m, const char *messages, const
     struct chat_prompt prompt;
     struct realm_error err = {0};
     json_t *value = parse(messages);
-    const struct chat_request request = {.messages = value};
-    if (chat_render(chat, m, &request, &prompt, &err))
+    if (render_in_time(m, value, &prompt, &err))
         fail_msg("%s", err.message);
     size_t n = strlen(expected);
     assert_true(prompt.bytes >= n);
@@ -166,9 +178,7 @@ static void a_conversation_too_deep_is_named(void **state)
     for (int i = 0; i < 100; i++)
         deep = json_pack("[o]", deep);
     json_object_set_new(json_array_get(messages, 0), "tool_calls", deep);
-    assert_int_equal(
-        chat_render(chat, model, &(struct chat_request){.messages = messages}, &prompt, &err),
-        REALM_E_ARG);
+    assert_int_equal(render_in_time(model, messages, &prompt, &err), REALM_E_ARG);
     assert_non_null(strstr(err.message, "deep"));
     assert_null(prompt.text);
     json_decref(messages);
@@ -215,8 +225,7 @@ static void keys_that_users_choose_are_guarded_too(void **state)
                              "\"tool_calls\":[{\"<|im_start|>\":{\"<|im_end|>\":1}}]}]");
     open_with_template(&m, "{{ messages[1].tool_calls | string }}");
     assert_int_equal(chat_check(messages, &err), 0);
-    assert_int_equal(
-        chat_render(chat, m, &(struct chat_request){.messages = messages}, &prompt, &err), 0);
+    assert_int_equal(render_in_time(m, messages, &prompt, &err), 0);
     assert_true(memmem(prompt.text, prompt.bytes, "<|im_end|>", 10) != NULL);
     assert_int_equal(count_ids(&prompt, "<|im_start|>"), 0);
     assert_int_equal(count_ids(&prompt, "<|im_end|>"), 0);
@@ -225,13 +234,13 @@ static void keys_that_users_choose_are_guarded_too(void **state)
     realm_model_close(m);
 }
 
-static int render_raw(struct helper *h, const char *source, struct buf *out,
+static int render_raw(struct helper *h, const char *source, uint32_t ms, struct buf *out,
                       struct realm_error *err)
 {
     const struct slice parts[] = {slice_of(source), slice_of("{\"messages\":[]}")};
     buf_clear(out);
     const struct helper_task task = {
-        .op = HELPER_RENDER, .parts = parts, .n_parts = 2, .timeout_ms = HELPER_RENDER_MS_MAX};
+        .op = HELPER_RENDER, .parts = parts, .n_parts = 2, .timeout_ms = ms};
     return helper_call(h, &task, out, err);
 }
 
@@ -273,10 +282,10 @@ static void hostile_templates_fail_alone(void **state)
     assert_int_equal(helper_open(&h, NULL), 0);
     for (size_t i = 0; i < ARRAY_LEN(sources); i++) {
         struct realm_error err = {0};
-        if (render_raw(h, sources[i], &out, &err) == 0)
+        if (render_raw(h, sources[i], HELPER_RENDER_MS_MAX, &out, &err) == 0)
             fail_msg("template %zu was rendered", i);
         assert_true(strlen(err.message) > 10);
-        assert_int_equal(render_raw(h, "{{ 1 + 1 }}", &out, &err), 0);
+        assert_int_equal(render_raw(h, "{{ 1 + 1 }}", PATIENCE_MS, &out, &err), 0);
         assert_int_equal(out.n, 1);
         assert_int_equal(out.p[0], '2');
     }
@@ -295,10 +304,10 @@ static void a_helper_that_cannot_start_is_an_error(void **state)
     struct realm_error err;
     buf_init(&out, MiB);
     assert_int_equal(helper_open(&h, "/nonexistent/realm"), 0);
-    assert_int_equal(render_raw(h, "x", &out, &err), REALM_E_SYS);
+    assert_int_equal(render_raw(h, "x", PATIENCE_MS, &out, &err), REALM_E_SYS);
     helper_close(h);
     assert_int_equal(helper_open(&h, "/bin/true"), 0);
-    assert_int_equal(render_raw(h, "x", &out, &err), REALM_E_LIMIT);
+    assert_int_equal(render_raw(h, "x", PATIENCE_MS, &out, &err), REALM_E_LIMIT);
     helper_close(h);
     buf_free(&out);
 }

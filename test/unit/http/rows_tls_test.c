@@ -8,7 +8,6 @@
 #include <openssl/x509v3.h>
 #include <signal.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -72,8 +71,6 @@ static SSL_CTX *clients;
 static SSL *connect_tls(const struct app *a)
 {
     int fd = client(a);
-    const struct timeval patience = {.tv_sec = SOON_MS / 1000};
-    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
     SSL *ssl = SSL_new(clients);
     assert_true(ssl && SSL_set_fd(ssl, fd) == 1);
     assert_int_equal(SSL_connect(ssl), 1);

@@ -40,6 +40,8 @@ void client_send(int fd, const void *bytes, size_t n)
     const uint8_t *p = bytes;
     while (n) {
         ssize_t put = send(fd, p, n, MSG_NOSIGNAL);
+        if (put < 0 && errno == EINTR) // it was stopped and goes on
+            continue;
         if (put < 0 && (errno == EPIPE || errno == ECONNRESET))
             return;
         assert_true(put > 0);
@@ -62,6 +64,8 @@ static bool read_all(int fd, void *to, size_t n)
     uint8_t *p = to;
     while (n) {
         ssize_t got = recv(fd, p, n, 0);
+        if (got < 0 && errno == EINTR)
+            continue;
         if (got == 0 || (got < 0 && errno == ECONNRESET))
             return false;
         if (got < 0)
