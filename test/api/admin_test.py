@@ -17,7 +17,7 @@ import time
 
 from admin_calls import (ADMIN_KEY, SEEN, bad, call, complete, good, holds, make, make_key, raw,
                          state)
-from server import Server, main, test
+from server import PATIENCE_S, Server, main, test, until
 
 REALM, GUEST = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 
@@ -315,12 +315,9 @@ def old_requests_are_added_up(_):
         with open(os.path.join(s.folder.name, "realm.yaml"), "w", encoding="utf-8") as out:
             out.write(config % 400)
         s.process.send_signal(signal.SIGHUP)
-        assert s.wait_for("realm_ledger_folded_rows_total", 300, 20) is not None
-        for _ in range(200):
-            done = [(a["who"], a["action"]) for a in good(s, "GET", "/admin/audits")["rows"]]
-            if done:
-                break
-            time.sleep(0.02)
+        assert s.wait_for("realm_ledger_folded_rows_total", 300, PATIENCE_S) is not None
+        done = until(lambda: [(a["who"], a["action"])
+                              for a in good(s, "GET", "/admin/audits")["rows"]])
         assert done == [("signal", "config.reload")], done
         assert [good(s, "GET", path) for path in paths] == before
         assert good(s, "GET", "/admin/requests?tenant=old")["rows"] == []

@@ -286,7 +286,7 @@ def a_guest_answers(s):
 
 
 def wait_models(s, wanted):
-    until = time.monotonic() + 20
+    until = time.monotonic() + server.PATIENCE_S
     while True:
         found = {m["id"]: (m["state"], m["pinned"])
                  for m in json.loads(s.ask("/v1/models")[1])["data"]}
@@ -304,7 +304,7 @@ def names_do_not_matter_to_clients_of_llama_server(s):
             shutil.copy(server.TINY, os.path.join(folder, name + ".gguf"))
         other = server.Server(sys.argv[1], "--compat", "llama-server", config=(
             f"models: {{dir: {folder}, default: main, preload: [early], pin: [kept], "
-            "idle_unload_s: 2}\nlog: {format: json}\n"))
+            "idle_unload_s: 8}\nlog: {format: json}\n"))
         try:
             wait_models(other, {"main": ("unloaded", False), "early": ("loaded", False),
                                 "kept": ("loaded", True)})

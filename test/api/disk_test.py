@@ -118,7 +118,7 @@ def test_full(realm, folder):
         s.ask_while(lambda: fill(filler))
         s.becomes_refusing()
         os.remove(filler)
-        for _ in range(100):
+        for _ in range(600):
             status, text, _ = s.ask()
             if status == 200:
                 break

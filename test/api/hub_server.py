@@ -101,6 +101,8 @@ class Handler(BaseHTTPRequestHandler):
             if hub.cuts:
                 end = min(end, start + hub.cuts.pop(0))
         for at in range(start, end, 64 << 10):
+            if hub.held_at is not None and at >= hub.held_at:
+                hub.go.wait(60)
             self.wfile.write(data[at:min(at + (64 << 10), end)])
             time.sleep(hub.pause)
         if end < len(data):
@@ -129,6 +131,7 @@ class Hub:
         self.sent = {}  # other bytes than the listing is of
         self.asked, self.refuse, self.cuts = [], [], []
         self.lock = threading.Lock()
+        self.held_at, self.go = None, threading.Event()  # where files wait until they go on
         self.gated = self.git = self.ignore_range = False
         self.tree_body = self.next_host = self.redirect = self.lie_sha = None
         self.lie_size = self.lie_range = self.page_entries = self.pause = 0
@@ -143,6 +146,7 @@ class Hub:
         return self
 
     def __exit__(self, *_):
+        self.go.set()
         self.server.shutdown()
         self.thread.join()
         self.server.server_close()

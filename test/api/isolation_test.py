@@ -185,7 +185,7 @@ def bodies_of_one_leave_room_for_others(s):
         text = STORY + " " * (3 << 20)
         status, answer, _ = s.ask("/tokenize", {"content": text, "add_special": False}, other)
         assert status == 200, (status, answer[:300])
-        assert any(refused(c) for c in open_ones)
+        assert server.until(lambda: any(refused(c) for c in open_ones))
     finally:
         for c in open_ones:
             c.close()

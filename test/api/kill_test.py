@@ -46,7 +46,7 @@ class Trial:
                     "stream_options": {"include_usage": True} if stream else None}
             try:
                 with urllib.request.urlopen(self.url + "/v1/completions",
-                                            json.dumps(body).encode(), timeout=10) as answer:
+                                            json.dumps(body).encode(), timeout=60) as answer:
                     text = answer.read().decode()
                     name = answer.headers["x-request-id"]
             except (OSError, http.client.HTTPException, ValueError):

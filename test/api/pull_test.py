@@ -67,7 +67,7 @@ class Folder:
 
     def wait_for_part(self, size, name=NAME):
         part = self.path / (name + ".part")
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while not part.exists() or part.stat().st_size < size:
             assert time.monotonic() < end, "nothing came"
             time.sleep(0.01)
@@ -390,10 +390,11 @@ def a_link_in_place_of_the_part():
 
 def two_at_once():
     with Hub() as hub, Folder() as to:
-        hub.pause = 0.03
+        hub.held_at = 3500000
         first = to.start(hub)
         to.wait_for_part(500000)
         shows(to.pull(hub), 1, "fetched by another")
+        hub.go.set()
         assert first.wait(60) == 0 and to.holds() and len(hub.ranges()) == 1
 
 
@@ -408,21 +409,21 @@ def many_at_once_end_with_one_whole_file():
 
 def killed_in_the_middle_and_started_again():
     with Hub() as hub, Folder() as to:
-        hub.pause = 0.03
+        hub.held_at = 3500000
         p = to.start(hub)
         part = to.wait_for_part(1000000)
         p.kill()
         p.communicate()
         size = part.stat().st_size
         assert size < len(DATA)
-        hub.pause = 0
+        hub.held_at = None
         shows(to.pull(hub), 0, "goes on after")
         assert hub.ranges() == [None, f"bytes={size}-"] and to.holds()
 
 
 def killed_before_it_got_its_name():
     with Hub() as hub, Folder() as to:
-        hub.pause = 0.03
+        hub.held_at = 3500000
         p = to.start(hub)
         part = to.wait_for_part(1000000)
         p.kill()
@@ -435,16 +436,16 @@ def killed_before_it_got_its_name():
 def interrupted():
     for number in signal.SIGINT, signal.SIGTERM:
         with Hub() as hub, Folder() as to:
-            hub.pause = 0.03
+            hub.held_at = 3500000
             p = to.start(hub)
             to.wait_for_part(1000000)
             p.send_signal(number)
             start = time.monotonic()
             err = p.communicate(timeout=30)[1]
             assert p.returncode == 1 and "the same command goes on" in err, err
-            assert time.monotonic() - start < 5
+            assert time.monotonic() - start < 25
             assert to.names() == [NAME + ".part", NAME + ".part.tag"]
-            hub.pause = 0
+            hub.held_at = None
             shows(to.pull(hub), 0, "goes on after")
             assert to.holds()
 
@@ -460,11 +461,12 @@ def a_full_disk():
         try:
             shows(to.pull(hub, "o/m", "--to", str(disk)), 1, "has room for 3.1 MB only")
             assert hub.ranges() == [] and list(disk.iterdir()) == []
-            hub.pause = 0.03
+            hub.held_at = 3500000
             subprocess.run(["mount", "-o", "remount,size=8m", str(disk)], check=True)
             p = to.start(hub, "o/m", "--to", str(disk))
             Folder.wait_for_part(type("", (), {"path": disk})(), 500000)
-            (disk / "filler").write_bytes(bytes(5 << 20))
+            (disk / "filler").write_bytes(bytes(4 << 20))
+            hub.go.set()
             err = p.communicate(timeout=60)[1]
             assert p.returncode == 1 and "No space left" in err and "kept" in err, err
             (disk / "filler").unlink()

@@ -139,7 +139,7 @@ async def load(server, host, port, admin, seconds, keys, counts):
 async def state(server, admin):
     """Once nothing runs any more: RSS in MiB, descriptors, threads, pages, connections."""
     await request(asyncio.open_unix_connection(admin), "POST", "/admin/cache/clear")
-    await asyncio.sleep(12)  # idle workers leave after ten seconds
+    await asyncio.sleep(15)  # idle workers leave after ten seconds
     _, text = await request(asyncio.open_unix_connection(admin), "GET", "/metrics")
     pages = next(float(line.split()[1]) for line in text.decode().splitlines()
                  if line.startswith("realm_kv_pages_used "))

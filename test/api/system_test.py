@@ -46,7 +46,7 @@ class Start:
         if self.url:
             self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(30)
+            return self.process.wait(60)
         finally:
             self.process.kill()
             self.folder.cleanup()

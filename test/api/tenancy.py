@@ -1,6 +1,7 @@
 """What tests of tenants ask the server."""
 import json
-import time
+
+import server
 
 MODEL = "tiny-q8_0"
 STORY = "Once upon a time"
@@ -33,8 +34,5 @@ def used(s, tenant):
 
 def settled(s, tenant, n):
     """Waits until n rows of the tenant are in the ledger."""
-    for _ in range(200):
-        if used(s, tenant)[0] >= n:
-            return rows(s, tenant)
-        time.sleep(0.02)
-    raise AssertionError((used(s, tenant), n))
+    assert server.until(lambda: used(s, tenant)[0] >= n), (used(s, tenant), n)
+    return rows(s, tenant)

@@ -30,8 +30,23 @@ def ask(ws, call, function, **params):
     ws.send(json.dumps({"id": call, "function": function, "params": params}))
 
 
-def answer(ws, seconds=30):
+def answer(ws, seconds=server.PATIENCE_S):
     return json.loads(ws.recv(timeout=seconds))
+
+
+def begin_long(ws, call):
+    """A call that lasts, beside as many as one connection may have: alone it takes 15 ms on a fast
+    machine."""
+    for i in range(40):
+        ask(ws, f"{call}-{i}", "generate", **LONG)
+    ask(ws, call, "generate", **LONG, stream=True)
+    while (got := answer(ws))["status"] != "streaming":
+        assert got["status"] == "complete", got
+
+
+def tried(attempt):
+    """Until attempt() is true: what lasts is over where the machine pauses its client."""
+    assert any(attempt() for _ in range(20)), "it was over too soon each time"
 
 
 @test
@@ -101,29 +116,49 @@ def many_calls_on_one_connection(s):
 
 @test
 def cancel(s):
-    with opened(s) as ws:
-        ask(ws, "long", "generate", **LONG, stream=True)
-        assert answer(ws)["status"] == "streaming"
-        ask(ws, "c", "cancel", id="long")
-        seen = {}
-        while len(seen) < 2:
-            got = answer(ws)
-            if got["status"] != "streaming":
-                seen[got["id"]] = got["status"]
-        assert seen == {"long": "cancelled", "c": "complete"}, seen
-        assert s.wait_for("realm_requests_running", 0, 0.25) is not None
-        ask(ws, "d", "cancel", id="long")
-        got = answer(ws)
-        assert got["error"]["code"] == "INVALID_PARAMS" and got["error"]["details"]["param"] == "id"
+    def attempt():
+        with opened(s) as ws:
+            begin_long(ws, "long")
+            ask(ws, "c", "cancel", id="long")
+            seen = {}
+            while not {"long", "c"} <= set(seen):
+                got = answer(ws)
+                if got["status"] != "streaming":
+                    seen[got["id"]] = got
+            if seen["long"]["status"] == "complete":
+                ws.close_socket()
+                return False
+            assert (seen["long"]["status"], seen["c"]["status"]) == ("cancelled", "complete"), seen
+            ask(ws, "d", "cancel", id="long")
+            while (got := answer(ws))["id"] != "d":
+                pass
+            error = got["error"]
+            assert error["code"] == "INVALID_PARAMS" and error["details"]["param"] == "id", error
+            ws.close_socket()
+            return True
+
+    tried(attempt)
+    assert s.wait_for("realm_requests_running", 0, server.PATIENCE_S) is not None
 
 
 @test
 def a_cancel_and_the_end_that_meet(s):
     """C06: whichever comes first, a call ends once."""
+    found = set()
+    for step_s in (0.001, 0.01, 0.1):  # of a cancel that comes after its call, on a slow machine
+        found |= cancels_and_ends(s, step_s)
+        if found == {"cancelled", "complete"}:
+            return
+    raise AssertionError(found)
+
+
+def cancels_and_ends(s, step_s):
+    """How calls ended that were cancelled after a step or some."""
     with opened(s) as ws:
         for i in range(60):
-            ask(ws, f"{i}", "generate", prompt="Once", max_tokens=1 + i % 5, stream=i % 2 == 0)
-            time.sleep(i % 7 * 0.001)
+            more = LONG if i % 12 == 0 else {"prompt": "Once", "max_tokens": 1 + i % 5}
+            ask(ws, f"{i}", "generate", **more, stream=i % 2 == 0)
+            time.sleep(i % 6 * step_s)
             ask(ws, f"c{i}", "cancel", id=f"{i}")
         ends = {}
         while len(ends) < 120:
@@ -134,19 +169,24 @@ def a_cancel_and_the_end_that_meet(s):
         for i in range(60):
             assert (ends[f"{i}"], ends[f"c{i}"]) in (("cancelled", "complete"),
                                                      ("complete", "error")), (i, ends)
-        assert {ends[f"{i}"] for i in range(60)} == {"cancelled", "complete"}, ends
         ask(ws, "h", "health")
         assert answer(ws)["id"] == "h"  # nothing comes after that
+        return {ends[f"{i}"] for i in range(60)}
 
 
 @test
 def leaving_ends_the_work(s):
-    with opened(s) as ws:
-        for i in range(32):
-            ask(ws, str(i), "generate", **LONG, stream=True)
-        answer(ws)
-        ws.close_socket()  # without a word: a goodbye would wait behind what was not read
-    assert s.wait_for("realm_requests_running", 0, 0.5) is not None
+    def attempt():
+        before = s.metric("realm_completion_tokens_total")
+        with opened(s) as ws:
+            for i in range(32):
+                ask(ws, str(i), "generate", **LONG, stream=True)
+            answer(ws)
+            ws.close_socket()  # without a word: a goodbye would wait behind what was not read
+        assert s.wait_for("realm_requests_running", 0, server.PATIENCE_S) is not None
+        return s.metric("realm_completion_tokens_total") - before < 32 * 900
+
+    tried(attempt)
 
 
 @test
@@ -203,20 +243,25 @@ def refusals(s):
 
 @test
 def an_open_id_cannot_be_used_twice(s):
-    with opened(s) as ws:
-        ask(ws, "a", "generate", **LONG, stream=True)
-        answer(ws)
-        ask(ws, "a", "health")
-        while (got := answer(ws))["status"] == "streaming":
-            pass
-        assert got["status"] == "error" and got["error"]["details"]["param"] == "id"
-        ws.close_socket()
+    def attempt():
+        with opened(s) as ws:
+            begin_long(ws, "a")
+            ask(ws, "a", "health")
+            while (got := answer(ws))["status"] == "streaming" or got["id"] != "a":
+                pass
+            ws.close_socket()
+            if got["status"] == "complete":
+                return False
+            assert got["status"] == "error" and got["error"]["details"]["param"] == "id", got
+            return True
+
+    tried(attempt)
 
 
 def close_code(ws):
     try:
         while True:
-            ws.recv(timeout=20)
+            ws.recv(timeout=server.PATIENCE_S)
     except ConnectionClosed as e:
         return e.rcvd.code if e.rcvd else None
 
@@ -224,36 +269,49 @@ def close_code(ws):
 @test
 def a_shutdown_lets_calls_end(_):
     """C10: what runs is answered, and then the connection says goodbye; an idle one at once."""
-    other = server.Server(sys.argv[1])
-    with opened(other) as idle, opened(other) as ws:
-        for i in range(32):
-            ask(ws, str(i), "generate", **LONG, stream=i % 2 == 0)
-        answer(ws)
-        other.process.send_signal(signal.SIGTERM)
-        assert close_code(idle) == 1001
-        ask(ws, "new", "generate", prompt="Once", max_tokens=1)
-        ends = {}
-        while len(ends) < 33:
-            got = answer(ws)
-            if got["status"] != "streaming":
-                ends[got["id"]] = got["error"]["code"] if "error" in got else got["status"]
-        assert ends.pop("new") == "OVERLOADED" and set(ends.values()) == {"complete"}, ends
-        assert close_code(ws) == 1001
-    assert other.stop() == 0
+    def attempt():
+        other = server.Server(sys.argv[1])
+        with opened(other) as idle, opened(other) as ws:
+            for i in range(60):
+                ask(ws, str(i), "generate", **LONG, stream=i % 2 == 0)
+            answer(ws)
+            other.process.send_signal(signal.SIGTERM)
+            assert close_code(idle) == 1001
+            ends = {}
+            try:
+                ask(ws, "new", "generate", prompt="Once", max_tokens=1)
+                while len(ends) < 61:
+                    got = answer(ws)
+                    if got["status"] != "streaming":
+                        ends[got["id"]] = got["error"]["code"] if "error" in got else got["status"]
+            except ConnectionClosed as e:  # all was answered before the new one came
+                assert len(ends) in (0, 60) and e.rcvd.code == 1001, (ends, e)
+            else:
+                assert ends.pop("new") == "OVERLOADED", ends
+                assert close_code(ws) == 1001
+            assert set(ends.values()) <= {"complete"}, ends
+        assert other.stop() == 0
+        return len(ends) == 60
+
+    tried(attempt)
 
 
 @test
 def a_shutdown_that_waits_no_longer_tells_calls(_):
-    other = server.Server(sys.argv[1], config="api:\n  drain_s: 0\n")
-    with opened(other) as ws:
-        for i in range(32):
-            ask(ws, str(i), "generate", **LONG)
-        assert other.wait_for("realm_requests_running", 32, 10) is not None
-        other.process.send_signal(signal.SIGTERM)
-        codes = [answer(ws).get("error", {}).get("code") for _ in range(32)]
-        assert "OVERLOADED" in codes and set(codes) <= {"OVERLOADED", None}, codes
-        assert close_code(ws) == 1001
-    assert other.stop() == 0
+    def attempt():
+        other = server.Server(sys.argv[1], config="api:\n  drain_s: 0\n")
+        with opened(other) as ws:
+            for i in range(60):
+                ask(ws, str(i), "generate", **LONG)
+            assert server.until(lambda: other.metric("realm_requests_running"))
+            other.process.send_signal(signal.SIGTERM)
+            codes = [answer(ws).get("error", {}).get("code") for _ in range(60)]
+            assert set(codes) <= {"OVERLOADED", None}, codes
+            assert close_code(ws) == 1001
+        assert other.stop() == 0
+        return "OVERLOADED" in codes
+
+    tried(attempt)
 
 
 @test

@@ -32,7 +32,7 @@ enum stage { QUEUED, READING, ANSWERING };
 
 struct watch {
     enum stage stage;
-    bool only_look; /* for a deadline to end it */
+    bool only_look;    /* for a deadline to end it */
     struct gate *gate; /* what holds the engine until the stage is reached; or NULL */
     struct realm_stats before;
     bool reached;

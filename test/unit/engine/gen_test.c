@@ -44,15 +44,6 @@ static struct realm_request varied(unsigned i)
     return request;
 }
 
-/* Ids that make a prompt of n tokens. */
-static void long_ids(struct realm_model *m, uint32_t *ids, size_t n)
-{
-    struct realm_model_info info;
-    realm_model_info(m, &info);
-    for (size_t i = 0; i < n; i++)
-        ids[i] = 300 + (uint32_t)(i * 7919 % (info.vocab_size - 300));
-}
-
 /* I06: alone and in a batch. */
 static void an_answer_is_the_same_alone_and_among_others(void **state)
 {
@@ -534,42 +525,6 @@ static void closing_ends_what_runs(void **state)
     }
 }
 
-static void scores_are_those_of_the_answer(void **state)
-{
-    (void)state;
-    enum { PROMPT = 600, ANSWER = 40, N = PROMPT + ANSWER };
-    static uint32_t ids[N];
-    static float logprobs[N];
-    static struct realm_logprob next[4];
-    static struct answer a;
-    struct realm *r = open_engine(NULL);
-    struct realm_model *m = open_tiny(r);
-    long_ids(m, ids, PROMPT);
-    struct realm_request request = request_for(NULL, ANSWER + 1);
-    request.ids = ids;
-    request.n_ids = PROMPT;
-    request.logprobs = true;
-    ask(m, &request, &a);
-    memcpy(ids + PROMPT, a.tokens, ANSWER * sizeof(*ids));
-    assert_int_equal(realm_score(m, ids, N, logprobs, next, 4, NULL, NULL), 0);
-    assert_true(isnan(logprobs[0]));
-    for (size_t i = 1; i < N; i++)
-        assert_true(logprobs[i] <= 0);
-    assert_memory_equal(logprobs + PROMPT, a.logprobs, ANSWER * sizeof(float));
-    assert_int_equal(next[0].token, a.tokens[ANSWER]);
-    assert_memory_equal(&next[0].logprob, &a.logprobs[ANSWER], sizeof(float));
-    assert_true(next[0].logprob >= next[1].logprob && next[1].logprob >= next[2].logprob);
-
-    assert_int_equal(realm_score(m, ids, 1, logprobs, NULL, 0, NULL, NULL), 0);
-    assert_true(isnan(logprobs[0]));
-    assert_int_equal(realm_score(m, ids, 0, logprobs, NULL, 0, NULL, NULL), REALM_E_ARG);
-    struct realm_wait wait = {.cancelled = always};
-    assert_int_equal(realm_score(m, ids, N, logprobs, next, 4, &wait, NULL), REALM_E_CANCELLED);
-    assert_int_equal(stats_of(r).kv_pages, 0);
-    realm_model_close(m);
-    realm_close(r);
-}
-
 static void two_models_share_the_team(void **state)
 {
     (void)state;
@@ -614,7 +569,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(cancel_in_the_queue_leaves_others_alone),
         cmocka_unit_test(a_wait_ends_and_the_generation_goes_on),
         cmocka_unit_test(closing_ends_what_runs),
-        cmocka_unit_test(scores_are_those_of_the_answer),
         cmocka_unit_test(two_models_share_the_team),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

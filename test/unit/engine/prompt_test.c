@@ -233,6 +233,48 @@ static void bad_wishes_are_refused(void **state)
     realm_close(r);
 }
 
+static bool always(void *ctx)
+{
+    (void)ctx;
+    return true;
+}
+
+static void scores_are_those_of_the_answer(void **state)
+{
+    (void)state;
+    enum { PROMPT = 600, ANSWER = 40, N = PROMPT + ANSWER };
+    static uint32_t ids[N];
+    static float logprobs[N];
+    static struct realm_logprob next[4];
+    static struct answer a;
+    struct realm *r = open_engine(NULL);
+    struct realm_model *m = open_tiny(r);
+    long_ids(m, ids, PROMPT);
+    struct realm_request request = request_for(NULL, ANSWER + 1);
+    request.ids = ids;
+    request.n_ids = PROMPT;
+    request.logprobs = true;
+    ask(m, &request, &a);
+    memcpy(ids + PROMPT, a.tokens, ANSWER * sizeof(*ids));
+    assert_int_equal(realm_score(m, ids, N, logprobs, next, 4, NULL, NULL), 0);
+    assert_true(isnan(logprobs[0]));
+    for (size_t i = 1; i < N; i++)
+        assert_true(logprobs[i] <= 0);
+    assert_memory_equal(logprobs + PROMPT, a.logprobs, ANSWER * sizeof(float));
+    assert_int_equal(next[0].token, a.tokens[ANSWER]);
+    assert_memory_equal(&next[0].logprob, &a.logprobs[ANSWER], sizeof(float));
+    assert_true(next[0].logprob >= next[1].logprob && next[1].logprob >= next[2].logprob);
+
+    assert_int_equal(realm_score(m, ids, 1, logprobs, NULL, 0, NULL, NULL), 0);
+    assert_true(isnan(logprobs[0]));
+    assert_int_equal(realm_score(m, ids, 0, logprobs, NULL, 0, NULL, NULL), REALM_E_ARG);
+    struct realm_wait wait = {.cancelled = always};
+    assert_int_equal(realm_score(m, ids, N, logprobs, next, 4, &wait, NULL), REALM_E_CANCELLED);
+    assert_int_equal(stats_of(r).kv_pages, 0);
+    realm_model_close(m);
+    realm_close(r);
+}
+
 static void steps_and_turns_are_counted(void **state)
 {
     (void)state;
@@ -261,6 +303,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(biases_move_draws_and_not_logprobs),
         cmocka_unit_test(choices_differ_and_repeat),
         cmocka_unit_test(bad_wishes_are_refused),
+        cmocka_unit_test(scores_are_those_of_the_answer),
         cmocka_unit_test(steps_and_turns_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -43,6 +43,14 @@ struct realm_request request_for(const char *text, uint32_t max_tokens)
     return request;
 }
 
+void long_ids(struct realm_model *m, uint32_t *ids, size_t n)
+{
+    struct realm_model_info info;
+    realm_model_info(m, &info);
+    for (size_t i = 0; i < n; i++)
+        ids[i] = 300 + (uint32_t)(i * 7919 % (info.vocab_size - 300));
+}
+
 static void add_text(struct answer *out, const struct realm_event *e)
 {
     assert_true(out->text_bytes + e->text_bytes < sizeof(out->text));

@@ -30,6 +30,9 @@ struct realm_model *open_tiny(struct realm *r);
 /* A greedy request for max_tokens tokens, whatever they are. */
 struct realm_request request_for(const char *text, uint32_t max_tokens);
 
+/* Ids that make a prompt of n tokens. */
+void long_ids(struct realm_model *m, uint32_t *ids, size_t n);
+
 /* Reads g to its end and closes it. */
 void read_answer(struct realm_gen *g, struct answer *out);
 /* Starts and reads; a start that fails is an answer with its status. */

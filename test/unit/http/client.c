@@ -143,7 +143,12 @@ bool expect_end(struct client *c, unsigned ms)
     while (!c->ended) {
         uint64_t now = clock_ms(clock_system());
         struct pollfd p = {.fd = c->fd, .events = POLLIN};
-        if (now >= end || poll(&p, 1, (int)(end - now)) != 1)
+        if (now >= end)
+            return false;
+        int ready = poll(&p, 1, (int)(end - now));
+        if (ready < 0 && errno == EINTR) // it was stopped and goes on
+            continue;
+        if (ready != 1)
             return false;
         (void)client_read(c);
     }

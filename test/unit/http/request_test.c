@@ -151,7 +151,8 @@ static void http_1_0_closes_unless_asked_not_to(void **state)
     (void)state;
     int fd = client(a);
     put(fd, "GET /echo?1 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
-    assert_non_null(strstr(get_until(fd, "GET /echo 1", SOON_MS), "\r\nConnection: keep-alive\r\n"));
+    assert_non_null(
+        strstr(get_until(fd, "GET /echo 1", SOON_MS), "\r\nConnection: keep-alive\r\n"));
     put(fd, "GET /count HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
     const char *all = get_all(fd);
     assert_null(strstr(all, "chunked"));

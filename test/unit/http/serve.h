@@ -25,7 +25,7 @@ struct serve {
     atomic_uint requests, gone, held_now, sockets, sockets_closed;
     atomic_uint connections, exchanges, refused; /* as of the last tick */
     atomic_uint ticks;
-    struct http_exchange *held[HELD_MAX];        /* the server's thread's */
+    struct http_exchange *held[HELD_MAX]; /* the server's thread's */
     struct http_exchange *flood;
 };
 

@@ -442,7 +442,10 @@ static const char *get(int fd, const char *text, int ms, bool *ended)
     while (!*ended && !(text && strstr(received, text)) && n < sizeof(received) - 1) {
         int64_t left = (int64_t)until - (int64_t)now_ms();
         struct pollfd p = {.fd = fd, .events = POLLIN};
-        if (left < 0 || poll(&p, 1, (int)left) < 1)
+        int ready = left < 0 ? 0 : poll(&p, 1, (int)left);
+        if (ready < 0 && errno == EINTR) // it was stopped and goes on
+            continue;
+        if (ready < 1)
             break;
         ssize_t got = recv(fd, received + n, sizeof(received) - 1 - n, 0);
         *ended = got <= 0;

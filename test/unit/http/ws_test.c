@@ -245,8 +245,7 @@ static void expect_pongs_then_close(int fd, uint64_t begin_ms)
         more++;
     assert_int_equal(f.first, WS_FIN | WS_CLOSE);
     assert_int_equal(f.payload.p[0] << 8 | f.payload.p[1], 1008);
-    assert_in_range(more, 0,
-                    (clock_ms(clock_system()) - begin_ms) / 1000 * WS_PINGS_PER_S_MAX);
+    assert_in_range(more, 0, (clock_ms(clock_system()) - begin_ms) / 1000 * WS_PINGS_PER_S_MAX);
     client_expect_end(fd);
 }
 

@@ -147,8 +147,8 @@ static void a_phase_costs_microseconds(void **state)
     struct pool *p;
     assert_int_equal(pool_open(&p, 2), 0);
     const uint64_t end = clock_ns(clock_system()) + 30000000000;
-    for (int i = 0;
-         i < 40 || ((awake > AWAKE_NS_MAX || asleep > ASLEEP_NS_MAX) && clock_ns(clock_system()) < end);
+    for (int i = 0; i < 40 || ((awake > AWAKE_NS_MAX || asleep > ASLEEP_NS_MAX) &&
+                               clock_ns(clock_system()) < end);
          i++) {
         nap(NULL, 0, 0);
         uint64_t first = meeting_ns(p, 1), others = meeting_ns(p, 20);
