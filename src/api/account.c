@@ -67,12 +67,12 @@ static int reserve(struct job *j, uint64_t tokens, uint64_t least, uint64_t rate
     int failed = j->grant ? tenant_reserve(j->grant, tokens, rated, &why) : 0;
     if (failed && why.left && j->reserved + why.left >= least) {
         tokens = j->reserved + why.left;
-        j->tight = true;
         refusal_error(&j->cap_error, &why);
         failed = tenant_reserve(j->grant, tokens, rated, &why);
     }
     if (!failed) {
         j->reserved = tokens;
+        j->beyond = j->grant ? why.left : UINT64_MAX;
         return 0;
     }
     j->capped = true;
@@ -102,11 +102,18 @@ void account_request(const struct job *j, struct realm_request *r)
     r->admit_ctx = (void *)j;
 }
 
+/* What may be drawn of so many reserved tokens and of those that can still be had: the engine goes
+ * on while the server's thread is late in reserving more. */
+static uint64_t within_budget(const struct job *j, uint64_t reserved)
+{
+    return j->beyond > UINT64_MAX - reserved ? UINT64_MAX : reserved + j->beyond;
+}
+
 void account_started(const struct choice *c)
 {
     const struct job *j = c->job;
-    uint64_t left = j->reserved - j->reserved_prompts;
-    if (j->tight)
+    uint64_t left = within_budget(j, j->reserved - j->reserved_prompts);
+    if (j->beyond != UINT64_MAX)
         realm_gen_allow(c->gen, (uint32_t)min_size(left / j->n_choices, UINT32_MAX));
 }
 
@@ -130,7 +137,7 @@ static uint64_t drawn(const struct job *j)
     return n;
 }
 
-/* What is left of the reserve is shared out, and no more comes. */
+/* What is left is shared out. */
 static void cap(struct job *j, uint64_t left)
 {
     size_t running = 0;
@@ -155,8 +162,10 @@ void account_token(struct job *j)
     uint64_t more = min_size(for_answers + j->n_choices * SLICE_TOKENS, most);
     bool failed = reserve(j, j->reserved_prompts + more, j->reserved + 1, 0);
     for_answers = j->reserved - j->reserved_prompts;
-    if (failed || j->tight)
-        cap(j, for_answers > n ? for_answers - n : 0);
+    if (failed)
+        j->beyond = 0;
+    if (j->beyond != UINT64_MAX)
+        cap(j, for_answers > n ? within_budget(j, for_answers - n) : j->beyond);
 }
 
 /* A prompt that has no answer yet may still wait for the engine, and what nobody computed nobody

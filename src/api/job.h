@@ -146,7 +146,7 @@ struct job {
 
     /* Of the worker while PREPARING, then of the server's thread. */
     uint64_t reserved, reserved_prompts; /* tokens; prompts: of these */
-    bool tight;                          /* less could be reserved than was wanted */
+    uint64_t beyond;                     /* what the budget had left then; UINT64_MAX: no budget */
     bool capped;                         /* no more can be reserved: cap_error says why */
     struct api_error cap_error;
     struct realm_usage worked; /* of what door.work had computed */

@@ -178,11 +178,12 @@ int limits_reserve(struct counters *c, const struct spec *s, struct limits_now n
     uint64_t more = minus(tokens, taken->tokens);
     uint64_t now_rated = minus(rated < tokens ? rated : tokens, taken->tokens);
     refill(c, s, now);
-    if (more == 0)
-        return 0;
     const struct window *w = window_of(c, taken, (enum budget_window)s->budget_window);
     bool budgeted = s->budget_tokens && w;
     uint64_t budget_left = budgeted ? minus(s->budget_tokens, plus(w->used, w->reserved)) : 0;
+    why->left = budgeted ? minus(budget_left, more) : UINT64_MAX;
+    if (more == 0)
+        return 0;
     if (s->tokens_per_min && now_rated &&
         refuse_rate(&c->tokens, TENANT_TOKENS, s->tokens_per_min, now_rated, why)) {
         why->left = bucket_left(&c->tokens, s->tokens_per_min);

@@ -95,6 +95,7 @@ static void test_what_is_owed_comes_back_unseen(void **state)
     struct limits_now at = {1, WALL_S};
     assert_int_equal(limits_admit(&c, &s, at, &taken, &why), 0);
     assert_int_equal(limits_reserve(&c, &s, at, &taken, 6000, 0, &why), 0);
+    assert_true(why.left == UINT64_MAX); // there is no budget
     limits_settle(&c, &s, at, &taken, 6000, false);
     at.us += 540 * (S_NS / 1000);
     assert_int_equal(limits_admit(&c, &s, at, &taken, &why), -1);
@@ -119,6 +120,7 @@ static void test_the_rest_of_an_answer_is_owed(void **state)
     struct limits_now at = {1, WALL_S};
     assert_int_equal(limits_admit(&c, &s, at, &first, &why), 0);
     assert_int_equal(limits_reserve(&c, &s, at, &first, 500, 500, &why), 0);
+    assert_int_equal(why.left, 500);
     assert_int_equal(limits_admit(&c, &s, at, &next, &why), 0);
     assert_int_equal(limits_reserve(&c, &s, at, &next, 400, 101, &why), -1);
     assert_int_equal(why.limit, TENANT_TOKENS);
