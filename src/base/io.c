@@ -31,9 +31,10 @@ static int system_open(void *ctx, const char *path, unsigned flags, int *out, ui
         return errno == EMFILE || errno == ENFILE || errno == EIO || errno == ENOMEM
                    ? REALM_E_IO
                    : REALM_E_NOT_FOUND;
-    struct stat st;
+    struct stat st = {0};
     if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
         close(fd);
+        errno = S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
         return REALM_E_IO;
     }
     *out = fd;
@@ -67,6 +68,30 @@ const struct io *io_system(void)
     return &system;
 }
 
+const char *io_why(int error)
+{
+    switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+        return "no such file";
+    case EACCES:
+    case EPERM:
+        return "this user is not allowed to read it";
+    case EISDIR:
+        return "a folder, not a file";
+    case EINVAL:
+    case ENXIO: // a socket
+        return "not a regular file";
+    case ELOOP:
+        return "a link that leads nowhere, or that is not followed here";
+    case EMFILE:
+    case ENFILE:
+        return "too many files are open";
+    default:
+        return "it cannot be opened";
+    }
+}
+
 int io_read_exact(const struct io *io, int fd, void *dst, size_t n, uint64_t offset)
 {
     uint8_t *p = dst;
@@ -88,10 +113,8 @@ int io_read_file(const struct io *io, const char *path, uint64_t bytes_max, uint
     int fd;
     uint64_t size;
     int status = io->open(io->ctx, path, 0, &fd, &size);
-    if (status == REALM_E_NOT_FOUND)
-        return err_set(err, status, "%s: no such file, or not readable", path);
     if (status)
-        return err_set(err, status, "%s: not a regular file, or not readable", path);
+        return err_set(err, status, "%s: %s", path, io_why(errno));
     uint8_t *p = NULL;
     if (size > bytes_max || size > SIZE_MAX - 1)
         status = err_set(err, REALM_E_LIMIT, "%s has %llu bytes, the limit is %llu", path,

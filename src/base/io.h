@@ -16,7 +16,7 @@ enum io_flags {
 struct io {
     /* Opens a regular file for reading: 0, or REALM_E_NOT_FOUND (missing, not
      * readable, a link under IO_BENEATH) or REALM_E_IO (not a regular file,
-     * anything else). */
+     * anything else).  errno is then such that io_why tells more. */
     int (*open)(void *ctx, const char *path, unsigned flags, int *fd, uint64_t *size);
     /* Bytes read, 0 at the end, or REALM_E_IO.  May read less than n. */
     int64_t (*pread)(void *ctx, int fd, void *dst, size_t n, uint64_t offset);
@@ -26,6 +26,10 @@ struct io {
 
 /* The file system. */
 const struct io *io_system(void);
+
+/* Why a file could not be opened, for the end of a sentence.  error: errno; of what is there
+ * and is no regular file EISDIR or EINVAL. */
+const char *io_why(int error);
 
 /* Reads exactly n bytes: 0, or REALM_E_IO when the file ends before. */
 MUST_USE int io_read_exact(const struct io *io, int fd, void *dst, size_t n, uint64_t offset);

@@ -71,11 +71,12 @@ void engine_leave(struct realm *r);
 
 /* path.c */
 /* The path without links, `.` and `..`.  Where the file itself is gone, as it
- * would be: a model may still be in memory.  REALM_E_NOT_FOUND. */
+ * would be: a model may still be in memory.  REALM_E_NOT_FOUND, with errno for io_why. */
 MUST_USE int path_canonical(char out[PATH_MAX], const char *path);
 /* Whether somebody who may not name paths may say this name. */
 bool path_name_allowed(const char *name);
-/* false when there is no regular file of this very name (links are not followed). */
+/* false, with errno for io_why, when there is no regular file of this very name (links are
+ * not followed). */
 bool path_identify(struct file_id *out, const char *path);
 bool path_same_file(const struct file_id *a, const struct file_id *b);
 

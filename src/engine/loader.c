@@ -1,7 +1,7 @@
 /* engine/loader.c - how the store loads a model of ours. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/err.h"
 #include "base/limits.h"
@@ -77,9 +77,7 @@ static int open_file(struct realm *r, struct plan *p, const char *name, struct r
     }
     /* Before it is opened: should it be replaced in between, it only looks old. */
     if (!path_identify(&p->id, name)) {
-        const char *slash = strrchr(name, '/');
-        const char *why =
-            access(name, R_OK) ? "no such file, or not readable" : "not a regular file";
+        const char *why = io_why(errno), *slash = strrchr(name, '/');
         return err_set(err, REALM_E_NOT_FOUND, "%s: %s", slash && slash[1] ? slash + 1 : name, why);
     }
     /* The name has no links in it: there must be none when it is opened either. */

@@ -1,4 +1,5 @@
 /* engine/model.c - leases on models, by path, by name or from memory. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -88,7 +89,7 @@ int realm_model_open(struct realm_model **out, struct realm *r, const char *path
     char canonical[PATH_MAX];
     int status = path_canonical(canonical, path);
     if (status)
-        return err_set(err, status, "%s: no such file, or not readable", path);
+        return err_set(err, status, "%s: %s", path, io_why(errno));
     return open_path(out, r, canonical, wait, err);
 }
 
@@ -146,7 +147,7 @@ int realm_model_find(struct realm_model **out, struct realm *r, const char *path
     char canonical[PATH_MAX];
     int status = path_canonical(canonical, path);
     if (status)
-        return err_set(err, status, "%s: no such file, or not readable", path);
+        return err_set(err, status, "%s: %s", path, io_why(errno));
     status = engine_enter(r, err);
     if (status)
         return status;

@@ -43,10 +43,13 @@ static bool follow(char out[PATH_MAX], const char *link)
 
 int path_canonical(char out[PATH_MAX], const char *path)
 {
-    if (strlen(path) >= PATH_MAX)
+    if (strlen(path) >= PATH_MAX) {
+        errno = ENAMETOOLONG;
         return REALM_E_NOT_FOUND;
+    }
     if (realpath(path, out))
         return 0;
+    int why = errno;
     char next[PATH_MAX];
     snprintf(next, sizeof(next), "%s", path);
     for (int links = 0; links < LINKS_MAX; links++) {
@@ -57,6 +60,7 @@ int path_canonical(char out[PATH_MAX], const char *path)
             return 0;
         snprintf(next, sizeof(next), "%s", target);
     }
+    errno = why;
     return REALM_E_NOT_FOUND;
 }
 
@@ -74,8 +78,12 @@ bool path_name_allowed(const char *name)
 bool path_identify(struct file_id *out, const char *path)
 {
     struct stat st;
-    if (lstat(path, &st) || !S_ISREG(st.st_mode))
+    if (lstat(path, &st))
         return false;
+    if (!S_ISREG(st.st_mode)) {
+        errno = S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
+        return false;
+    }
     *out = (struct file_id){st.st_dev, st.st_ino, st.st_size, st.st_mtim};
     return true;
 }

@@ -1,4 +1,5 @@
 /* engine/realm.c - an engine: its parts, its options, who is inside. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -61,9 +62,13 @@ static int find_models_dir(struct realm *r, struct realm_error *err)
     if (!dir || !*dir)
         return 0;
     struct stat st;
-    if (!realpath(dir, r->models_dir) || stat(r->models_dir, &st) || !S_ISDIR(st.st_mode)) {
+    bool found = realpath(dir, r->models_dir) && stat(r->models_dir, &st) == 0;
+    if (!found || !S_ISDIR(st.st_mode)) {
         r->models_dir[0] = '\0';
-        return err_set(err, REALM_E_ARG, "%s: no such directory", dir);
+        return err_set(err, REALM_E_ARG, "%s: %s", dir,
+                       found             ? "not a directory"
+                       : errno == ENOENT ? "no such directory"
+                                         : io_why(errno));
     }
     r->options.models_dir = r->models_dir;
     return 0;

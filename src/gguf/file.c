@@ -1,6 +1,7 @@
 /* Files, parts and reads.  Immutable once open, so that any thread may read. */
 #include "gguf/file.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,10 +72,7 @@ static int open_part(const struct io *io, struct part *p, const char *path, unsi
     int status = io->open(io->ctx, path, flags, &p->fd, &p->size);
     if (status) {
         p->fd = -1;
-        err_set(err, status,
-                status != REALM_E_NOT_FOUND ? "not a regular file, or not readable"
-                : flags & IO_BENEATH        ? "no such file, not readable, or a link"
-                                            : "no such file, or not readable");
+        err_set(err, status, "%s", io_why(errno));
     } else {
         status = read_header(io, p, err);
     }

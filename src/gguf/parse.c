@@ -81,8 +81,9 @@ static int need(struct parser *p, uint64_t n)
 {
     uint64_t at = offset_of(p), left = p->file_size - at;
     if (n > left)
-        return refuse(p, REALM_E_FORMAT, "needs %llu bytes at offset %llu, the file has %llu left",
-                      (unsigned long long)n, (unsigned long long)at, (unsigned long long)left);
+        return err_set(p->err, REALM_E_FORMAT,
+                       "the file is cut short: it ends at offset %llu, within %s at offset %llu",
+                       (unsigned long long)p->file_size, p->what, (unsigned long long)p->what_at);
     if (n > (uint64_t)GGUF_HEADER_MAX - at)
         return refuse(p, REALM_E_LIMIT, "the header is longer than the limit of %d bytes",
                       GGUF_HEADER_MAX);
@@ -95,8 +96,11 @@ static int need_items(struct parser *p, uint64_t n, uint64_t item_bytes, const c
 {
     uint64_t left = p->file_size - offset_of(p);
     if (n > left / item_bytes)
-        return refuse(p, REALM_E_FORMAT, "claims %llu %s, the file has %llu bytes left",
-                      (unsigned long long)n, of, (unsigned long long)left);
+        return err_set(p->err, REALM_E_FORMAT,
+                       "the file is cut short or damaged: %s at offset %llu claims %llu %s, and "
+                       "%llu bytes are left",
+                       p->what, (unsigned long long)p->what_at, (unsigned long long)n, of,
+                       (unsigned long long)left);
     return 0;
 }
 
@@ -327,8 +331,9 @@ static int place_tensor(struct parser *p, struct gguf_tensor *t)
         !ckd_add_u64(t->offset, t->bytes, &end) || !ckd_align_u64(end, p->g->alignment, &padded))
         return refuse(p, REALM_E_FORMAT, "its end in the file overflows");
     if (end > p->file_size)
-        return refuse(p, REALM_E_FORMAT, "its data ends at offset %llu, the file at %llu",
-                      (unsigned long long)end, (unsigned long long)p->file_size);
+        return err_set(p->err, REALM_E_FORMAT,
+                       "the file is cut short: it ends at offset %llu, and %s at %llu",
+                       (unsigned long long)p->file_size, p->what, (unsigned long long)end);
     return 0;
 }
 
@@ -392,12 +397,13 @@ static int take_head(struct parser *p)
 {
     snprintf(p->what, sizeof(p->what), "the file's head");
     struct slice magic;
+    if (p->file_size == 0)
+        return err_set(p->err, REALM_E_FORMAT, "the file is empty");
+    if (memcmp(p->in.p, "GGUF", min_size(bytes_left(&p->in), 4)) != 0)
+        return err_set(p->err, REALM_E_FORMAT, "no GGUF file: it does not begin with GGUF");
     int status = take_slice(p, 4, &magic);
-    if (status)
-        return status;
-    if (!slice_is(magic, "GGUF"))
-        return refuse(p, REALM_E_FORMAT, "no GGUF file (it does not begin with GGUF)");
-    status = take_u32(p, &p->g->version);
+    if (!status)
+        status = take_u32(p, &p->g->version);
     if (!status)
         status = check_version(p, p->g->version);
     if (!status)

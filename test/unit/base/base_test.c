@@ -7,12 +7,14 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/buf.h"
 #include "base/ckd.h"
 #include "base/err.h"
+#include "base/io.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/map.h"
@@ -176,6 +178,23 @@ static void messages_hold_no_control_characters(void **state)
     assert_string_equal(err.message, "x?y: tensor a?[2J?b?\xC3\xA9");
 }
 
+static void files_that_do_not_open_say_why(void **state)
+{
+    (void)state;
+    struct realm_error err;
+    uint8_t *p;
+    size_t n;
+    assert_int_equal(io_read_file(io_system(), "/nonexistent/x", 8, &p, &n, &err),
+                     REALM_E_NOT_FOUND);
+    assert_string_equal(err.message, "/nonexistent/x: no such file");
+    assert_int_equal(io_read_file(io_system(), "/proc", 8, &p, &n, &err), REALM_E_IO);
+    assert_string_equal(err.message, "/proc: a folder, not a file");
+    assert_int_equal(io_read_file(io_system(), "/dev/null", 8, &p, &n, &err), REALM_E_IO);
+    assert_string_equal(err.message, "/dev/null: not a regular file");
+    assert_string_equal(io_why(EACCES), "this user is not allowed to read it"); // root always is
+    assert_string_equal(io_why(EIO), "it cannot be opened");
+}
+
 /* Without it the second hundred lines would wait for a reader for ever. */
 static void a_log_that_nobody_reads_blocks_nobody(void **state)
 {
@@ -232,6 +251,7 @@ int main(void)
         cmocka_unit_test(what_is_wiped_is_zero_or_nothing),
         cmocka_unit_test(messages_end_at_a_whole_character),
         cmocka_unit_test(messages_hold_no_control_characters),
+        cmocka_unit_test(files_that_do_not_open_say_why),
         cmocka_unit_test(a_log_that_nobody_reads_blocks_nobody),
         cmocka_unit_test(only_the_thread_that_asks_is_lowered),
     };

@@ -361,7 +361,7 @@ static void what_cannot_be_is_refused(void **state)
     must_hold(told_path, "'IQ1_S' is no type");
     assert_int_equal(run(cmd_quantize, "quantize", in_path, out_path, NULL), EXIT_USAGE);
     assert_int_equal(run(cmd_quantize, "quantize", out_path, in_path, "F16"), EXIT_FAILED);
-    must_hold(told_path, "out.gguf: no such file, or not readable");
+    must_hold(told_path, "out.gguf: no such file");
     char path[4096];
     snprintf(path, sizeof(path), "%s/v3.gguf", fixtures);
     assert_int_equal(run(cmd_quantize, "quantize", path, out_path, "F16"), EXIT_FAILED);

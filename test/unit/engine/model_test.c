@@ -148,7 +148,7 @@ static void what_is_no_model_is_refused(void **state)
     struct realm_model *m;
     struct realm_error err;
     assert_int_equal(realm_model_open(&m, r, dir, NULL, &err), REALM_E_NOT_FOUND);
-    assert_non_null(strstr(err.message, "not a regular file"));
+    assert_non_null(strstr(err.message, "a folder, not a file"));
     expect_name(r, "text", REALM_E_NOT_FOUND); // no directory of models
     assert_int_equal(stats_of(r).bytes, 0);
     assert_int_equal(stats_of(r).loads, 0);

@@ -46,7 +46,8 @@ static void every_truncation(void **state)
             struct realm_error err = {0};
             uint64_t live = mem_live();
             assert_int_equal(gguf_parse(&g, exact, cut, cut, &err), REALM_E_FORMAT);
-            assert_non_null(strstr(err.message, "offset"));
+            assert_non_null(strstr(err.message, cut ? "the file is cut short" : "is empty"));
+            assert_true(!cut || strstr(err.message, "offset"));
             assert_int_equal(mem_live(), live);
             int status = gguf_parse(&g, exact, cut, n, &err);
             assert_true(status == (whole ? 0 : GGUF_MORE) || status == 0);

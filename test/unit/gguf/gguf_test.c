@@ -317,8 +317,7 @@ static void parts_that_do_not_fit_are_refused(void **state)
         int status;
         const char *needle;
     } bad[] = {
-        {"missing", REALM_E_NOT_FOUND,
-         "part-00002-of-00003.gguf: no such file, not readable, or a link"},
+        {"missing", REALM_E_NOT_FOUND, "part-00002-of-00003.gguf: no such file"},
         {"keys", REALM_E_FORMAT, "part-00002-of-00003.gguf: key k.u32 is not as in the first"},
         {"new", REALM_E_FORMAT, "part-00002-of-00003.gguf: key k.new is not as in the first"},
         {"number", REALM_E_FORMAT, "it says that it is part 3 of 3, want 2 of 3"},
@@ -326,7 +325,7 @@ static void parts_that_do_not_fit_are_refused(void **state)
         {"twice", REALM_E_FORMAT, "tensor \"one\" is in two parts"},
         {"total", REALM_E_FORMAT, "split.tensors.count is 3, the parts have 4"},
         {"sum", REALM_E_FORMAT, "split.tensors.count is 4, in the first part it is 3"},
-        {"cut", REALM_E_FORMAT, "part-00002-of-00003.gguf: tensor \"two\""},
+        {"cut", REALM_E_FORMAT, "part-00002-of-00003.gguf: the file is cut short: it ends at "},
     };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         char name[128];
@@ -372,15 +371,14 @@ static void memory_is_copied(void **state)
 static void what_is_no_model_is_refused(void **state)
 {
     (void)state;
-    must_fail(path_of("nothing.gguf"), 0, REALM_E_NOT_FOUND,
-              "nothing.gguf: no such file, or not readable");
-    must_fail(path_of("bad-empty.gguf"), 0, REALM_E_FORMAT, "offset 0");
-    must_fail(path_of("bad-magic-alone.gguf"), 0, REALM_E_FORMAT, "offset 4");
+    must_fail(path_of("nothing.gguf"), 0, REALM_E_NOT_FOUND, "nothing.gguf: no such file");
+    must_fail(path_of("bad-empty.gguf"), 0, REALM_E_FORMAT, "bad-empty.gguf: the file is empty");
+    must_fail(path_of("bad-magic-alone.gguf"), 0, REALM_E_FORMAT, "it ends at offset 4");
     must_fail(path_of("bad-lora.gguf"), 0, REALM_E_FORMAT, "does not begin with GGUF");
     must_fail(path_of("bad-v1.gguf"), 0, REALM_E_FORMAT, "version 1 is too old");
     must_fail(path_of("bad-v4.gguf"), 0, REALM_E_FORMAT, "version 4 is unknown");
     must_fail(path_of("bad-swapped.gguf"), 0, REALM_E_FORMAT, "big endian");
-    must_fail(fixtures, 0, REALM_E_IO, "not a regular file");
+    must_fail(fixtures, 0, REALM_E_IO, "a folder, not a file");
     must_fail("/dev/zero", 0, REALM_E_IO, "zero: not a regular file");
     char fifo[4096];
     snprintf(fifo, sizeof(fifo), "%s", path_of("fifo.gguf"));
@@ -414,7 +412,7 @@ static void links_do_not_lead_out(void **state)
         assert_int_equal(symlink(target, path_of(name)), 0);
     }
     must_fail(path_of("linked/part-00001-of-00003.gguf"), 0, REALM_E_NOT_FOUND,
-              "part-00002-of-00003.gguf: no such file, not readable, or a link");
+              "part-00002-of-00003.gguf: a link that leads nowhere, or that is not followed here");
     unlink(path_of("alias"));
     assert_int_equal(symlink(".", path_of("alias")), 0);
     f = open_good("alias/part-00001-of-00003.gguf");
