@@ -169,7 +169,8 @@ static int refused(const struct admin *a, long code, const json_t *answer)
 {
     const json_t *error = json_object_get(answer, "error");
     const char *message = json_string_value(json_object_get(error, "message"));
-    if (code == 404 && message && strcmp(message, "there is nothing at this path") == 0)
+    static const char nothing[] = "there is nothing at this path";
+    if (code == 404 && message && strncmp(message, nothing, strlen(nothing)) == 0)
         return cmd_failf(a->cmd,
                          "the server at %s does not let you in: it must have been started with "
                          "this REALM_ADMIN_KEY, and takes it from its own machine alone",

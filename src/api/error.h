@@ -13,6 +13,12 @@
 #include "base/compiler.h"
 #include "realm/status.h"
 
+/* Of a path that nobody serves, and of one that the caller is not to know of.  `realm` knows a
+ * server that does not let it administer by how the sentence begins. */
+#define API_NOTHING                                                                                \
+    "there is nothing at this path; `/openapi.json` lists those that there are, `/v1/models` the " \
+    "models"
+
 struct api_error {
     int http;         /* status code */
     const char *type; /* "invalid_request_error", "server_error", … */

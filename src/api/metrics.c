@@ -246,7 +246,7 @@ static int let_in(struct api *a, const struct http_exchange *x, struct api_error
         return 0;
     if (here || a->metrics_key)
         return auth_refuse(&a->auth, x, e);
-    return api_fail(e, 404, "not_found", "there is nothing at this path");
+    return api_fail(e, 404, "not_found", API_NOTHING);
 }
 
 void metrics_answer(struct api *a, struct http_exchange *x)

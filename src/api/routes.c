@@ -159,7 +159,7 @@ static void route_admin(struct api *a, struct http_exchange *x)
     if (may_administer(a, x))
         admin_route(a, x);
     else
-        refuse(x, 404, "not_found", "there is nothing at this path");
+        refuse(x, 404, "not_found", API_NOTHING);
 }
 
 static bool is_socket_path(const char *path)
@@ -236,7 +236,7 @@ static void find(struct api *a, struct http_exchange *x, const char *path)
     else if (allow)
         api_refuse_method(x, allow);
     else
-        refuse(x, 404, "not_found", "there is nothing at this path");
+        refuse(x, 404, "not_found", API_NOTHING);
 }
 
 /* The port of those who watch the server. */

@@ -77,6 +77,10 @@ def methods_and_paths(s):
         out = curl("-o", "/dev/null", "-w", "%{http_code}", "--path-as-is", *more, s.url + path)
         assert out == str(status), (method, path, out)
     assert json.loads(curl(s.url + "/v1/messages"))["type"] == "error"  # as its clients read it
+    told = [json.loads(curl(s.url + path))["error"] for path in ("/", "/none", "/admin/keys")]
+    for error in told:  # the same for what is not there and for what is not to be known of
+        assert error["code"] == "not_found" and "`/v1/models`" in error["message"], error
+        assert error["message"] == told[0]["message"], error
 
 
 @test
