@@ -109,8 +109,9 @@ static void print_ratios(const struct plan *plan)
 void bench_print_table(const char *model, const struct plan *plan, const char *peer)
 {
     const struct machine *m = &plan->machine;
-    printf("%s, %u threads, kv %s, %u tokens before, %u runs\n", model, plan->threads,
-           cmd_kv_name(plan->kv), plan->depth, plan->runs);
+    printf("%s, %u thread%s, kv %s, %u token%s before, %u run%s\n", model, plan->threads,
+           plural(plan->threads), cmd_kv_name(plan->kv), plan->depth, plural(plan->depth),
+           plan->runs, plural(plan->runs));
     printf("%s, %s, load %.1f at the start, memory reads %.1f GB/s (%.1f to %.1f)\n",
            m->cpu[0] ? m->cpu : "processor", cpu_level_name(kernels_best_flags()), m->load,
            figures_median(&plan->read_gb_s), figures_min(&plan->read_gb_s),

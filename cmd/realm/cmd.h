@@ -122,6 +122,12 @@ void progress_wait(const char *what, double seconds);
 void progress_line(const char *text);
 void progress_clear(void);
 
+/* "%u run%s": the end of a word that is counted. */
+static inline const char *plural(uint64_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
 /* JSON text of n bytes on stdout, quoted. */
 void print_json_text(const char *text, size_t n);
 

@@ -97,8 +97,8 @@ static void print_machine(const struct doctor *d)
     const struct machine *m = &d->machine;
     char lacking[64];
     doctor_lacking(d->cpu_flags, lacking, sizeof(lacking));
-    printf("processor   %s: %u processors on %u cores, load %.1f", m->cpu[0] ? m->cpu : "unknown",
-           m->processors, m->cores, m->load);
+    printf("processor   %s: %u processor%s on %u core%s, load %.1f", m->cpu[0] ? m->cpu : "unknown",
+           m->processors, plural(m->processors), m->cores, plural(m->cores), m->load);
     if (m->quota > 0)
         printf(", the control group's limit %.1f processors", m->quota);
     printf("\n");
@@ -117,7 +117,8 @@ static void print_machine(const struct doctor *d)
 static void print_measured(const struct doctor *d)
 {
     if (d->read_b_s > 0)
-        printf("reads       %.1f GB/s, %u threads\n", d->read_b_s * 1e-9, d->threads);
+        printf("reads       %.1f GB/s, %u thread%s\n", d->read_b_s * 1e-9, d->threads,
+               plural(d->threads));
     printf("multiplies ");
     for (size_t i = 0; i < DOCTOR_PRODUCTS; i++)
         printf("%s %s %.0f", i ? "," : "", product_names[i], d->product_s[i] * 1e-9);

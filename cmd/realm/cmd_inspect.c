@@ -161,14 +161,15 @@ static void show_totals(const struct gguf_file *f)
             type_bytes += t->bytes;
         }
         if (n)
-            printf("  %-7s %5" PRIu64 " tensors %14" PRIu64 " parameters %14" PRIu64 " bytes%s\n",
-                   dtype_info(type)->name, n, type_parameters, type_bytes,
+            printf("  %-7s %5" PRIu64 " tensor%-1s %14" PRIu64 " parameters %14" PRIu64
+                   " bytes%s\n",
+                   dtype_info(type)->name, n, plural(n), type_parameters, type_bytes,
                    dtype_info(type)->runs ? "" : "  (this build does not run it)");
         parameters += type_parameters;
         bytes += type_bytes;
     }
-    printf("  all     %5zu tensors %14" PRIu64 " parameters %14" PRIu64 " bytes\n",
-           gguf_file_tensors(f), parameters, bytes);
+    printf("  all     %5zu tensor%-1s %14" PRIu64 " parameters %14" PRIu64 " bytes\n",
+           gguf_file_tensors(f), plural(gguf_file_tensors(f)), parameters, bytes);
 }
 
 static void show(const struct gguf_file *f)
@@ -177,12 +178,12 @@ static void show(const struct gguf_file *f)
     uint32_t parts = gguf_file_parts(f);
     printf("GGUF version %" PRIu32 ", %" PRIu64 " bytes in %" PRIu32 " file%s, alignment %" PRIu64
            ", data at offset %" PRIu64 "\n",
-           gguf_version(g), gguf_file_bytes(f), parts, parts == 1 ? "" : "s", gguf_alignment(g),
+           gguf_version(g), gguf_file_bytes(f), parts, plural(parts), gguf_alignment(g),
            gguf_data_offset(g));
-    printf("\n%zu keys\n", gguf_values(g));
+    printf("\n%zu key%s\n", gguf_values(g), plural(gguf_values(g)));
     for (size_t i = 0; i < gguf_values(g); i++)
         show_value(gguf_value(g, i));
-    printf("\n%zu tensors\n", gguf_file_tensors(f));
+    printf("\n%zu tensor%s\n", gguf_file_tensors(f), plural(gguf_file_tensors(f)));
     for (size_t i = 0; i < gguf_file_tensors(f); i++)
         show_tensor(gguf_file_tensor(f, i), parts);
     show_totals(f);

@@ -226,8 +226,10 @@ static int score_file(const struct arguments *a, struct realm_model *m, struct s
         print_number(w->error);
         printf("}\n");
     } else {
-        printf("perplexity %.4f +/- %.4f over %zu tokens: the second halves of %zu windows of %u\n",
-               w->perplexity, w->error, w->scored, w->n, w->window);
+        printf("perplexity %.4f +/- %.4f over %zu token%s: %zu window%s of %u, the second half of "
+               "each\n",
+               w->perplexity, w->error, w->scored, plural(w->scored), w->n, plural(w->n),
+               w->window);
     }
     return EXIT_DONE;
 }

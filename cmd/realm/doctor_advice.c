@@ -96,23 +96,24 @@ static void warn_of_processor(const struct doctor *d, struct doctor_warnings *w)
     else if (d->used_flags != d->cpu_flags)
         warn(w, "REALM_CPU is set: the kernels leave unused what the processor has");
     if (d->threads > m->processors)
-        warn(w, "%u threads have to share %u processors: use -t %u", d->threads, m->processors,
-             m->processors);
+        warn(w, "%u threads have to share %u processor%s: use -t %u", d->threads, m->processors,
+             plural(m->processors), m->processors);
     if (m->quota > 0 && m->quota < d->threads)
         warn(w,
              "the control group gives the time of %.1f processors, and is stopped when %u "
-             "threads have used it up: use -t %u",
-             m->quota, d->threads, m->quota < 1 ? 1 : (unsigned)m->quota);
+             "thread%s used it up: use -t %u",
+             m->quota, d->threads, d->threads == 1 ? " has" : "s have",
+             m->quota < 1 ? 1 : (unsigned)m->quota);
     if (m->cores < d->threads && d->threads <= m->processors)
         warn(w,
-             "%u threads share %u cores (hyperthreads): -t %u may be as fast and leaves room "
+             "%u threads share %u core%s (hyperthreads): -t %u may be as fast and leaves room "
              "for others",
-             d->threads, m->cores, m->cores);
+             d->threads, m->cores, plural(m->cores), m->cores);
     if (m->load > 0.5 * m->processors)
         warn(w,
-             "other programs are running (load %.1f on %u processors): what was measured is "
+             "other programs are running (load %.1f on %u processor%s): what was measured is "
              "what they leave",
-             m->load, m->processors);
+             m->load, m->processors, plural(m->processors));
 }
 
 static void warn_of_memory(const struct doctor *d, struct doctor_warnings *w)

@@ -34,9 +34,9 @@ static int check(const struct realm_model_info *info, size_t n_ids, const struct
                          w->window, info->context_tokens);
     if (n_ids < w->window)
         return cmd_usage("score",
-                         "the text has %zu tokens, fewer than a window of %u; --window N takes "
+                         "the text has %zu token%s, fewer than a window of %u; --window N takes "
                          "shorter ones, --window 0 the text as it is",
-                         n_ids, w->window);
+                         n_ids, plural(n_ids), w->window);
     return -1;
 }
 

@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -46,7 +47,7 @@ const char *cmd_kv_name(enum realm_kv_type type)
 int cmd_kv_type(const char *cmd, const char *text, enum realm_kv_type *out)
 {
     for (size_t i = 0; text && i < ARRAY_LEN(kv_names); i++)
-        if (strcmp(text, kv_names[i]) == 0) {
+        if (strcasecmp(text, kv_names[i]) == 0) {
             *out = (enum realm_kv_type)i;
             return -1;
         }
