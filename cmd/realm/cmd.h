@@ -58,18 +58,27 @@ struct opt_help {
 int opt_parse(int argc, char **argv, const struct opt *opts, size_t n, const struct opt_help *help,
               int *n_rest);
 
-/* Numbers: EXIT_USAGE with a sentence that names the option, else -1. */
+/* An option as messages name it, by all that one may write: "-n/--max-tokens". */
+struct opt_shown {
+    char text[48];
+};
+struct opt_shown opt_show(char letter, const char *name);
+
+/* A whole number: EXIT_USAGE with a sentence that names the option, else -1. */
 int opt_u64(const char *cmd, const char *name, const char *text, uint64_t min, uint64_t max,
             uint64_t *out);
-int opt_double(const char *cmd, const char *name, const char *text, double *out);
+/* NaN: the text is no number. */
+double opt_number(const char *text);
 
 /* ---- shared ---- */
 
 /* "realm CMD: sentence" on stderr; returns EXIT_FAILED. */
 int cmd_fail(const char *cmd, const struct realm_error *err);
-/* The same of a file that the user named by path: errors of models name files alone, since
- * clients may see them. */
+/* The same of a file that the user named by path. */
 int cmd_fail_file(const char *cmd, const char *path, const struct realm_error *err);
+/* The sentence with the path before it: errors of models name files alone, since clients may
+ * see them. */
+void cmd_add_path(struct realm_error *err, const char *path);
 int cmd_failf(const char *cmd, const char *fmt, ...) PRINTF_LIKE(2, 3);
 int cmd_usage(const char *cmd, const char *fmt, ...) PRINTF_LIKE(2, 3); /* EXIT_USAGE */
 

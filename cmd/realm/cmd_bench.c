@@ -65,7 +65,7 @@ static int add_batches(struct plan *plan, const char *text, uint32_t tokens)
         struct row *row = &plan->rows[plan->n_rows++];
         row->test = BENCH_DECODE;
         row->tokens = tokens;
-        int status = number("-b", item, 1, 1, BATCH_ROWS_MAX / 2, &row->batch);
+        int status = number("-b/--batch", item, 1, 1, BATCH_ROWS_MAX / 2, &row->batch);
         if (status >= 0)
             return status;
         p += n + (p[n] == ',');
@@ -76,15 +76,15 @@ static int add_batches(struct plan *plan, const char *text, uint32_t tokens)
 static int read_plan(const struct arguments *a, struct plan *plan)
 {
     uint32_t prompt, tokens;
-    int status = number("-p", a->prompt, 512, 0, MODEL_CONTEXT_MAX, &prompt);
+    int status = number("-p/--prompt", a->prompt, 512, 0, MODEL_CONTEXT_MAX, &prompt);
     if (status < 0)
-        status = number("-n", a->tokens, 64, 1, MODEL_CONTEXT_MAX, &tokens);
+        status = number("-n/--tokens", a->tokens, 64, 1, MODEL_CONTEXT_MAX, &tokens);
     if (status < 0)
-        status = number("-d", a->depth, 0, 0, MODEL_CONTEXT_MAX, &plan->depth);
+        status = number("-d/--depth", a->depth, 0, 0, MODEL_CONTEXT_MAX, &plan->depth);
     if (status < 0)
-        status = number("-t", a->threads, 0, 1, POOL_THREADS_MAX, &plan->threads);
+        status = number("-t/--threads", a->threads, 0, 1, POOL_THREADS_MAX, &plan->threads);
     if (status < 0)
-        status = number("-r", a->runs, 5, 1, BENCH_RUNS_MAX, &plan->runs);
+        status = number("-r/--runs", a->runs, 5, 1, BENCH_RUNS_MAX, &plan->runs);
     if (status >= 0)
         return status;
     plan->kv = REALM_KV_F16;

@@ -40,7 +40,7 @@ static int read_arguments(int argc, char **argv, struct doctor *d, bool *json)
     if (status < 0 && n_rest)
         return cmd_usage("doctor", "there is nothing to do with '%s'", argv[0]);
     if (status < 0 && threads)
-        status = opt_u64("doctor", "-t", threads, 1, POOL_THREADS_MAX, &n);
+        status = opt_u64("doctor", "-t/--threads", threads, 1, POOL_THREADS_MAX, &n);
     d->threads = (unsigned)n;
     return status;
 }

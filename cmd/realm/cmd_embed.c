@@ -50,7 +50,7 @@ static int parse_pooling(const char *text, enum realm_pooling *out)
 }
 
 /* The lines of a file, but for what is behind the last end of one if that is nothing. */
-static int split_lines(struct embedder *e, const char *text, size_t bytes)
+static int split_lines(struct embedder *e, const char *file, const char *text, size_t bytes)
 {
     size_t lines = bytes && text[bytes - 1] != '\n';
     for (size_t i = 0; i < bytes; i++)
@@ -63,9 +63,9 @@ static int split_lines(struct embedder *e, const char *text, size_t bytes)
         size_t n = (end ? end : text + bytes) - p;
         e->texts[e->n] = (struct text){p, n};
         if (n == 0)
-            return cmd_failf("embed", "line %zu is empty", e->n + 1);
+            return cmd_failf("embed", "%s: line %zu is empty", file, e->n + 1);
     }
-    return lines ? -1 : cmd_failf("embed", "the file is empty");
+    return lines ? -1 : cmd_failf("embed", "%s: the file is empty", file);
 }
 
 static int take_operands(struct embedder *e, const struct arguments *a)
@@ -175,7 +175,7 @@ int cmd_embed(int argc, char **argv)
     if (status < 0 && a.file)
         status = cmd_text("embed", NULL, a.file, &text, &bytes);
     if (status < 0)
-        status = a.file ? split_lines(&e, text, bytes) : take_operands(&e, &a);
+        status = a.file ? split_lines(&e, a.file, text, bytes) : take_operands(&e, &a);
     if (status < 0) {
         const struct realm_options options = {.kv_type = REALM_KV_F32};
         status = cmd_engine_open(&on, "embed", a.model, &options, NULL);

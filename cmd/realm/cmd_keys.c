@@ -83,7 +83,7 @@ static int make(const struct keys_cmd *c, struct admin *a, const char *tenant, c
     json_t *body = json_object();
     int status = name ? admin_set(CMD, body, "name", json_string(name)) : -1;
     if (status < 0 && c->expires)
-        status = admin_end(CMD, "expires", c->expires, &end);
+        status = admin_end(CMD, "--expires", c->expires, &end);
     if (status < 0 && end)
         status = admin_set(CMD, body, "expires_at", json_integer(end));
     if (status < 0)
@@ -192,7 +192,7 @@ static int rotate(void *ctx, struct admin *a, char **operands)
     int64_t after = 86400;
     int status = only(c, false, true);
     if (status < 0 && c->after)
-        status = admin_duration(CMD, "after", c->after, &after);
+        status = admin_duration(CMD, "--after", c->after, &after);
     if (status < 0)
         status = find(a, tenant, key, &old);
     int64_t now = (int64_t)time(NULL),

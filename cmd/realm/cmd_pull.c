@@ -320,7 +320,7 @@ int cmd_pull(int argc, char **argv)
         return status;
     uint64_t tries = 6;
     if (p.tries_given)
-        status = opt_u64("pull", "tries", p.tries_given, 1, 1000, &tries);
+        status = opt_u64("pull", "--tries", p.tries_given, 1, 1000, &tries);
     if (status >= 0)
         return status;
     if (rest != 1)

@@ -56,6 +56,11 @@ struct chunk {
     atomic_int status;
 };
 
+static bool is_quantised(uint32_t type)
+{
+    return dtype_info(type)->block_items > 1;
+}
+
 static uint64_t bytes_of(enum dtype type, uint64_t items)
 {
     const struct dtype_info *info = dtype_info(type);
@@ -138,6 +143,18 @@ static int write_header(struct job *j, const char *path, struct realm_error *err
     return status;
 }
 
+/* The type of a matrix that would be quantised although it is already; NULL: there is none. */
+static const char *lossy_source(const struct job *j)
+{
+    for (size_t i = 0; i < gguf_file_tensors(j->in); i++) {
+        const struct gguf_tensor *t = gguf_file_tensor(j->in, i);
+        const enum dtype to = quant_mix_type(j->mix, &j->model, t);
+        if (t->dtype != to && is_quantised(t->dtype) && is_quantised(to))
+            return dtype_info(t->dtype)->name;
+    }
+    return NULL;
+}
+
 static int check_source(struct job *j, struct realm_error *err)
 {
     for (size_t i = 0; i < gguf_file_tensors(j->in); i++) {
@@ -201,6 +218,16 @@ static int get_room(struct job *j, uint64_t threads, struct realm_error *err)
     return 0;
 }
 
+static void warn_of_loss(const struct job *j, const char *in)
+{
+    const char *type = lossy_source(j);
+    if (type)
+        fprintf(stderr,
+                "realm quantize: %s is quantised already (%s), so it loses twice; a model of F32, "
+                "F16 or BF16 would lose once\n",
+                in, type);
+}
+
 /* What has come of it, where a person waited for that. */
 static void tell(const struct job *j, const char *out)
 {
@@ -220,6 +247,7 @@ static int quantize(struct job *j, const char *in, const char *out, uint64_t thr
     if (is_input(out, in, gguf_file_parts(j->in))) {
         status = cmd_usage("quantize", "OUT must be another file than IN");
     } else {
+        warn_of_loss(j, in);
         status = get_room(j, threads, &err);
         if (!status)
             status = convert(j, out, &err);
@@ -249,7 +277,7 @@ int cmd_quantize(int argc, char **argv)
         return status;
     uint64_t threads = machine_threads("");
     if (threads_text)
-        status = opt_u64("quantize", "threads", threads_text, 1, POOL_THREADS_MAX, &threads);
+        status = opt_u64("quantize", "-t/--threads", threads_text, 1, POOL_THREADS_MAX, &threads);
     if (status >= 0)
         return status;
     if (rest != 3)

@@ -297,7 +297,7 @@ static int open_model(struct run *run, const struct arguments *a)
 {
     uint64_t threads = 0;
     if (a->threads) {
-        int status = opt_u64("run", "threads", a->threads, 1, POOL_THREADS_MAX, &threads);
+        int status = opt_u64("run", "-t/--threads", a->threads, 1, POOL_THREADS_MAX, &threads);
         if (status >= 0)
             return status;
     }

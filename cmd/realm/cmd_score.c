@@ -247,7 +247,7 @@ static int read_numbers(const struct arguments *a, struct scored *s)
     uint64_t window = a->file ? WINDOW_TOKENS : 0, top = 10;
     int status = -1;
     if (a->window)
-        status = opt_u64("score", "--window", a->window, 0, MODEL_CONTEXT_MAX, &window);
+        status = opt_u64("score", "-w/--window", a->window, 0, MODEL_CONTEXT_MAX, &window);
     if (status < 0 && a->top)
         status = opt_u64("score", "--top", a->top, 0, TOP_LOGPROBS_MAX, &top);
     if (status >= 0)

@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/limits.h"
@@ -55,7 +56,7 @@ static int read_arguments(int argc, char **argv, struct serve_args *a)
         return cmd_usage("serve", "'%s' is no option; a model is named with -m FILE", argv[0]);
     if (a->compat && strcmp(a->compat, "llama-server") != 0)
         return cmd_usage("serve", "--compat knows llama-server alone, not '%s'", a->compat);
-    return a->port ? opt_u64("serve", "port", a->port, 0, 65535, &port) : -1;
+    return a->port ? opt_u64("serve", "-p/--port", a->port, 0, 65535, &port) : -1;
 }
 
 static int print_config(const struct conf *c)
@@ -91,8 +92,13 @@ static void announce(const struct serve *s)
 {
     const struct conf *c = &s->first;
     bool six = strchr(c->host, ':') != NULL;
-    printf("listening on %s://%s%s%s:%u\n", c->tls_cert ? "https" : "http", six ? "[" : "", c->host,
-           six ? "]" : "", s->port);
+    char url[CONF_TEXT_MAX + 32];
+    snprintf(url, sizeof(url), "%s://%s%s%s:%u", c->tls_cert ? "https" : "http", six ? "[" : "",
+             c->host, six ? "]" : "", s->port);
+    printf("listening on %s\n", url);
+    if (isatty(STDOUT_FILENO))
+        printf("OpenAI's clients take %s/v1 as base_url; `curl %s/v1/models` lists the models\n",
+               url, url);
     if (fflush(stdout))
         clearerr(stdout); // nobody who reads it; that is no reason not to serve
     if (s->metrics_port)

@@ -47,7 +47,7 @@ static int set_weight(json_t *body, const char *text)
     uint64_t value;
     if (!text)
         return -1;
-    int status = opt_u64(CMD, "weight", text, 1, TENANT_WEIGHT_MAX, &value);
+    int status = opt_u64(CMD, "--weight", text, 1, TENANT_WEIGHT_MAX, &value);
     return status >= 0 ? status : admin_set(CMD, body, "weight", json_integer((json_int_t)value));
 }
 
@@ -89,17 +89,17 @@ static int set_budget(json_t *limits, const char *text)
     if (!text)
         return -1;
     if (is_none(text))
-        return set_limit(limits, "budget_tokens", "budget", text, false);
+        return set_limit(limits, "budget_tokens", "--budget", text, false);
     slash = strchr(text, '/');
     if (!slash || (size_t)(slash - text) >= sizeof(number) ||
         (strcmp(slash + 1, "hour") != 0 && strcmp(slash + 1, "day") != 0 &&
          strcmp(slash + 1, "month") != 0))
         return cmd_usage(CMD,
-                         "budget must be tokens in an hour, a day or a month, as 1000000/day, "
+                         "--budget must be tokens in an hour, a day or a month, as 1000000/day, "
                          "or none, not '%s'",
                          text);
     snprintf(number, sizeof(number), "%.*s", (int)(slash - text), text);
-    int status = set_limit(limits, "budget_tokens", "budget", number, false);
+    int status = set_limit(limits, "budget_tokens", "--budget", number, false);
     return status >= 0 ? status : admin_set(CMD, limits, "budget_window", json_string(slash + 1));
 }
 
@@ -116,7 +116,7 @@ static int set_defaults(json_t *body, const char *text)
         if (name == 0 || name >= n) {
             json_decref(options);
             return cmd_usage(CMD,
-                             "default must be options with values, as "
+                             "--default must be options with values, as "
                              "temperature=0.2,top_p=0.9, not '%s'",
                              text);
         }
@@ -129,17 +129,17 @@ static int set_defaults(json_t *body, const char *text)
 
 static int read_limits(const struct settings *s, json_t *limits)
 {
-    int status = set_limit(limits, "requests_per_min", "requests-per-min", s->requests, false);
+    int status = set_limit(limits, "requests_per_min", "--requests-per-min", s->requests, false);
     if (status < 0)
-        status = set_limit(limits, "tokens_per_min", "tokens-per-min", s->tokens, false);
+        status = set_limit(limits, "tokens_per_min", "--tokens-per-min", s->tokens, false);
     if (status < 0)
-        status = set_limit(limits, "parallel", "parallel", s->parallel, false);
+        status = set_limit(limits, "parallel", "--parallel", s->parallel, false);
     if (status < 0)
         status = set_budget(limits, s->budget);
     if (status < 0)
-        status = set_limit(limits, "kv_bytes_max", "kv", s->kv, true);
+        status = set_limit(limits, "kv_bytes_max", "--kv", s->kv, true);
     if (status < 0)
-        status = set_limit(limits, "max_tokens", "max-tokens", s->max_tokens, false);
+        status = set_limit(limits, "max_tokens", "--max-tokens", s->max_tokens, false);
     return status;
 }
 

@@ -123,9 +123,9 @@ static int report(void *ctx, struct admin *a, char **operands)
     (void)operands;
     if (c->limit)
         return cmd_usage(CMD, "--limit goes with `realm usage requests`");
-    int status = check_time("from", c->from);
+    int status = check_time("--from", c->from);
     if (status < 0)
-        status = check_time("to", c->to);
+        status = check_time("--to", c->to);
     if (status >= 0)
         return status;
     buf_init(&path, 4096);

@@ -48,8 +48,9 @@ static void print_help(FILE *to)
         fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].summary);
     fprintf(to,
             "\n"
-            "`realm COMMAND --help` tells more.  Without -m a command takes the small model that\n"
-            "comes along.\n"
+            "`realm COMMAND --help` or `realm help COMMAND` tells more, `realm --version` or\n"
+            "`realm version` the version.  Without -m a command takes the small model that comes\n"
+            "along.\n"
             "\n"
             "examples:\n"
             "  realm run \"What is the capital of France?\"\n"

@@ -61,6 +61,19 @@ static const struct opt *find(const struct opt *opts, size_t n, int c)
     return NULL;
 }
 
+struct opt_shown opt_show(char letter, const char *name)
+{
+    struct opt_shown shown;
+    const char short_one[] = {'-', letter, '/', '\0'};
+    snprintf(shown.text, sizeof(shown.text), "%s--%s", letter ? short_one : "", name);
+    return shown;
+}
+
+static bool names_path(const struct opt *o)
+{
+    return strncmp(o->arg, "FILE", 4) == 0 || strcmp(o->arg, "DIR") == 0;
+}
+
 static int wrong_option(const char *cmd, int c, char **argv)
 {
     const char *given = argv[optind - 1];
@@ -87,6 +100,9 @@ int opt_parse(int argc, char **argv, const struct opt *opts, size_t n, const str
         const struct opt *o = c == '?' || c == ':' ? NULL : find(opts, n, c);
         if (!o)
             return wrong_option(argv[0], c, argv);
+        if (o->arg && !*optarg && names_path(o))
+            return cmd_usage(argv[0], "%s wants a %s, and its value is empty",
+                             opt_show(o->letter, o->name).text, o->arg);
         if (o->arg)
             *o->text = optarg;
         else
@@ -111,12 +127,9 @@ int opt_u64(const char *cmd, const char *name, const char *text, uint64_t min, u
     return -1;
 }
 
-int opt_double(const char *cmd, const char *name, const char *text, double *out)
+double opt_number(const char *text)
 {
     char *end;
     double value = strtod(text, &end);
-    if (*end || end == text || !isfinite(value))
-        return cmd_usage(cmd, "%s must be a number, not '%s'", name, text);
-    *out = value;
-    return -1;
+    return *end || end == text ? (double)NAN : value;
 }

@@ -64,20 +64,21 @@ int sampling_opts_read(const struct sampling_opts *s, const char *cmd,
         double value;
         if (!s->text[i])
             continue;
-        const char *option = spelling_of(params[i].name).option;
+        const struct spelling spelling = spelling_of(params[i].name);
+        const struct opt_shown option = opt_show(spelling.letter, spelling.option);
         /* A seed has more bits than a double. */
         if (params[i].type == REALM_PARAM_U64) {
-            int status = opt_u64(cmd, option, s->text[i], 0, UINT64_MAX, &sampling->seed);
+            int status = opt_u64(cmd, option.text, s->text[i], 0, UINT64_MAX, &sampling->seed);
             if (status >= 0)
                 return status;
             sampling->has_seed = true;
             continue;
         }
-        int status = opt_double(cmd, option, s->text[i], &value);
-        if (status >= 0)
-            return status;
+        value = opt_number(s->text[i]);
+        /* The engine's sentence begins with its own name of the parameter. */
         if (realm_sampling_set(sampling, params[i].name, value, &err))
-            return cmd_usage(cmd, "%s", err.message);
+            return cmd_usage(cmd, "%s%s, not '%s'", option.text,
+                             err.message + strlen(params[i].name), s->text[i]);
     }
     return -1;
 }

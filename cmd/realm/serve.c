@@ -8,7 +8,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/err.h"
@@ -89,11 +88,10 @@ static int load_first(struct serve *s, struct realm_error *err)
     struct realm_model *model;
     if (!path)
         return 0;
-    /* The engine's sentences name no folders: clients read them. */
-    if (access(path, R_OK))
-        return err_set(err, REALM_E_NOT_FOUND, "%s: no such file, or not readable", path);
     int status = realm_model_open(&model, s->engine, path, NULL, err);
-    if (!status)
+    if (status)
+        cmd_add_path(err, path);
+    else
         realm_model_close(model);
     return status;
 }

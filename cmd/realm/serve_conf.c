@@ -1,6 +1,9 @@
 /* cmd/realm/serve_conf.c - the configuration of `realm serve`: file and command line. */
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/err.h"
 #include "base/log.h"
@@ -19,14 +22,29 @@ static int replace(char **text, const char *given, struct realm_error *err)
     return 0;
 }
 
+/* Without a folder of models a bare name that -m gives can only be a file's; in a
+ * configuration it never is, wherever the server is started. */
+static int replace_model(struct conf *c, const char *given, struct realm_error *err)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    bool alias = false;
+    for (size_t i = 0; given && i < c->n_aliases; i++)
+        alias = alias || strcmp(c->aliases[i].name, given) == 0;
+    if (given && !alias && !c->models_dir && !serve_is_file(given) && stat(given, &st) == 0 &&
+        snprintf(path, sizeof(path), "./%s", given) < (int)sizeof(path))
+        given = path;
+    return replace(&c->model, given, err);
+}
+
 static int apply(const struct serve_args *a, struct conf *c, struct realm_error *err)
 {
     const char *host = a->host && strcmp(a->host, "localhost") == 0 ? "127.0.0.1" : a->host;
     int status = replace(&c->host, host, err);
     if (!status)
-        status = replace(&c->model, a->model, err);
-    if (!status)
         status = replace(&c->models_dir, a->models_dir, err);
+    if (!status)
+        status = replace_model(c, a->model, err);
     if (!status)
         status = replace(&c->guest, a->guest, err);
     if (!status)

@@ -68,11 +68,28 @@ int cmd_fail(const char *cmd, const struct realm_error *err)
     return cmd_failf(cmd, "%s", err->message);
 }
 
-int cmd_fail_file(const char *cmd, const char *path, const struct realm_error *err)
+/* How much of the path the sentence lacks at its beginning: nothing, the folder or all. */
+static size_t missing_of(const char *path, const char *sentence)
 {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    bool named = *name && strncmp(err->message, name, strlen(name)) == 0;
-    return cmd_failf(cmd, "%.*s%s", named ? (int)(name - path) : 0, path, err->message);
+    if (strncmp(sentence, path, strlen(path)) == 0)
+        return 0;
+    bool named = *name && strncmp(sentence, name, strlen(name)) == 0;
+    return named ? (size_t)(name - path) : strlen(path);
+}
+
+int cmd_fail_file(const char *cmd, const char *path, const struct realm_error *err)
+{
+    size_t n = missing_of(path, err->message);
+    return cmd_failf(cmd, "%.*s%s%s", (int)n, path, n && !path[n] ? ": " : "", err->message);
+}
+
+void cmd_add_path(struct realm_error *err, const char *path)
+{
+    const struct realm_error bare = *err;
+    size_t n = missing_of(path, bare.message);
+    (void)err_set(err, bare.status, "%.*s%s%s", (int)n, path, n && !path[n] ? ": " : "",
+                  bare.message);
 }
 
 bool cmd_names_gguf(const char *text)
@@ -146,9 +163,9 @@ int cmd_engine_open(struct cmd_engine *e, const char *cmd, const char *model,
     *e = (struct cmd_engine){.path = cmd_model_path(cmd, model)};
     if (!e->path)
         return EXIT_FAILED;
-    int status = realm_open(&e->engine, options, &err);
-    if (!status)
-        status = realm_model_open(&e->model, e->engine, e->path, &wait, &err);
+    if (realm_open(&e->engine, options, &err))
+        return cmd_fail(cmd, &err);
+    int status = realm_model_open(&e->model, e->engine, e->path, &wait, &err);
     progress_clear();
     return status ? cmd_fail_file(cmd, e->path, &err) : -1;
 }

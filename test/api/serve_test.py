@@ -62,7 +62,7 @@ def refused(*args, env=None):
     """Exit status and what standard error says, but for the log, of a server that is not to
     come up."""
     done = subprocess.run([REALM, "serve", *args], capture_output=True, text=True, timeout=60,
-                          env={**os.environ, **(env or {})}, check=False)
+                          cwd=FOLDER, env={**os.environ, **(env or {})}, check=False)
     assert done.stdout == "" or done.returncode == 0, done.stdout
     told = [line for line in done.stderr.splitlines(True) if not re.match(r"\d{4}-\d\d-", line)]
     return done.returncode, "".join(told)
@@ -250,8 +250,13 @@ def what_cannot_be_served_ends_the_start():
     bad = write("bad.gguf", "GGUF and then nothing of use")
     empty = write("bad.wasm", "no module")
     for args, words in (
-            (("-m", bad), "bad.gguf"),
-            (("-m", path("absent.gguf")), "absent.gguf"),
+            (("-m", bad), f"serve: {bad}: "),
+            (("-m", path("absent.gguf")), f"serve: {path('absent.gguf')}: no such file\n"),
+            (("-m", FOLDER), f"serve: {FOLDER}: a folder, not a file\n"),
+            # A bare name is a file's where one has it, and there is no folder of models.
+            (("-m", "bad.wasm"), "serve: ./bad.wasm: no GGUF file"),
+            (("-m", "bad.wasm", "--models", FOLDER), "no model is named bad.wasm"),
+            (("-m", "absent"), "no model is named absent"),
             (("-m", MODEL, "--guest", empty), "bad.wasm"),
             (("-m", MODEL, "--guest", path("absent.wasm")), "absent.wasm"),
             (("--config", path("absent.yaml")), "absent.yaml"),

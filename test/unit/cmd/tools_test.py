@@ -94,7 +94,8 @@ def doctor_warns():
 
 def doctor_knows_what_it_does_not_know():
     assert "there is nothing to do with 'me'" in realm("doctor", "me", status=2)
-    assert "-t must be a whole number" in realm("doctor", "-t", 0, status=2)
+    assert realm("doctor", "-t", 0, status=2) == \
+        "realm doctor: -t/--threads must be a whole number from 1 to 256, not '0'\n"
 
 
 # ---- bench ---------------------------------------------------------------------------------------
@@ -114,6 +115,16 @@ def bench_has_tokens_before():
 
 def bench_wants_something_to_measure():
     assert "nothing to measure" in realm("bench", "-p", 0, "-b", "", status=2)
+    assert "-b/--batch must be a whole number from 1 to 256, not '0'" in \
+        realm("bench", "-b", 0, status=2)
+
+
+def bench_counts_one_thing_as_one():
+    said = realm("bench", "-p", 8, "-b", "", "-r", 1, "-t", 1, "-d", 1, "--kv", "BF16")
+    assert ", 1 thread, kv bf16, 1 token before, 1 run\n" in said, said
+    said = realm("bench", "-p", 8, "-b", "", "-r", 2, "-t", 2)
+    assert ", 2 threads, kv f16, 0 tokens before, 2 runs\n" in said, said
+    assert "--kv must be f16, f32, bf16 or q8_0, not 'Q4'" in realm("bench", "--kv", "Q4", status=2)
 
 
 def compare(answer, after="", status=0, args=("-r", 1)):
@@ -161,7 +172,9 @@ def score_of_a_file_is_a_perplexity():
         assert out["scored_tokens"] == out["windows"] * 31
         assert out["perplexity"] > 1 and out["perplexity_error"] > 0
         assert "+/-" in realm("score", "--file", text, "-w", 64)
-        assert "windows of 512" in realm("score", "--file", text)
+        assert "windows of 64, the second half of each\n" in \
+            realm("score", "--file", text, "-w", 64)
+        assert ": 1 window of 512, " in realm("score", "--file", text)
         tokens = json.loads(realm("score", "--file", text, "--window", 0, "--json"))["tokens"]
         assert len(tokens) // 64 == out["windows"]
 
@@ -193,8 +206,38 @@ def run_knows_a_model_from_a_prompt():
         model.write_bytes(b"")
         assert "is a model's file and no prompt; name it with -m" in realm("run", model, status=2)
     assert "name a model with -m" in realm("run", "tiny", "hi", status=2)
-    assert "temperature must be a number from 0 to 100\n" in \
-        realm("run", "hi", "--temperature", 101, status=2)
+
+
+def run_names_an_option_as_it_is_written():
+    tokens = "-n/--max-tokens must be a whole number from 1 to 4294967295"
+    for args, told in ((("-n", -5), tokens), (("--max-tokens", "abc"), tokens),
+                       (("--top-p", 0), "--top-p must be a number over 0 and up to 1"),
+                       (("--temperature", 101), "--temperature must be a number from 0 to 100"),
+                       (("-t", 0), "-t/--threads must be a whole number from 1 to 256"),
+                       (("--seed", "x"), "--seed must be a whole number from 0 to "
+                                         "18446744073709551615")):
+        said = realm("run", "hi", *args, status=2)
+        assert said == f"realm run: {told}, not '{args[1]}'\n", said
+    assert realm("run", "-m", "", "hi", status=2) == \
+        "realm run: -m/--model wants a FILE, and its value is empty\n"
+
+
+# ---- serve ---------------------------------------------------------------------------------------
+
+
+def serve_tells_a_person_where_to_begin():
+    with folder() as path:
+        ours, theirs = pty.openpty()
+        p = subprocess.Popen([REALM, "serve", "--port", "0", "--state", path], stdout=theirs,
+                             stderr=subprocess.DEVNULL)
+        os.close(theirs)
+        try:
+            with open(ours, encoding="utf-8", newline="\n") as screen:
+                url = screen.readline().removeprefix("listening on ").strip()
+                assert f" {url}/v1 as base_url; `curl {url}/v1/models` " in screen.readline(), url
+        finally:
+            p.terminate()
+        assert p.wait(60) == 0
 
 
 # ---- limits --------------------------------------------------------------------------------------
@@ -246,6 +289,7 @@ def help_of_each_command():
         assert text.startswith(f"usage: realm {name}") and "examples:" in text, text
         assert realm("help", name) == text
     assert realm("version") == realm("--version")
+    assert "`realm help COMMAND`" in realm("--help") and "`realm version`" in realm("--help")
 
 
 def commands_of_other_programs_are_known():
@@ -263,7 +307,25 @@ def files_are_named_with_their_folders():
                      ("score", "-m", f"{path}/no.gguf", "hi"),
                      ("tokenize", "-m", f"{path}/no.gguf", "hi")):
             said = realm(*args, status=1)
-            assert said.startswith(f"realm {args[0]}: {path}/no.gguf: "), said
+            assert said == f"realm {args[0]}: {path}/no.gguf: no such file\n", said
+        assert realm("inspect", path, status=1) == \
+            f"realm inspect: {path}: a folder, not a file\n"
+
+
+def damaged_files_are_told_of_with_their_paths():
+    whole = MODEL.read_bytes()
+    with folder() as path:
+        bad = Path(path, "bad.gguf")
+        for content, told in (
+                (b"", "the file is empty"),
+                (b"hi", "no GGUF file: it does not begin with GGUF"),
+                (whole[:10], "the file is cut short: it ends at offset 10, within the file's head"),
+                (whole[:2000], "the file is cut short or damaged: key "),
+                (whole[:-1], f"the file is cut short: it ends at offset {len(whole) - 1}, and te"),
+                (b"GGUF\3" + bytes(19), "the file is a vocabulary and has no weights")):
+            bad.write_bytes(content)
+            said = realm("run", "-m", bad, "hi", status=1)
+            assert said.startswith(f"realm run: {bad}: {told}"), said
 
 
 def quantize_tells_what_came_of_it():
@@ -272,7 +334,17 @@ def quantize_tells_what_came_of_it():
                               capture_output=True, timeout=120, check=True)
         size = os.path.getsize(f"{path}/q4.gguf") / 1e6
         assert done.stdout == "", done.stdout
-        assert done.stderr == f"{path}/q4.gguf: {size:.1f} MB, of 4.8 MB\n", done.stderr
+        warning, made = done.stderr.splitlines()
+        assert warning.startswith(f"realm quantize: {MODEL} is quantised already (Q8_0), "), warning
+        assert made == f"{path}/q4.gguf: {size:.1f} MB, of 4.8 MB", made
+
+
+def quantize_warns_of_a_second_loss_alone():
+    with folder() as path:
+        for source, to in ((MODEL, "F16"), (MODEL, "Q8_0"), (f"{path}/F16", "Q4_0")):
+            done = subprocess.run([REALM, "quantize", source, f"{path}/{to}", to], text=True,
+                                  capture_output=True, timeout=120, check=True)
+            assert "already" not in done.stderr, (source, to, done.stderr)
 
 
 def quantize_shows_how_far_it_is():
@@ -302,12 +374,14 @@ def pull_says_how_models_are_named():
 
 CASES = [doctor_measures_in_seconds, doctor_expects_what_it_measured, doctor_speaks_to_people,
          doctor_warns, doctor_knows_what_it_does_not_know, bench_has_tokens_before,
-         bench_wants_something_to_measure,
+         bench_wants_something_to_measure, bench_counts_one_thing_as_one,
          bench_compares_in_turns, bench_says_why_it_cannot_compare, score_of_a_file_is_a_perplexity,
          score_names_what_is_wrong, run_names_a_guest_that_is_none,
-         run_knows_a_model_from_a_prompt, help_of_each_command,
+         run_knows_a_model_from_a_prompt, run_names_an_option_as_it_is_written,
+         serve_tells_a_person_where_to_begin, help_of_each_command,
          commands_of_other_programs_are_known, files_are_named_with_their_folders,
-         quantize_tells_what_came_of_it,
+         damaged_files_are_told_of_with_their_paths, quantize_tells_what_came_of_it,
+         quantize_warns_of_a_second_loss_alone,
          quantize_shows_how_far_it_is, limits_are_all_there,
          limits_of_the_configuration_are_its_defaults, limits_are_told_to_people,
          pull_says_how_models_are_named]
