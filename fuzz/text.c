@@ -13,7 +13,7 @@
 
 /* Kinds from LATER on have the first bytes from LATER_BYTE on, so that the corpus stays
  * what it was. */
-enum { FROM_GGUF = 6, LATER = 7, KINDS = 27, FLAGS = 4, LATER_BYTE = LATER * FLAGS };
+enum { FROM_GGUF = 6, LATER = 7, PLAIN = 31, KINDS = 33, FLAGS = 4, LATER_BYTE = LATER * FLAGS };
 
 static const struct vocab *built_in(size_t kind)
 {
@@ -43,7 +43,13 @@ static const struct vocab *built_in(size_t kind)
                                             "laguna",
                                             "bailingmoe",
                                             "seed-coder",
-                                            "bloom"};
+                                            "bloom",
+                                            "afmoe",
+                                            "superbpe",
+                                            "spark2_5",
+                                            "ufakzeka",
+                                            "",
+                                            "whitespace"};
     static struct vocab *vocabs[KINDS];
     static struct small s;
     if (!vocabs[kind]) {
@@ -53,9 +59,13 @@ static const struct vocab *built_in(size_t kind)
             small_wordpiece(&s);
         else if (kind == LATER + 1)
             small_unigram(&s);
+        else if (kind >= PLAIN)
+            small_plain(&s);
         else
             small_bpe(&s);
         s.pre = pres[kind];
+        if (kind > PLAIN)
+            s.model = pres[kind];
         int status = small_open(&s, &vocabs[kind], NULL);
         ASSERT(status == 0);
     }

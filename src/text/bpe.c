@@ -1,14 +1,22 @@
-/* text/bpe.c - byte-level BPE, the tokeniser of GPT-2 and its descendants.
+/* text/bpe.c - BPE by a list of merges, the tokeniser of GPT-2 and its descendants.
  *
- * Tokens are spelled with one visible character for each byte.  Text is cut into
- * words (text/pretok.h); in each word the pair of neighbours that stands first in
- * the list of merges becomes one token, until no pair of the list is left. */
+ * Text is cut into words (text/pretok.h); in each word the pair of neighbours that
+ * stands first in the list of merges becomes one token, until no pair of the list is
+ * left.  Tokens are spelled with one visible character for each byte, and a word begins
+ * as its bytes.  Those of plain rules are spelled as they are: a word begins as its
+ * characters, and one that is no token is spelled by byte tokens <0xHH>, or unknown. */
 #include <string.h>
 
 #include "base/err.h"
+#include "base/limits.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "text/vocab_in.h"
+
+static const struct pretok_rules *rules_of(const struct vocab *v)
+{
+    return pretok_rules_of(v->pretok);
+}
 
 /* Whether GPT-2 spells this byte by the character of the same number. */
 static bool is_itself(unsigned b)
@@ -61,7 +69,8 @@ static int fill_pieces(struct vocab *v)
         if (t->kind == TOKEN_BYTE) {
             (void)byte_token_value(text, &v->pieces[at]); // checked when it was loaded
             t->piece_n = 1;
-        } else if (!spelled || !decode(byte_of, text, v->pieces + at, &t->piece_n)) {
+        } else if (!spelled || rules_of(v)->plain ||
+                   !decode(byte_of, text, v->pieces + at, &t->piece_n)) {
             memcpy(v->pieces + at, text.p, text.n);
             t->piece_n = (uint32_t)text.n;
         } else if (t->piece_n == 1) {
@@ -74,11 +83,22 @@ static int fill_pieces(struct vocab *v)
     return 0;
 }
 
+/* Runs of spaces that a model's own file calls added tokens are written as spaces into GGUF
+ * files, and as U+2581 into the merges that make them. */
+static bool find_spaces(const struct vocab *v, struct slice text, uint32_t *id)
+{
+    uint8_t spaces[BLOCK_N * TOKEN_SPECIAL_MAX];
+    if (!rules_of(v)->blocks || text.n > sizeof(spaces))
+        return false;
+    uint32_t n = block_unescape(text, spaces);
+    return n * BLOCK_N == text.n && map_get(&v->by_text, (struct slice){spaces, n}, id);
+}
+
 static int find_part(const struct vocab *v, size_t merge, struct slice text, uint32_t *id,
                      struct realm_error *err)
 {
     int shown = (int)(text.n < 64 ? text.n : 64);
-    if (!map_get(&v->by_text, text, id)) {
+    if (!map_get(&v->by_text, text, id) && !find_spaces(v, text, id)) {
         return err_set(err, REALM_E_FORMAT, "tokenizer.ggml.merges: merge %zu: no token \"%.*s\"",
                        merge, shown, (const char *)text.p);
     }
@@ -153,21 +173,80 @@ out:
     return status;
 }
 
-int bpe_open(struct vocab *v, const struct gguf *g, struct realm_error *err)
+/* Some converters call byte tokens normal ones: of such a vocabulary the spelling tells. */
+static void find_bytes(struct vocab *v)
 {
-    struct slice pre = slice_of("default");
-    int status = gguf_get_string(g, "tokenizer.ggml.pre", &pre, err);
+    for (uint32_t id = 0; id < v->n; id++) {
+        uint8_t b;
+        if (v->tokens[id].kind == TOKEN_NORMAL && byte_token_value(token_text(v, id), &b) &&
+            v->byte_ids[b] == TOKEN_NONE) {
+            v->tokens[id].kind = TOKEN_BYTE;
+            v->byte_ids[b] = id;
+        }
+    }
+}
+
+static bool has_other_than(struct slice text, uint8_t byte)
+{
+    for (size_t i = 0; i < text.n; i++) {
+        if (text.p[i] != byte)
+            return true;
+    }
+    return false;
+}
+
+static void find_mixed_lines(struct vocab *v)
+{
+    for (uint32_t id = 0; id < v->n && !v->mixes_lines; id++) {
+        struct slice text = token_text(v, id);
+        v->mixes_lines = text.n && memchr(text.p, '\n', text.n) && has_other_than(text, '\n');
+    }
+}
+
+static void fill_blocks(struct vocab *v)
+{
+    uint32_t id;
+    find_bytes(v);
+    block_pieces(v);
+    find_mixed_lines(v);
+    v->space_tokens = token_of(v, slice_of(BLOCK), &id) ? 1 : BLOCK_N;
+}
+
+/* Two tokenisers are called by their rules. */
+static int load_rules(struct vocab *v, const struct gguf *g, struct realm_error *err)
+{
+    struct slice pre = slice_of("default"), model;
+    int status = gguf_get_string(g, "tokenizer.ggml.model", &model, err);
+    if (!status && slice_is(model, "gpt2"))
+        status = gguf_get_string(g, "tokenizer.ggml.pre", &pre, err);
+    else
+        pre = model;
     if (status && status != REALM_E_NOT_FOUND)
         return status;
     status = pretok_open(&v->pretok, pre, err);
     if (status)
         return status;
-    v->whole_words = pretok_rules_of(v->pretok)->whole_words;
-    v->adds_bos = pretok_rules_of(v->pretok)->adds_bos;
-    if ((v->whole_words && map_init(&v->words, v->n)) || fill_pieces(v))
+    v->whole_words = rules_of(v)->whole_words;
+    v->adds_bos = rules_of(v)->adds_bos;
+    v->each_unknown = rules_of(v)->drops_spaces;
+    if (!rules_of(v)->drops_spaces)
+        return 0;
+    status = gguf_get_bool(g, "tokenizer.ggml.normalizer.lowercase", &v->lowers, err);
+    return status == REALM_E_NOT_FOUND ? 0 : status;
+}
+
+int bpe_open(struct vocab *v, const struct gguf *g, struct realm_error *err)
+{
+    int status = load_rules(v, g, err);
+    if (status)
+        return status;
+    if (rules_of(v)->blocks)
+        fill_blocks(v);
+    else if ((v->whole_words && map_init(&v->words, v->n)) || fill_pieces(v))
         return err_nomem(err, "the words of the vocabulary");
     status = load_merges(v, g, err);
-    map_free(&v->by_text); // ids are all that encoding needs
+    if (!rules_of(v)->plain)
+        map_free(&v->by_text); // ids are all that encoding needs
     return status;
 }
 
@@ -192,6 +271,8 @@ static int encode_word(struct encoder *e, struct slice word)
 {
     const struct vocab *v = e->v;
     uint32_t whole;
+    if (rules_of(v)->plain)
+        return encode_characters(e, word, lookup_pair);
     if (v->whole_words && map_get(&v->words, word, &whole)) {
         encoder_put(e, whole);
         return 0;
@@ -208,17 +289,38 @@ static int encode_word(struct encoder *e, struct slice word)
     return 0;
 }
 
+static int normalise(struct encoder *e, struct slice *text)
+{
+    int status;
+    if (rules_of(e->v)->composes)
+        return norm_text(&e->norm, NORM_NFC, *text, text);
+    if (e->v->lowers)
+        return norm_lower(&e->norm, *text, text);
+    if (!rules_of(e->v)->blocks)
+        return 0;
+    status = block_escape(&e->escaped, *text, false);
+    *text = buf_slice(&e->escaped);
+    return status;
+}
+
+static bool is_space(struct slice word)
+{
+    uint32_t c;
+    (void)utf8_decode(word.p, word.n, &c);
+    return utf8_is_space(c);
+}
+
 int bpe_encode(struct encoder *e, struct slice text)
 {
     struct slice word;
-    int status = 0;
-    if (pretok_rules_of(e->v->pretok)->composes)
-        status = norm_text(&e->norm, NORM_NFC, text, &text);
-    if (status)
-        return status;
+    int status = normalise(e, &text);
+    e->after_unknown = false;
+    if (status || e->v->mixes_lines)
+        return status ? status : encode_word(e, text);
     pretok_walk_start(&e->walk, text);
     while ((status = pretok_walk_next(&e->walk, &word)) == 1) {
-        status = encode_word(e, word);
+        bool dropped = rules_of(e->v)->drops_spaces && is_space(word);
+        status = dropped ? 0 : encode_word(e, word);
         if (status)
             return status;
     }

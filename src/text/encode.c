@@ -38,7 +38,8 @@ static size_t dropped(const struct vocab *v, struct slice text, unsigned flags)
 {
     static const size_t guard_n = sizeof(VOCAB_GUARD) - 1;
     size_t guards = 0;
-    if (v->strips || v->model == VOCAB_WORDPIECE || v->model == VOCAB_UNIGRAM)
+    bool spaces = v->pretok && pretok_rules_of(v->pretok)->drops_spaces;
+    if (v->strips || spaces || v->model == VOCAB_WORDPIECE || v->model == VOCAB_UNIGRAM)
         return text.n; // any white space may be, and what the model does not know as text
     const uint8_t *at = text.p, *end = text.p + text.n;
     while (flags & VOCAB_SPECIAL && (at = memmem(at, (size_t)(end - at), VOCAB_GUARD, guard_n))) {

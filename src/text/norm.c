@@ -199,3 +199,28 @@ int norm_text(struct norm *n, enum norm_form form, struct slice text, struct sli
     *out = buf_slice(&n->out);
     return status ? REALM_E_NOMEM : 0;
 }
+
+size_t norm_small(uint32_t c, uint32_t out[2])
+{
+    enum { CAPITAL_I_WITH_DOT = 0x130, DOT = 0x307 };
+    out[0] = c == CAPITAL_I_WITH_DOT ? 'i' : (uint32_t)utf8proc_tolower((int32_t)c);
+    out[1] = DOT;
+    return c == CAPITAL_I_WITH_DOT ? 2 : 1;
+}
+
+int norm_lower(struct norm *n, struct slice text, struct slice *out)
+{
+    buf_clear(&n->out);
+    int status = buf_reserve(&n->out, text.n);
+    for (size_t at = 0; at < text.n && !status;) {
+        uint32_t c, small[2];
+        uint8_t bytes[8];
+        size_t n_bytes = 0;
+        at += (size_t)utf8_decode(text.p + at, text.n - at, &c);
+        for (size_t i = 0, count = norm_small(c, small); i < count; i++)
+            n_bytes += utf8_encode(small[i], bytes + n_bytes);
+        status = buf_add(&n->out, bytes, n_bytes);
+    }
+    *out = buf_slice(&n->out);
+    return status;
+}

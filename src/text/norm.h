@@ -1,4 +1,4 @@
-/* text/norm.h - Unicode's normalisation forms NFC and NFD.
+/* text/norm.h - Unicode's normalisation forms NFC and NFD, and small letters.
  *
  * The tables are utf8proc's.  Text is taken in clusters, each a character with the
  * marks after it; marks are put in order by counting, so that no text takes more than
@@ -31,5 +31,12 @@ void norm_free(struct norm *n);
 /* Brings valid UTF-8 into a form.  *out is the text itself where that is told quickly,
  * else bytes of n, good until the next call.  0 or REALM_E_NOMEM. */
 MUST_USE int norm_text(struct norm *n, enum norm_form form, struct slice text, struct slice *out);
+
+/* What stands for a character when capitals are made small, each by itself: one character,
+ * but of one capital two.  Returns how many. */
+size_t norm_small(uint32_t c, uint32_t out[2]);
+
+/* Makes valid UTF-8 small: *out is bytes of n.  0 or REALM_E_NOMEM. */
+MUST_USE int norm_lower(struct norm *n, struct slice text, struct slice *out);
 
 #endif

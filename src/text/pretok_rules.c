@@ -15,6 +15,8 @@
 /* Gives up a match that began in this run; the search goes on behind it. */
 #define SKIP "(*SKIP)(*FAIL)"
 
+#define LINES "[^\\n]++|\\n++"
+
 /* What is no letter, number or space. */
 #define OTHERS " ?[^" S "\\p{L}\\p{N}]++"
 #define ONE_DIGIT "\\p{N}"
@@ -48,9 +50,10 @@
                            MAYBE_SHORTENED) "|" THREE_DIGITS "|" OTHERS "[\\r\\n]*+|" NEWLINES \
                                             "|" LAST_SPACES
 
-#define DEEPSEEK_V3                                                           \
+#define DEEPSEEK_WORDS                                                        \
     "[!-/:-@\\[-`{-~][A-Za-z]++|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]++" \
-    "| ?[\\p{P}\\p{S}]++[\\r\\n]*+|" NEWLINES "|" LAST_SPACES
+    "| ?[\\p{P}\\p{S}]++"
+#define DEEPSEEK_V3 DEEPSEEK_WORDS "[\\r\\n]*+|" NEWLINES "|" LAST_SPACES
 #define DEEPSEEK_HAN "[\\x{800}-\\x{9FA5}\\x{AC00}-\\x{D7FF}]++"
 #define HAN_KANA "[\\x{4E00}-\\x{9FA5}\\x{3040}-\\x{30FF}]++"
 /* Letters with case, of the version of Unicode that the model was made with. */
@@ -73,6 +76,28 @@
     "\\x{FB13}-\\x{FB17}\\x{FF21}-\\x{FF3A}\\x{FF41}-\\x{FF5A}\\x{10400}-\\x{1044F}"        \
     "\\x{104B0}-\\x{104D3}\\x{104D8}-\\x{104FB}\\x{10C80}-\\x{10CB2}\\x{10CC0}-\\x{10CF2}"  \
     "\\x{118A0}-\\x{118DF}\\x{1E900}-\\x{1E943}"
+
+/* Trinity's scripts without spaces, which do not run into each other. */
+#define AFMOE_SCRIPTS                                                                        \
+    "[\\x{4E00}-\\x{9FFF}\\x{3040}-\\x{30FF}\\x{3400}-\\x{4DBF}\\x{F900}-\\x{FAFF}"          \
+    "\\x{FF65}-\\x{FF9F}\\x{2F00}-\\x{2FDF}]++|[\\x{E00}-\\x{E7F}]++|[\\x{E80}-\\x{EFF}]++"  \
+    "|[\\x{1780}-\\x{17FF}]++|[\\x{1000}-\\x{109F}\\x{AA60}-\\x{AA7F}\\x{A9E0}-\\x{A9FF}]++" \
+    "|[\\x{AC00}-\\x{D7AF}\\x{1100}-\\x{11FF}]++"
+
+/* SuperBPE cuts a number before each decimal digit that threes go on from to the end of its
+ * run; signs among the digits, like a half, stay with what is before them.  A piece begins
+ * inside a run with a three, or at a run with what the threes leave of it.  So a run is
+ * counted where it begins, and not at every three. */
+#define RUN_LEAD "(?:\\d{1,2}+(?!\\d)|\\d{1,2}?(?=(?:\\d{3})++(?!\\d)))"
+#define RUN_TAIL "(?:\\D++" RUN_LEAD "?+)*+"
+#define SUPERBPE_NUMBER                                                                  \
+    "(?<=\\d)\\d{3}" RUN_TAIL "|" RUN_LEAD RUN_TAIL "|\\d{3}" RUN_TAIL "|\\D++" RUN_LEAD \
+    "?+" RUN_TAIL
+
+/* Characters of words as Unicode has them (UTS #18). */
+#define WORD_CHARACTERS                                                      \
+    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{200C}\\x{200D}\\x{24B6}-\\x{24E9}" \
+    "\\x{1F130}-\\x{1F149}\\x{1F150}-\\x{1F169}\\x{1F170}-\\x{1F189}"
 
 /* Words as BLOOM has them: anything but spaces and the signs ( | . , ! ? ) of many scripts. */
 #define BLOOM " ?[^" S "(|.,!?)\\x{2026}\\x{3002}\\x{FF0C}\\x{3001}\\x{964}\\x{6D4}\\x{60C}]++"
@@ -128,7 +153,7 @@ static const struct pretok_rules llama3_rules = {
     .whole_words = true,
 };
 static const struct pretok_rules laguna_rules = {
-    .stages = {{"[^\\n]++|\\n++", STAGE_COVERS}, {GPT4(ONE_DIGIT), STAGE_COVERS}},
+    .stages = {{LINES, STAGE_COVERS}, {GPT4(ONE_DIGIT), STAGE_COVERS}},
 };
 static const struct pretok_rules minicpm5_rules = {
     .stages = {{THREE_DIGITS, 0}, {GPT4("\\p{N}++"), STAGE_COVERS}},
@@ -203,6 +228,39 @@ static const struct pretok_rules deepseek_coder_rules = {
 static const struct pretok_rules deepseek_v3_rules = {
     .stages = {{THREE_DIGITS, 0}, {HAN_KANA, 0}, {DEEPSEEK_V3, 0}},
 };
+/* Digits alone come last in the model's own list: what is before them sees none either way. */
+static const struct pretok_rules spark_rules = {
+    .stages = {{ONE_DIGIT, 0}, {HAN_KANA, 0}, {DEEPSEEK_WORDS "|[\\r\\n]|" LAST_SPACES, 0}},
+};
+static const struct pretok_rules afmoe_rules = {
+    .stages = {{"\\p{Nd}++", STAGE_THREES}, {AFMOE_SCRIPTS, 0}, {DEEPSEEK_V3, 0}},
+};
+static const struct pretok_rules superbpe_rules = {
+    .stages = {{"\\p{N}++", 0}, {SUPERBPE_NUMBER, 0}},
+};
+static const struct pretok_rules ufakzeka_rules = {
+    .stages = {{BEFORE "\\p{L}++|" ONE_DIGIT "|" OTHERS "[\\r\\n]*+|" NEWLINES "|" LAST_SPACES,
+                STAGE_COVERS}},
+};
+/* Gemma's tokenisers, and others made of them, cut nowhere.  But where no token reaches over
+ * the end of a line (bpe.c looks), lines merge by themselves as they do together. */
+static const struct pretok_rules gemma_rules = {
+    .stages = {{LINES, STAGE_COVERS}},
+    .adds_bos = true,
+    .needs_bos = true,
+    .plain = true,
+    .blocks = true,
+};
+static const struct pretok_rules sarvam_rules = {
+    .stages = {{LINES, STAGE_COVERS}},
+    .plain = true,
+    .blocks = true,
+};
+static const struct pretok_rules whitespace_rules = {
+    .stages = {{"[" WORD_CHARACTERS "]++|[^" WORD_CHARACTERS S "]++", 0}},
+    .plain = true,
+    .drops_spaces = true,
+};
 static const struct pretok_rules bloom_rules = {.stages = {{BLOOM, 0}}};
 static const struct pretok_rules viking_rules = {.stages = {{BLOOM, 0}, {ONE_DIGIT, 0}}};
 
@@ -254,6 +312,11 @@ static const struct {
     {"joyai-llm", &deepseek_v3_rules}, {"hy_v4", &deepseek_v3_rules},
     {"bloom", &bloom_rules}, {"poro-chat", &bloom_rules}, {"gpt3-finnish", &bloom_rules},
     {"viking", &viking_rules},
+    {"spark2_5", &spark_rules}, {"afmoe", &afmoe_rules}, {"superbpe", &superbpe_rules},
+    {"ufakzeka", &ufakzeka_rules},
+    {"gemma4", &gemma_rules}, {"granite-embed-multi-311m", &gemma_rules},
+    {"sarvam-moe", &sarvam_rules},
+    {"whitespace", &whitespace_rules},
     // clang-format on
 };
 

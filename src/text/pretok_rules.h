@@ -26,9 +26,13 @@ struct pretok_stage {
 
 struct pretok_rules {
     struct pretok_stage stages[PRETOK_STAGES_MAX];
-    bool adds_bos;    /* unless the file says otherwise */
-    bool whole_words; /* a word that is a token is taken before any merge */
-    bool composes;    /* the text is brought into form NFC first */
+    bool adds_bos;     /* unless the file says otherwise */
+    bool needs_bos;    /* whatever the file says */
+    bool whole_words;  /* a word that is a token is taken before any merge */
+    bool composes;     /* the text is brought into form NFC first */
+    bool plain;        /* tokens are spelled as they are, not byte by byte */
+    bool blocks;       /* plain, but for a space, which is U+2581 */
+    bool drops_spaces; /* what lies between words is white space, and no token */
 };
 
 /* By the name in tokenizer.ggml.pre; NULL: unknown. */

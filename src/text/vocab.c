@@ -13,6 +13,8 @@ static const char *const end_texts[] = {
     "<eos>",
     "<EOT>",
     "<end_of_turn>",
+    "<turn|>",
+    "<|tool_response>",
     "<|end|>",
     "<|im_end|>",
     "<|eot|>",
@@ -98,11 +100,22 @@ static int mark_rstrip(struct vocab *v, const struct gguf *g, struct realm_error
     return 0;
 }
 
+/* Under rules that write U+2581 for spaces, no text has these. */
+static bool made_of_spaces(const struct vocab *v, uint32_t id)
+{
+    struct slice text = token_text(v, id);
+    size_t i = 0;
+    while (i < text.n && text.p[i] == ' ')
+        i++;
+    return v->pretok && pretok_rules_of(v->pretok)->blocks && i == text.n;
+}
+
 /* Text that is not whole characters cannot be spelled in text that is. */
 static bool findable(const struct vocab *v, uint32_t id)
 {
     struct slice text = token_text(v, id);
-    return spelled_special(v, id) && text.n > 0 && utf8_valid(text.p, text.n);
+    return spelled_special(v, id) && text.n > 0 && utf8_valid(text.p, text.n) &&
+           !made_of_spaces(v, id);
 }
 
 static bool findable_user(const struct vocab *v, uint32_t id)
@@ -154,7 +167,7 @@ static int load_model(struct vocab *v, const struct gguf *g, struct realm_error 
     if (slice_is(name, "llama")) {
         v->model = VOCAB_SPM;
         v->adds_bos = true;
-    } else if (slice_is(name, "gpt2")) {
+    } else if (slice_is(name, "gpt2") || slice_is(name, "gemma4") || slice_is(name, "whitespace")) {
         v->model = VOCAB_BPE;
     } else if (slice_is(name, "bert")) {
         v->model = VOCAB_WORDPIECE;
@@ -191,6 +204,8 @@ static int load_ends(struct vocab *v, const struct gguf *g, struct realm_error *
     int status = gguf_get_bool(g, "tokenizer.ggml.add_bos_token", &v->adds_bos, err);
     if (status && status != REALM_E_NOT_FOUND)
         return status;
+    // Gemma 4's first files say no, though the model needs it
+    v->adds_bos = v->adds_bos || (v->pretok && pretok_rules_of(v->pretok)->needs_bos);
     status = gguf_get_bool(g, end, &v->adds_end, err);
     return status == REALM_E_NOT_FOUND ? 0 : status;
 }

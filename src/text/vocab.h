@@ -1,9 +1,9 @@
 /* text/vocab.h - tokens and their texts, and from text to tokens and back.
  *
  * A vocabulary is immutable once open and shared by all threads.  Its tokeniser
- * is chosen by the file's tokenizer.ggml.model ("llama": SPM; "gpt2": byte-level
- * BPE; "bert": WordPiece; "t5": Unigram) and tokenizer.ggml.pre (the pre-tokeniser of
- * BPE). */
+ * is chosen by the file's tokenizer.ggml.model ("llama": SPM; "gpt2", "gemma4" and
+ * "whitespace": BPE; "bert": WordPiece; "t5": Unigram) and tokenizer.ggml.pre (the
+ * pre-tokeniser of "gpt2"). */
 #ifndef TEXT_VOCAB_H
 #define TEXT_VOCAB_H
 

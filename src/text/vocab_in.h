@@ -16,7 +16,7 @@ enum vocab_model { VOCAB_SPM, VOCAB_BPE, VOCAB_WORDPIECE, VOCAB_UNIGRAM };
 
 enum vocab_id { ID_BOS, ID_EOS, ID_EOT, ID_EOM, ID_UNKNOWN, ID_PADDING, ID_SEPARATOR, VOCAB_IDS };
 
-/* In tokens of SPM, Unigram and WordPiece a space is spelled U+2581. */
+/* In tokens of SPM, Unigram and WordPiece, and of some BPE, a space is spelled U+2581. */
 #define BLOCK "\xE2\x96\x81"
 enum { BLOCK_N = sizeof(BLOCK) - 1 };
 
@@ -42,7 +42,7 @@ struct vocab {
     uint8_t *texts, *pieces;
     size_t texts_n;
     size_t longest;     /* bytes of a token's text */
-    struct map by_text; /* SPM; the others: only while it is opened */
+    struct map by_text; /* SPM and plain BPE; the others: only while it is opened */
     uint32_t ids[VOCAB_IDS];
     uint32_t byte_ids[256]; /* TOKEN_NONE where there is none */
     bool adds_bos;
@@ -67,11 +67,14 @@ struct vocab {
     bool joins_spaces; /* a run of spaces is one, at the ends none */
 
     /* WordPiece */
-    bool lowers, strips_accents;
+    bool lowers; /* and plain BPE */
+    bool strips_accents;
 
     /* BPE */
     struct pretok *pretok;
-    bool whole_words; /* a word that is a token is taken before any merge */
+    bool mixes_lines;  /* some token reaches over a line's end: a text is one word */
+    bool each_unknown; /* each unknown character is a token, not a run of them */
+    bool whole_words;  /* a word that is a token is taken before any merge */
     struct pair *merges;
     size_t n_merges;
     struct map pairs;
@@ -93,9 +96,8 @@ struct encoder {
     uint32_t *ids;
     size_t max, n; /* n goes on beyond max */
     struct merger merger;
-    struct buf plain; /* a stretch of text without its guards */
-    struct buf
-        escaped; /* SPM and Unigram: the stretch with U+2581 for spaces; WordPiece: cleaned */
+    struct buf plain;   /* a stretch of text without its guards */
+    struct buf escaped; /* the stretch with U+2581 for spaces; WordPiece: cleaned */
     struct norm norm;
     struct pretok_walk walk;
     struct way *ways; /* (ways_cap) */
@@ -145,6 +147,12 @@ MUST_USE int unigram_encode(struct encoder *e, struct slice text);
 /* Pieces of tokens that spell spaces as BLOCK; inner_space is found on the way. */
 void block_pieces(struct vocab *v);
 
+/* Writes U+2581 for each space, and before the text if prefix.  0 or REALM_E_NOMEM. */
+MUST_USE int block_escape(struct buf *out, struct slice text, bool prefix);
+
+/* Writes a space for each U+2581; returns the bytes, at most those of the text. */
+uint32_t block_unescape(struct slice text, uint8_t *out);
+
 /* Bytes of the first word: up to a BLOCK that follows something else. */
 size_t block_word_end(struct slice text);
 
@@ -156,9 +164,16 @@ static inline bool is_block(const uint8_t *p, size_t n)
 /* Builds v->trie of the tokens that text may become. */
 MUST_USE int trie_of_tokens(struct vocab *v, struct realm_error *err);
 
-/* SPM and Unigram: the token, or byte tokens for what none spells (TOKEN_NONE), or where
- * those are missing an unknown token, one for many such parts in a row. */
+/* SPM, Unigram and plain BPE: the token, or byte tokens for what none spells (TOKEN_NONE), or
+ * where those are missing an unknown token, one for many such parts in a row unless each. */
 void encoder_put_part(struct encoder *e, struct slice text, uint32_t id);
+
+/* The token that text alone may become. */
+bool token_of(const struct vocab *v, struct slice text, uint32_t *id);
+
+/* SPM and plain BPE: merges the characters of a word and puts what comes of them.  0 or
+ * REALM_E_NOMEM. */
+MUST_USE int encode_characters(struct encoder *e, struct slice word, merge_lookup lookup);
 
 /* A byte token's byte; false when the text is not <0xHH>. */
 bool byte_token_value(struct slice text, uint8_t *value);

@@ -179,13 +179,11 @@ static void word_end(struct encoder *e, struct word *w)
     word_start(w);
 }
 
-/* Only one capital becomes two characters. */
 static void add_lowered(struct word *w, uint32_t c)
 {
-    enum { CAPITAL_I_WITH_DOT = 0x130, DOT = 0x307 };
-    word_add(w, c == CAPITAL_I_WITH_DOT ? 'i' : (uint32_t)utf8proc_tolower((int32_t)c));
-    if (c == CAPITAL_I_WITH_DOT)
-        word_add(w, DOT);
+    uint32_t small[2];
+    for (size_t i = 0, n = norm_small(c, small); i < n; i++)
+        word_add(w, small[i]);
 }
 
 static void add(struct encoder *e, struct word *w, uint32_t c)

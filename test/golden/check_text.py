@@ -33,7 +33,8 @@ except ImportError:
     sys.exit(0)
 
 import text_made
-from text_rules import NFC, RULES, SPELLED, WHOLE_WORDS
+from mkgguf import BOOL, STRING, value
+from text_rules import NFC, PLAIN, RULES, SPELLED, WHOLE_WORDS
 from text_samples import known, random_texts, training_texts
 from tokenizers import Tokenizer, models
 
@@ -186,7 +187,8 @@ def published(tap, folder):
 def trained_bpe(tap):
     """One vocabulary whose tokens reach over whatever a pre-tokeniser cuts at, so that a cut
     in another place shows."""
-    vocabulary, merges = text_made.train_bpe(list(training_texts("bpe")))
+    numbers = 200 * [" ".join(SPELLED["superbpe"])]
+    vocabulary, merges = text_made.train_bpe(list(training_texts("bpe")) + numbers)
     words = [w for w in vocabulary if w.isascii() and len(w) > 2]
     for pre in RULES:
         tokenizer = bpe(vocabulary, merges, pre)
@@ -195,6 +197,43 @@ def trained_bpe(tap):
             decode = composed
         tap.compare(f"trained BPE as {pre}", text_made.bpe_file(vocabulary, merges, pre),
                     words + 40 * SPELLED.get(pre, []), batches(tokenizer), decode)
+
+
+def plain_bpe(vocabulary, merges, rules, byte_tokens):
+    normalizer, pre_tokenizer = rules
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, unk_token="<unk>",
+                                     byte_fallback=byte_tokens, fuse_unk=byte_tokens))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
+    tokenizer.decoder = tokenizers.decoders.Sequence([
+        tokenizers.decoders.Replace("\u2581", " "), tokenizers.decoders.ByteFallback(),
+        tokenizers.decoders.Fuse()])
+    return tokenizer
+
+
+def trained_plain(tap):
+    """Of Gemma's kind one whose tokens keep to a line, which is how they are, and one whose
+    tokens do not; and one as another converter writes it."""
+    texts = list(training_texts("plain"))
+    for lines, converted in ((True, False), (False, False), (True, True)):
+        vocabulary, merges = text_made.train_plain(texts, PLAIN["gemma4"], True, lines)
+        tokenizer = plain_bpe(vocabulary, merges, PLAIN["gemma4"], True)
+        words = [w for w in vocabulary if w.isascii() and len(w) > 2 and w[0] != "<"]
+        pre = [value("tokenizer.ggml.pre", STRING, "sarvam-moe")] * converted
+        file = text_made.plain_file(vocabulary, merges, "gpt2" if converted else "gemma4", *pre,
+                                    converted=converted)
+        tap.compare(f"trained BPE as {'sarvam-moe' if converted else 'gemma4'}, "
+                    f"lines alone {lines}", file, words + ["\n" * 40, " " * 40],
+                    batches(tokenizer), of_pieces(tokenizer))
+    vocabulary, merges = text_made.train_plain(texts, PLAIN["whitespace"], False, False)
+    words = [w for w in vocabulary if w.isascii() and len(w) > 2 and w[0] != "<"]
+    for model, lowers in (("whitespace", True), ("gpt2", False)):
+        rules = PLAIN["whitespace"] if lowers else (None, PLAIN["whitespace"][1])
+        tokenizer = plain_bpe(vocabulary, merges, rules, False)
+        file = text_made.plain_file(vocabulary, merges, model,
+                                    value("tokenizer.ggml.pre", STRING, "whitespace"),
+                                    value("tokenizer.ggml.normalizer.lowercase", BOOL, lowers))
+        tap.compare(f"trained BPE as whitespace, lowercase {lowers}", file,
+                    words + [w.upper() for w in words], batches(tokenizer), None)
 
 
 def trained_wordpiece(tap):
@@ -257,6 +296,21 @@ def added_to_bpe(tap):
                    text_made.bpe_file(vocabulary, merges, pre, added, model), words)
 
 
+def added_to_plain(tap):
+    """Spaces are no added token here: the file cannot say whether U+2581 was meant."""
+    vocabulary, merges = text_made.train_plain(list(training_texts("plain")), PLAIN["gemma4"],
+                                               True, True)
+    words = [w for w in vocabulary if w.isascii() and len(w) > 2 and w[0] != "<"]
+    added = [t for t in text_made.added_tokens() if t.content.strip(" ")]
+
+    def make(n):
+        tokenizer = plain_bpe(vocabulary, merges, PLAIN["gemma4"], True)
+        tokenizer.add_tokens(added[:n])
+        return tokenizer
+    with_added(tap, "BPE as gemma4", added, make,
+               text_made.plain_file(vocabulary, merges, "gemma4", added=added), words)
+
+
 def added_to_wordpiece(tap):
     """Ids alone: the package's text has other spaces about added tokens."""
     trained = text_made.train_wordpiece(list(training_texts("wordpiece")), True, None)
@@ -308,9 +362,11 @@ def main():
     tap = Tap(program, only)
     published(tap, folder)
     trained_bpe(tap)
+    trained_plain(tap)
     trained_wordpiece(tap)
     trained_unigram(tap)
     added_to_bpe(tap)
+    added_to_plain(tap)
     added_to_wordpiece(tap)
     print(f"1..{tap.n}")
     sys.exit(tap.failed > 0)

@@ -7,7 +7,7 @@ import struct
 
 import sentencepiece
 from mkgguf import BOOL, F32, I32, STRING, U8, U32, array, gguf, value
-from tokenizers import (AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers,
+from tokenizers import (AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers,
                         trainers)
 
 NORMAL, UNKNOWN, CONTROL, USER, UNUSED, BYTE = range(1, 7)
@@ -49,6 +49,40 @@ def bpe_file(vocabulary, merges, pre, added=(), name="made"):
                            value("general.name", STRING, name),
                            value("tokenizer.ggml.pre", STRING, pre),
                            array("tokenizer.ggml.merges", STRING, [" ".join(m) for m in merges]))
+
+
+def train_plain(texts, rules, byte_tokens, lines):
+    """BPE over characters: the vocabulary and its merges, some lost, behind an unknown token and
+    the bytes'.  With `lines` no token holds a line's end and something else."""
+    normalizer, pre_tokenizer = rules
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.normalizer = normalizer
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(Regex("\n+"), "isolated")] * lines + [pre_tokenizer])
+    spelled = ["<unk>"] + [f"<0x{b:02X}>" for b in range(256)] * byte_tokens
+    tokenizer.train_from_iterator(texts, trainers.BpeTrainer(
+        vocab_size=2600, show_progress=False, max_token_length=24, limit_alphabet=150,
+        special_tokens=spelled))
+    import json
+    model = json.loads(tokenizer.to_str())["model"]
+    rng = random.Random(7)
+    merges = [tuple(m) for m in model["merges"]]
+    return model["vocab"], merges[:900] + [m for m in merges[900:] if rng.random() > 0.2]
+
+
+def plain_file(vocabulary, merges, model, *more, added=(), converted=False):
+    """Where it is converted as Sarvam's is: the bytes are normal tokens, and runs of spaces the
+    user's, spelled with spaces."""
+    tokens = sorted(vocabulary, key=vocabulary.get)
+    kinds = [BYTE if re.fullmatch("<0x..>", t) and not converted else NORMAL for t in tokens]
+    kinds[0] = UNKNOWN
+    for i, t in enumerate(tokens if converted else ()):
+        if len(t) > 1 and not t.strip(BLOCK):
+            tokens[i], kinds[i] = t.replace(BLOCK, " "), USER
+    return vocabulary_file(
+        model, tokens + [t.content for t in added], kinds + kinds_of(added),
+        value("tokenizer.ggml.unknown_token_id", U32, 0),
+        array("tokenizer.ggml.merges", STRING, [" ".join(m) for m in merges]), *more)
 
 
 def kinds_of(added):

@@ -47,6 +47,12 @@ DEEPSEEK_CASED = (
     "\U000104D8-\U000104FB\U00010C80-\U00010CB2\U00010CC0-\U00010CF2\U000118A0-\U000118DF"
     "\U0001E900-\U0001E943")
 BLOOM = " ?[^(\\s|[.,!?\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c])]+"
+SPARK = DEEPSEEK_V3.replace(r"[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+", r"[\p{P}\p{S}]+|[\r\n]")
+AFMOE_SCRIPTS = (r"(?:[\u4E00-\u9FFF\u3040-\u309F\u30A0-\u30FF\u3400-\u4DBF\uf900-\uFAFF"
+                 r"\uFF65-\uFF9F\u2F00-\u2FDF]+|[\u0E00-\u0E7F]+|[\u0E80-\u0EFF]+|[\u1780-\u17FF]+"
+                 r"|[\u1000-\u109F\uAA60-\uAA7F\uA9E0-\uA9FF]+|[\uAC00-\uD7AF\u1100-\u11FF]+)")
+AFMOE = (r"\p{Nd}{1,510}(?=(?>\p{Nd}{510})*(?:\P{Nd}|$))|\G\p{Nd}{510}",
+         r"\A\p{Nd}{1,2}(?=\p{Nd}{3}+\z)", r"\A\p{Nd}{3}|\G\p{Nd}{3}", AFMOE_SCRIPTS, DEEPSEEK_V3)
 YOUTU = ("[\uac00-\ud7a3\u3131-\u318e]+|"
          "[\uff01\u2026\u201c\u201d\u2018\u2019\u2014\uff1a\uff1b\uff0c\u3001-\u303f"
          "\ufe30-\ufe4f]+|[\u3105-\u312f]+|" + HAN_KANA)
@@ -100,10 +106,23 @@ RULES = {
         digits=True)),
     "deepseek-coder": (None, cut("[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", DEEPSEEK_HAN, digits=True)),
     "deepseek-v3": (None, cut(r"\p{N}{1,3}", HAN_KANA, DEEPSEEK_V3)),
+    "spark2_5": (None, cut(r"\p{N}{1,3}", HAN_KANA, SPARK, r"\p{N}")),
+    "afmoe": (None, cut(*AFMOE)),
+    "superbpe": (None, cut(r"\p{N}+", r"(?=(\d{3})+(?!\d))")),
+    "ufakzeka": (None, cut(QWEN2.replace(SHORT + "|", ""))),
     "bloom": (None, cut(BLOOM)),
     "viking": (None, cut(BLOOM, r"\p{N}")),
+}
+# Tokens that are spelled as they are: by the model, and its rules.
+PLAIN = {
+    "gemma4": (normalizers.Replace(" ", "\u2581"),
+               pre_tokenizers.Split(" ", "merged_with_previous")),
+    "whitespace": (normalizers.Lowercase(), pre_tokenizers.Whitespace()),
 }
 # A word that is a token is taken whole.
 WHOLE_WORDS = {"llama-bpe", "minicpm5", "granite-embed-multi-97m", "tekken", "youtu"}
 # What some rules look for, beside words.
-SPELLED = {"chameleon": ["<sentinel:7", "<sentinel:70>", "IMGIMGABZ", "IMGIMGABCDEZ", "IMGIMGZ"]}
+SPELLED = {"superbpe": ["1234567", "12\u00bd345", "1234\u00bd67", "123456\u2167"],
+           "afmoe": ["1234567", "\u0e2a\u0e27\u0e31\u0e2a\u0e14\u0e35",
+                     "\uac00\u4e2d\u1780", "\ufa11\ua960"],
+           "chameleon": ["<sentinel:7", "<sentinel:70>", "IMGIMGABZ", "IMGIMGABCDEZ", "IMGIMGZ"]}

@@ -42,8 +42,8 @@ static void one_letter(void **state)
 {
     (void)state;
     static void (*const makers[])(struct small *) = {small_spm, small_bpe, small_wordpiece,
-                                                     small_unigram};
-    static const char *const names[] = {"SPM", "BPE", "WordPiece", "Unigram"};
+                                                     small_unigram, small_plain};
+    static const char *const names[] = {"SPM", "BPE", "WordPiece", "Unigram", "plain BPE"};
     static struct small s;
     for (size_t i = 0; i < ARRAY_LEN(makers); i++) {
         struct vocab *v;
@@ -103,9 +103,11 @@ static void pre_tokenisers(void **state)
     static const char *const pres[] = {
         "qwen2",  "qwen35",       "gpt-4o",         "tekken",      "kimi-k2",    "tiny_aya",
         "youtu",  "deepseek-llm", "deepseek-coder", "deepseek-v3", "exaone-moe", "jais-2",
-        "falcon", "bailingmoe",   "minicpm5",       "viking",      "seed-coder", "laguna"};
-    static const char *const units[] = {"A",   "\u4e2d",       "7",       " ", "\n",
-                                        " \n", "\u0301\u0323", "\u4e2dA", "'", "a \u0301"};
+        "falcon", "bailingmoe",   "minicpm5",       "viking",      "seed-coder", "laguna",
+        "afmoe",  "superbpe",     "spark2_5",       "ufakzeka"};
+    static const char *const units[] = {"A",         "\u4e2d",       "7",       " ", "\n",
+                                        " \n",       "\u0301\u0323", "\u4e2dA", "'", "a \u0301",
+                                        "7777\u00bd"};
     static struct small s;
     for (size_t i = 0; i < ARRAY_LEN(pres); i++) {
         struct vocab *v;

@@ -208,6 +208,28 @@ void small_unigram(struct small *s)
     small_add(s, "<tool>", TOKEN_USER_DEFINED, 0);
 }
 
+void small_plain(struct small *s)
+{
+    static const char *const letters[] = {"\u2581", "\n", "t", "h", "e", "a", "l", "o", "("};
+    static const char *const merges[] = {"\u2581 \u2581", "\n \n",      "t h",
+                                         "th e",          "\u2581 the", "l l"};
+    static const char *const joined[] = {"\u2581\u2581", "\n\n", "th", "the", "\u2581the", "ll"};
+    *s = (struct small){.model = "gemma4", .bos = 1, .eos = 2, .unknown = 0};
+    small_add(s, "<unk>", TOKEN_UNKNOWN, 0);
+    small_add(s, "<bos>", TOKEN_CONTROL, 0);
+    small_add(s, "<turn|>", TOKEN_CONTROL, 0);
+    for (unsigned b = 0; b < 256; b++) {
+        snprintf(s->names[b], sizeof(s->names[b]), "<0x%02X>", b);
+        small_add(s, s->names[b], TOKEN_BYTE, 0);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(letters); i++)
+        small_add(s, letters[i], TOKEN_NORMAL, 0);
+    for (size_t i = 0; i < ARRAY_LEN(joined); i++) {
+        small_add(s, joined[i], TOKEN_NORMAL, 0);
+        s->merges[s->n_merges++] = slice_of(merges[i]);
+    }
+}
+
 void small_write(const struct small *s, struct make *m)
 {
     bool scored = s->spm || (s->model && strcmp(s->model, "t5") == 0);
@@ -219,7 +241,7 @@ void small_write(const struct small *s, struct make *m)
     make_i32s(m, "tokenizer.ggml.token_type", s->types, s->n);
     if (scored)
         make_f32s(m, "tokenizer.ggml.scores", s->scores, s->n);
-    else if (!s->model)
+    else if (!s->model || s->n_merges)
         make_strings(m, "tokenizer.ggml.merges", s->merges, s->n_merges);
     if (s->bos >= 0)
         make_u32(m, "tokenizer.ggml.bos_token_id", (uint32_t)s->bos);

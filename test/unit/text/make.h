@@ -1,4 +1,4 @@
-/* test/unit/text/make.h - GGUF headers put together in memory, and two small
+/* test/unit/text/make.h - GGUF headers put together in memory, and small
  * vocabularies to change one thing in. */
 #ifndef TEST_TEXT_MAKE_H
 #define TEST_TEXT_MAKE_H
@@ -44,6 +44,7 @@ void small_spm(struct small *s);
 void small_bpe(struct small *s);
 void small_wordpiece(struct small *s);
 void small_unigram(struct small *s);
+void small_plain(struct small *s); /* as Gemma 4's */
 uint32_t small_add(struct small *s, const char *text, int32_t type, float score);
 void small_write(const struct small *s, struct make *m);
 int small_open(const struct small *s, struct vocab **out, struct realm_error *err);
