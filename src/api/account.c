@@ -113,7 +113,7 @@ void account_started(const struct choice *c)
 {
     const struct job *j = c->job;
     uint64_t left = within_budget(j, j->reserved - j->reserved_prompts);
-    if (j->beyond != UINT64_MAX)
+    if (j->grant)
         realm_gen_allow(c->gen, (uint32_t)min_size(left / j->n_choices, UINT32_MAX));
 }
 
@@ -137,7 +137,7 @@ static uint64_t drawn(const struct job *j)
     return n;
 }
 
-/* What is left is shared out. */
+/* What is left is shared out, also when the budget was lifted meanwhile. */
 static void cap(struct job *j, uint64_t left)
 {
     size_t running = 0;
@@ -145,8 +145,9 @@ static void cap(struct job *j, uint64_t left)
         running += !j->choices[i].over;
     for (size_t i = 0; i < j->n_choices; i++) {
         struct choice *c = &j->choices[i];
+        uint64_t share = min_size(left / running, UINT32_MAX);
         if (!c->over && c->gen)
-            realm_gen_allow(c->gen, (uint32_t)min_size(c->n_drawn + left / running, UINT32_MAX));
+            realm_gen_allow(c->gen, (uint32_t)min_size(c->n_drawn + share, UINT32_MAX));
     }
 }
 
@@ -164,8 +165,7 @@ void account_token(struct job *j)
     for_answers = j->reserved - j->reserved_prompts;
     if (failed)
         j->beyond = 0;
-    if (j->beyond != UINT64_MAX)
-        cap(j, for_answers > n ? within_budget(j, for_answers - n) : j->beyond);
+    cap(j, within_budget(j, for_answers > n ? for_answers - n : 0));
 }
 
 /* A prompt that has no answer yet may still wait for the engine, and what nobody computed nobody

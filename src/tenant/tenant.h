@@ -118,8 +118,8 @@ enum tenant_limit {
 struct tenant_refusal {
     enum tenant_limit limit;
     uint32_t retry_ms; /* when it may be otherwise; 0: waiting does not help by itself */
-    uint64_t left;     /* of tenant_reserve: so many tokens more could be had now, and where it
-                          takes them, so many more are in the budget; UINT64_MAX: there is none */
+    uint64_t left;     /* of tenant_reserve: so many tokens more could be had now; where it took
+                          them, what the budget still has; UINT64_MAX: there is no budget */
     char message[160]; /* with the limit's number; no secrets */
 };
 
