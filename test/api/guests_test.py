@@ -102,8 +102,9 @@ def a_program_is_for_a_name_or_for_all_others(s):
     put(s, "named", SCRIPT, MODEL)
     assert run(s, key, "s $0 hello", "z $0") == "hello\n"
     put(s, "named", DEFAULT, "short")
-    text = ask(s, key, {"model": "short", "prompt": "s $0 hello\n", "max_tokens": 5})
-    assert text["choices"][0]["text"] != ""
+    text = ask(s, key, {"model": "short", "prompt": "s $0 hello\n", "max_tokens": 5,
+                        "temperature": 0})
+    assert text["choices"][0]["text"] not in ("", "hello\n")
     assert last_row(s, "named", 2)["guest"].startswith("short@")
     s.admin("DELETE", f"/admin/tenants/named/guest?model={MODEL}", None, None)
     ask(s, key, {"prompt": "Once", "max_tokens": 3})

@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "model/forward.h"
+#include "model/forward_internal.h"
 #include "model_file.h"
 
 enum { TOKENS = 12, POISON = 7 /* the token whose embedding holds a NaN */ };
@@ -235,6 +235,39 @@ static void a_step_allocates_nothing(void **state)
     close_world(&w);
 }
 
+/* Each column of each row in one strip, which begins where a block of any kind does. */
+static void strips_cover_all_columns(void **state)
+{
+    (void)state;
+    enum { ROWS = 40, K = 6000 };
+    static uint8_t seen[ROWS][K];
+    size_t cut = 0;
+    for (unsigned threads = 1; threads <= 4; threads++) {
+        struct forward f = {0};
+        assert_int_equal(pool_open(&f.pool, threads), 0);
+        for (f.n = 1; f.n <= ROWS; f.n += f.n < 18 ? 1 : 11) {
+            for (size_t k = 44; k <= K; k += 257) {
+                size_t strips = forward_strips(&f, k);
+                memset(seen, 0, sizeof(seen));
+                for (size_t i = 0; i < strips; i++) {
+                    const struct strip s = forward_strip(&f, k, i);
+                    assert_int_equal(s.at % 256, 0);
+                    assert_int_equal(s.k, k);
+                    assert_true(s.n > 0 && s.at + s.n <= k);
+                    for (size_t row = s.start; row < s.start + s.width; row++)
+                        for (size_t at = s.at; at < s.at + s.n; at++)
+                            assert_int_equal(seen[row][at]++, 0);
+                }
+                for (size_t row = 0; row < f.n; row++)
+                    assert_null(memchr(seen[row], 0, k));
+                cut += strips > tile_count(f.n);
+            }
+        }
+        pool_close(f.pool);
+    }
+    assert_true(cut > 100);
+}
+
 static void failing_allocations_leave_nothing(void **state)
 {
     (void)state;
@@ -266,6 +299,7 @@ int main(void)
         cmocka_unit_test(a_step_stops_between_layers),
         cmocka_unit_test(a_step_goes_on_with_its_first_rows),
         cmocka_unit_test(a_step_allocates_nothing),
+        cmocka_unit_test(strips_cover_all_columns),
         cmocka_unit_test(failing_allocations_leave_nothing),
     };
     return cmocka_run_group_tests_name("forward", tests, NULL, NULL);

@@ -86,7 +86,7 @@ static void a_model_has_what_its_file_says(void **state)
         const struct gguf_tensor *t = gguf_file_find(f, all[i].name);
         assert_int_equal(w->rows, t->dims[1]);
         for (size_t r = 0; r < w->rows; r++) {
-            float want[512], got[512];
+            float want[1024], got[1024];
             dequantize_row(DTYPE_Q8_0, bytes + t->offset + r * (t->bytes / w->rows), want, w->k);
             panel_unpack_row(w->type, w->data + r / 16 * w->panel_bytes, r % 16, w->k, got);
             assert_memory_equal(got, want, w->k * sizeof(float));

@@ -31,7 +31,7 @@ struct maker {
 struct model_spec model_spec_default(void)
 {
     return (struct model_spec){.width = 256,
-                               .ffn = 512,
+                               .ffn = 1024, // 8 rows of it are cut into strips
                                .layers = 2,
                                .heads = 4,
                                .kv_heads = 2,
