@@ -24,6 +24,8 @@ import traceback
 import urllib.error
 import urllib.request
 
+from server import until
+
 REALM, MODEL = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 FOLDER = tempfile.mkdtemp(prefix="realm-serve-")
 TESTS = []
@@ -92,9 +94,9 @@ class Server:
             return log.read()
 
     def wait_log(self, text, seconds=60):
-        until = time.monotonic() + seconds
+        end = time.monotonic() + seconds
         while text not in self.log():
-            assert time.monotonic() < until, f"no {text!r} in the log:\n{self.log()}"
+            assert time.monotonic() < end, f"no {text!r} in the log:\n{self.log()}"
             time.sleep(0.02)
 
     def get(self, where, port=None, seconds=20):
@@ -370,10 +372,7 @@ def a_broken_configuration_changes_nothing():
         write("reload.yaml", broken)
         before = server.log().count("the old configuration stays")
         server.kill(signal.SIGHUP)
-        until = time.monotonic() + 60
-        while server.log().count("the old configuration stays") == before:
-            assert time.monotonic() < until, server.log()
-            time.sleep(0.02)
+        assert until(lambda: server.log().count("the old configuration stays") > before)
         assert words in server.log().splitlines()[-1], server.log()
         assert '"first"' in server.get("/v1/models")[1]
     one = server.stream(900, model="first")
@@ -550,10 +549,7 @@ def an_engine_that_stands_still_is_given_up():
     finally:
         # It moves again: all is well.
         libc.ptrace(PTRACE_DETACH, tid, None, None)
-    until = time.monotonic() + 60
-    while server.get("/health")[0] != 200:
-        assert time.monotonic() < until
-        time.sleep(0.1)
+    assert until(lambda: server.get("/health")[0] == 200)
     for one in some:
         one.join(60)
         assert one.finished(), one.error
@@ -564,10 +560,7 @@ def an_engine_that_stands_still_is_given_up():
     os.waitpid(tid, WALL)
     some += [server.stream() for _ in range(4)]
     # Its end comes to the one who traces, too, before the process is gone.
-    until = time.monotonic() + 60
-    while os.waitpid(tid, WALL | os.WNOHANG)[0] == 0:
-        assert time.monotonic() < until, server.log()
-        time.sleep(0.1)
+    assert until(lambda: os.waitpid(tid, WALL | os.WNOHANG)[0] != 0), server.log()
     assert server.process.wait(60) == 70
     assert 11 < time.monotonic() - began < 60
     assert "the process ends with status 70" in server.log(), server.log()
