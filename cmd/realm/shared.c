@@ -68,14 +68,19 @@ int cmd_fail(const char *cmd, const struct realm_error *err)
     return cmd_failf(cmd, "%s", err->message);
 }
 
+static bool begins_with(const char *sentence, const char *name)
+{
+    size_t n = strlen(name);
+    return n && strncmp(sentence, name, n) == 0 && (sentence[n] == ':' || sentence[n] == ' ');
+}
+
 /* How much of the path the sentence lacks at its beginning: nothing, the folder or all. */
 static size_t missing_of(const char *path, const char *sentence)
 {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    if (strncmp(sentence, path, strlen(path)) == 0)
+    if (begins_with(sentence, path))
         return 0;
-    bool named = *name && strncmp(sentence, name, strlen(name)) == 0;
-    return named ? (size_t)(name - path) : strlen(path);
+    return begins_with(sentence, name) ? (size_t)(name - path) : strlen(path);
 }
 
 int cmd_fail_file(const char *cmd, const char *path, const struct realm_error *err)

@@ -109,12 +109,18 @@ static uint64_t within_budget(const struct job *j, uint64_t reserved)
     return j->beyond > UINT64_MAX - reserved ? UINT64_MAX : reserved + j->beyond;
 }
 
-void account_started(const struct choice *c)
+/* So many tokens of its answer. */
+static void allow(struct choice *c, uint64_t tokens)
+{
+    c->bounded = c->bounded || tokens < UINT32_MAX;
+    realm_gen_allow(c->gen, (uint32_t)min_size(tokens, UINT32_MAX));
+}
+
+void account_started(struct choice *c)
 {
     const struct job *j = c->job;
-    uint64_t left = within_budget(j, j->reserved - j->reserved_prompts);
     if (j->grant)
-        realm_gen_allow(c->gen, (uint32_t)min_size(left / j->n_choices, UINT32_MAX));
+        allow(c, within_budget(j, j->reserved - j->reserved_prompts) / j->n_choices);
 }
 
 int account_reserve(struct job *j, uint64_t tokens, bool growth, struct realm_error *err)
@@ -145,9 +151,8 @@ static void cap(struct job *j, uint64_t left)
         running += !j->choices[i].over;
     for (size_t i = 0; i < j->n_choices; i++) {
         struct choice *c = &j->choices[i];
-        uint64_t share = min_size(left / running, UINT32_MAX);
         if (!c->over && c->gen)
-            realm_gen_allow(c->gen, (uint32_t)min_size(c->n_drawn + share, UINT32_MAX));
+            allow(c, c->n_drawn + min_size(left / running, UINT32_MAX));
     }
 }
 

@@ -82,7 +82,8 @@ struct choice {
     uint32_t index;
     struct realm_gen *gen; /* NULL: a guest's, or not started */
     bool over;
-    bool began; /* something was shown */
+    bool began;   /* something was shown */
+    bool bounded; /* by what a budget had left, at some time */
     enum realm_finish finish;
     int status;
     uint32_t stop_index;      /* which stop string ended it; UINT32_MAX: none */
@@ -146,8 +147,8 @@ struct job {
 
     /* Of the worker while PREPARING, then of the server's thread. */
     uint64_t reserved, reserved_prompts; /* tokens; prompts: of these */
-    uint64_t beyond;                     /* what the budget had left then; UINT64_MAX: no budget */
-    bool capped;                         /* no more can be reserved: cap_error says why */
+    uint64_t beyond; /* what the budget had left then, 0 once it refused; UINT64_MAX: no budget */
+    bool capped;     /* no more can be reserved: cap_error says why */
     struct api_error cap_error;
     struct realm_usage worked; /* of what door.work had computed */
 
@@ -256,7 +257,7 @@ void account_request(const struct job *j, struct realm_request *r);
  * no rate breaks off.  REALM_E_LIMIT. */
 MUST_USE int account_reserve(struct job *j, uint64_t tokens, bool growth, struct realm_error *err);
 /* After c's generation was started: where little could be reserved it ends with that. */
-void account_started(const struct choice *c);
+void account_started(struct choice *c);
 /* Why a generation that account_request let ask was refused; -1. */
 int account_refused(const struct job *j, struct api_error *e);
 /* After each token: reserves more, or lets the answers end where the budget does. */

@@ -84,7 +84,7 @@ void choice_over(struct choice *c)
  * and the next request is told that the budget is spent. */
 static bool ends_with_budget(const struct choice *c, const struct realm_event *end)
 {
-    return c->job->beyond != UINT64_MAX && end->status == REALM_E_LIMIT && c->n_drawn > 0 &&
+    return c->bounded && end->status == REALM_E_LIMIT && c->n_drawn > 0 &&
            c->n_drawn == end->usage.completion_tokens;
 }
 

@@ -81,9 +81,10 @@ static int need(struct parser *p, uint64_t n)
 {
     uint64_t at = offset_of(p), left = p->file_size - at;
     if (n > left)
-        return err_set(p->err, REALM_E_FORMAT,
-                       "the file is cut short: it ends at offset %llu, within %s at offset %llu",
-                       (unsigned long long)p->file_size, p->what, (unsigned long long)p->what_at);
+        return err_set(
+            p->err, REALM_E_FORMAT,
+            "the file is cut short or damaged: it ends at offset %llu, within %s at offset %llu",
+            (unsigned long long)p->file_size, p->what, (unsigned long long)p->what_at);
     if (n > (uint64_t)GGUF_HEADER_MAX - at)
         return refuse(p, REALM_E_LIMIT, "the header is longer than the limit of %d bytes",
                       GGUF_HEADER_MAX);
@@ -332,7 +333,7 @@ static int place_tensor(struct parser *p, struct gguf_tensor *t)
         return refuse(p, REALM_E_FORMAT, "its end in the file overflows");
     if (end > p->file_size)
         return err_set(p->err, REALM_E_FORMAT,
-                       "the file is cut short: it ends at offset %llu, and %s at %llu",
+                       "the file is cut short or damaged: it ends at offset %llu, and %s at %llu",
                        (unsigned long long)p->file_size, p->what, (unsigned long long)end);
     return 0;
 }

@@ -1,7 +1,7 @@
 /* model/forward_internal.h - the scratch of a forward pass and its phases.
  *
- * A phase hands its items to the pool.  Within a phase every row, tile or panel
- * has one owner; between phases everything is visible to all. */
+ * A phase hands its items to the pool.  Within a phase every row, tile, strip or
+ * panel has one owner; between phases everything is visible to all. */
 #ifndef MODEL_FORWARD_INTERNAL_H
 #define MODEL_FORWARD_INTERNAL_H
 
@@ -60,7 +60,7 @@ struct forward {
     struct run *runs;          /* (rows) of one round of attention */
     uint32_t *run_of;          /* (rows) */
     uint32_t *logits_row;      /* (logits_max): the row that wants them */
-    atomic_bool *bad; /* (rows): a value was not finite; a row's experts may tell at once */
+    atomic_bool *bad; /* (rows): a value was not finite; its experts and strips may tell at once */
 
     /* Experts.  An entry is a row at one of its experts; those of an expert stand together. */
     float *router;          /* (rows, experts) */

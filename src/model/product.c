@@ -82,11 +82,10 @@ static void product_item(void *ctx, size_t item, unsigned worker)
     const struct product_phase *ph = ctx;
     for (size_t i = 0; i < ph->threads; i++) {
         struct stretch *s = &ph->f->stretches[(worker + i) % ph->threads];
-        for (;;) {
+        while (atomic_load_explicit(&s->next, memory_order_relaxed) < s->end) {
             size_t chunk = atomic_fetch_add_explicit(&s->next, 1, memory_order_relaxed);
-            if (chunk >= s->end)
-                break;
-            take_chunk(ph, chunk);
+            if (chunk < s->end)
+                take_chunk(ph, chunk);
         }
     }
 }
@@ -97,8 +96,9 @@ void forward_products(struct forward *f, const struct product *products, size_t 
         .f = f, .products = products, .n = n, .threads = pool_threads(f->pool)};
     for (size_t i = 0; i < n; i++)
         ph.panels += products[i].w->panels;
-    /* Even: panels of floats are taken in pairs. */
-    ph.chunk = max_size(round_up(ph.panels / (ph.threads * CHUNKS_PER_STRETCH), 2), 2);
+    /* Even, for panels of floats are taken in pairs, unless threads would have none then. */
+    ph.chunk = max_size(round_up(ph.panels / (ph.threads * CHUNKS_PER_STRETCH), 2),
+                        ph.panels < 4 * ph.threads ? 1 : 2);
     size_t chunks = (ph.panels + ph.chunk - 1) / ph.chunk;
     for (size_t i = 0; i < ph.threads; i++) {
         atomic_init(&f->stretches[i].next, chunks * i / ph.threads);
@@ -130,7 +130,8 @@ struct strip forward_whole(size_t start, size_t width, size_t k)
     return (struct strip){.start = start, .width = width, .k = k, .n = k};
 }
 
-/* A strip begins where blocks of every kind do, and has enough values to be worth its item. */
+/* A strip begins where blocks of every kind do, and is worth its item in a tile of average
+ * width. */
 enum { STRIP_COLUMNS = 256, STRIP_VALUES = 4096 };
 
 static size_t strips_of_tile(const struct forward *f, size_t k)

@@ -215,7 +215,7 @@ static void fill_blocks(struct vocab *v)
 /* Two tokenisers are called by their rules. */
 static int load_rules(struct vocab *v, const struct gguf *g, struct realm_error *err)
 {
-    struct slice pre = slice_of("default"), model;
+    struct slice pre = slice_of("default"), model = {0};
     int status = gguf_get_string(g, "tokenizer.ggml.model", &model, err);
     if (!status && slice_is(model, "gpt2"))
         status = gguf_get_string(g, "tokenizer.ggml.pre", &pre, err);

@@ -18,6 +18,8 @@ static size_t growth(const struct vocab *v)
 {
     if (v->model == VOCAB_UNIGRAM)
         return max_size(v->charsmap.growth, BLOCK_N);
+    if (v->lowers)
+        return NORM_LOWER_GROWTH;
     return composes(v) ? NORM_GROWTH_MAX : 1;
 }
 
@@ -33,13 +35,23 @@ size_t vocab_bound(const struct vocab *v, size_t n)
                                                                                        : SIZE_MAX;
 }
 
+/* Whether a byte has no token: then a run of unknown characters may be one unknown token. */
+static bool lacks_bytes(const struct vocab *v)
+{
+    for (unsigned b = 0; b < 0xF5; b++)
+        if (v->byte_ids[b] == TOKEN_NONE && b != 0xC0 && b != 0xC1) // bytes UTF-8 never has
+            return true;
+    return false;
+}
+
 /* Bytes of text that leave no trace in its ids. */
 static size_t dropped(const struct vocab *v, struct slice text, unsigned flags)
 {
     static const size_t guard_n = sizeof(VOCAB_GUARD) - 1;
     size_t guards = 0;
     bool spaces = v->pretok && pretok_rules_of(v->pretok)->drops_spaces;
-    if (v->strips || spaces || v->model == VOCAB_WORDPIECE || v->model == VOCAB_UNIGRAM)
+    if (v->strips || spaces || lacks_bytes(v) || v->model == VOCAB_WORDPIECE ||
+        v->model == VOCAB_UNIGRAM)
         return text.n; // any white space may be, and what the model does not know as text
     const uint8_t *at = text.p, *end = text.p + text.n;
     while (flags & VOCAB_SPECIAL && (at = memmem(at, (size_t)(end - at), VOCAB_GUARD, guard_n))) {

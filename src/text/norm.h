@@ -19,6 +19,8 @@ enum norm_form { NORM_NFC, NORM_NFD };
 enum { NORM_GROWTH_MAX = 3 };
 /* ... and a text's are at most so many times what NFC leaves of it. */
 enum { NORM_SHRINK_MAX = 4 };
+/* As the first, of capitals that are made small: U+023A has 2 bytes, then 3. */
+enum { NORM_LOWER_GROWTH = 2 };
 
 struct norm {
     struct buf out;

@@ -316,12 +316,13 @@ def damaged_files_are_told_of_with_their_paths():
     whole = MODEL.read_bytes()
     with folder() as path:
         bad = Path(path, "bad.gguf")
+        short = "the file is cut short or damaged"
         for content, told in (
                 (b"", "the file is empty"),
                 (b"hi", "no GGUF file: it does not begin with GGUF"),
-                (whole[:10], "the file is cut short: it ends at offset 10, within the file's head"),
-                (whole[:2000], "the file is cut short or damaged: key "),
-                (whole[:-1], f"the file is cut short: it ends at offset {len(whole) - 1}, and te"),
+                (whole[:10], f"{short}: it ends at offset 10, within the file's head"),
+                (whole[:2000], f"{short}: key "),
+                (whole[:-1], f"{short}: it ends at offset {len(whole) - 1}, and te"),
                 (b"GGUF\3" + bytes(19), "the file is a vocabulary and has no weights")):
             bad.write_bytes(content)
             said = realm("run", "-m", bad, "hi", status=1)

@@ -439,12 +439,12 @@ static void places(void **state)
     static const uint64_t far[] = {32, 64, 1ull << 31, 1ull << 32, 1ull << 62, 1ull << 63};
     for (size_t i = 0; i < ARRAY_LEN(far); i++) {
         one_tensor(1, eight, 0, far[i], 32);
-        must_refuse("the file is cut short: it ends at offset 96, and tensor \"w\" at");
+        must_refuse("the file is cut short or damaged: it ends at offset 96, and tensor \"w\" at");
     }
     one_tensor(1, eight, 0, UINT64_MAX - 31, 32);
     must_refuse("overflows");
     one_tensor(1, eight, 0, 0, 31);
-    must_refuse("the file is cut short: it ends at offset 95, and tensor \"w\" at 96");
+    must_refuse("the file is cut short or damaged: it ends at offset 95, and tensor \"w\" at 96");
     one_tensor(1, eight, 0, 0, 32);
     must_accept();
 }
@@ -501,7 +501,8 @@ static void heads(void **state)
     must_refuse_as(model.p, 0, 0, "the file is empty");
     for (size_t n = 1; n < 24; n++) {
         char needle[64];
-        snprintf(needle, sizeof(needle), "cut short: it ends at offset %zu, within the file's", n);
+        snprintf(needle, sizeof(needle),
+                 "cut short or damaged: it ends at offset %zu, within the file's", n);
         must_refuse_as(model.p, n, n, needle);
     }
     must_refuse_as("hi", 2, 2, "does not begin with GGUF");

@@ -325,7 +325,8 @@ static void parts_that_do_not_fit_are_refused(void **state)
         {"twice", REALM_E_FORMAT, "tensor \"one\" is in two parts"},
         {"total", REALM_E_FORMAT, "split.tensors.count is 3, the parts have 4"},
         {"sum", REALM_E_FORMAT, "split.tensors.count is 4, in the first part it is 3"},
-        {"cut", REALM_E_FORMAT, "part-00002-of-00003.gguf: the file is cut short: it ends at "},
+        {"cut", REALM_E_FORMAT,
+         "part-00002-of-00003.gguf: the file is cut short or damaged: it ends at "},
     };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         char name[128];
