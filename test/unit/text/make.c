@@ -119,6 +119,14 @@ uint32_t small_add(struct small *s, const char *text, int32_t type, float score)
     return (uint32_t)s->n++;
 }
 
+static void add_bytes(struct small *s)
+{
+    for (unsigned b = 0; b < 256; b++) {
+        snprintf(s->names[b], sizeof(s->names[b]), "<0x%02X>", b);
+        small_add(s, s->names[b], TOKEN_BYTE, 0);
+    }
+}
+
 void small_spm(struct small *s)
 {
     static const char *const words[] = {
@@ -132,10 +140,7 @@ void small_spm(struct small *s)
     small_add(s, "<unk>", TOKEN_UNKNOWN, 0);
     small_add(s, "<s>", TOKEN_CONTROL, 0);
     small_add(s, "</s>", TOKEN_CONTROL, 0);
-    for (unsigned b = 0; b < 256; b++) {
-        snprintf(s->names[b], sizeof(s->names[b]), "<0x%02X>", b);
-        small_add(s, s->names[b], TOKEN_BYTE, 0);
-    }
+    add_bytes(s);
     for (size_t i = 0; i < ARRAY_LEN(words); i++)
         small_add(s, words[i], TOKEN_NORMAL, -(float)i);
     small_add(s, "<|end|>", TOKEN_CONTROL, 0);
@@ -218,10 +223,7 @@ void small_plain(struct small *s)
     small_add(s, "<unk>", TOKEN_UNKNOWN, 0);
     small_add(s, "<bos>", TOKEN_CONTROL, 0);
     small_add(s, "<turn|>", TOKEN_CONTROL, 0);
-    for (unsigned b = 0; b < 256; b++) {
-        snprintf(s->names[b], sizeof(s->names[b]), "<0x%02X>", b);
-        small_add(s, s->names[b], TOKEN_BYTE, 0);
-    }
+    add_bytes(s);
     for (size_t i = 0; i < ARRAY_LEN(letters); i++)
         small_add(s, letters[i], TOKEN_NORMAL, 0);
     for (size_t i = 0; i < ARRAY_LEN(joined); i++) {
